@@ -1,0 +1,84 @@
+"""What runs where: `Target` and `Command`, frozen and hashable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["LOCAL", "Command", "FileInput", "Target", "decode_script", "encode_script"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a command runs.
+
+    Attributes:
+        kind: Which transport reaches it.
+        name: What the user calls it; shown in results and messages.
+    """
+
+    kind: Literal["local", "fake"] = "local"
+    name: str = "local"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+LOCAL = Target()
+
+
+@dataclass(frozen=True, slots=True)
+class FileInput:
+    """A file of the target, to be a command's standard input."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A script and all that decides what it does.
+
+    Attributes:
+        script: The text as the shell gets it, values already filled in. Bytes that are no UTF-8 stand
+            as lone surrogates (`decode_script`).
+        target: Where it runs.
+        shell: The interpreter and its options; empty for the target's default: bash if there, else sh.
+        strict: Stop at the first failure, refuse unset variables, see failures in pipes.
+        login: Start the shell as a login shell, so that it reads its profile.
+        cwd: Directory to run in; None for the kernel's own.
+        env: Variables to add to the environment, in order.
+        secret_env: The same, for values that must appear nowhere else.
+        stdin: What it can read; None is `/dev/null`.
+    """
+
+    script: str
+    target: Target = LOCAL
+    shell: tuple[str, ...] = ()
+    strict: bool = True
+    login: bool = False
+    cwd: str | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    secret_env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    stdin: bytes | FileInput | None = field(default=None, repr=False)
+
+    def title(self, width: int = 72) -> str:
+        """The script's first line of substance, cut to `width` characters."""
+        lines = [line.strip() for line in self.script.splitlines()]
+        lines = [line for line in lines if line and not line.startswith("#")] or [self.script.strip()]
+        text = encode_script(lines[0]).decode("utf-8", "replace")
+        more = " …" if len(lines) > 1 else ""
+        return text + more if len(text) + len(more) <= width else text[: width - 2] + " …"
+
+
+def decode_script(script: str | bytes) -> str:
+    """Text for a script given as text or bytes; what is no UTF-8 survives as lone surrogates (PEP 383)."""
+    return script.decode("utf-8", "surrogateescape") if isinstance(script, bytes) else script
+
+
+def encode_script(script: str) -> bytes:
+    """The bytes of a script, the inverse of `decode_script`.
+
+    Raises:
+        UnicodeEncodeError: the text holds a surrogate that stands for no byte.
+    """
+    return script.encode("utf-8", "surrogateescape")

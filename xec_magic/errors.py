@@ -1,0 +1,155 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    XecError
+    ├─ OptionError           the line is wrong; nothing has run
+    │  └─ TemplateError      a ${{…}} in the text is wrong; nothing has run
+    ├─ TransportError        could not start or reach it
+    │  └─ SpawnError         the operating system refused to start the process
+    ├─ CommandError          it ran and ended badly; carries .result
+    │  ├─ NonZeroExit
+    │  ├─ Signalled
+    │  ├─ TimedOut
+    │  ├─ Cancelled
+    │  └─ OutputLimit
+    ├─ ParseError            the output is not in the form that was asked for
+    └─ OutputTooLarge        the output is too large to be one Python string
+    RunInterrupted           a KeyboardInterrupt with .result; no XecError, so nothing swallows it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xec_magic.result import Result
+
+__all__ = [
+    "Cancelled",
+    "CommandError",
+    "NonZeroExit",
+    "OptionError",
+    "OutputLimit",
+    "OutputTooLarge",
+    "ParseError",
+    "RunInterrupted",
+    "Signalled",
+    "SpawnError",
+    "TemplateError",
+    "TimedOut",
+    "TransportError",
+    "XecError",
+    "map_errors",
+]
+
+
+class XecError(Exception):
+    """Base of all errors of this package, except `RunInterrupted`."""
+
+
+class OptionError(XecError):
+    """An option or its value is wrong; nothing has run."""
+
+
+class TemplateError(OptionError):
+    """A `${{…}}` cannot be filled in where it stands; nothing has run."""
+
+
+class TransportError(XecError):
+    """The command could not be started, or the way to it was lost."""
+
+
+class SpawnError(TransportError):
+    """The operating system refused to start the process."""
+
+
+class _WithResult:
+    """An error that carries the `Result` and answers for its fields: `err.exit_code`, `err.stderr`, …"""
+
+    result: Result
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
+
+    def __getattr__(self, name: str) -> Any:
+        # Not for dunders and not before __init__: copy and pickle probe for both.
+        if name.startswith("_") or name == "result":
+            raise AttributeError(name)
+        return getattr(self.result, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result)
+
+
+class CommandError(_WithResult, XecError):
+    """The command ran and ended badly; `.result` says how, and holds what it printed."""
+
+
+class NonZeroExit(CommandError):
+    """It ended with an exit code that is not among the accepted ones."""
+
+
+class Signalled(CommandError):
+    """A signal that this package did not send ended it."""
+
+
+class TimedOut(CommandError):
+    """It ran longer than its time limit and was stopped."""
+
+
+class Cancelled(CommandError):
+    """It was stopped by `Run.cancel()`, a Stop button, or the closing of its executor."""
+
+
+class OutputLimit(CommandError):
+    """It printed more than `max_output` and was stopped."""
+
+
+class RunInterrupted(_WithResult, KeyboardInterrupt):  # noqa: N818 - the name says what happened to the run
+    """The kernel's interrupt stopped the run; `.result` holds what had arrived.
+
+    A `KeyboardInterrupt`, so that no `except Exception` swallows it and Run All stops.
+    """
+
+
+class ParseError(XecError, ValueError):
+    """The output is not in the form that was asked for.
+
+    Attributes:
+        line_number: Where it went wrong, counted from 1; None when it concerns the whole.
+        line: The text of that line.
+    """
+
+    def __init__(self, message: str, line_number: int | None = None, line: str | None = None) -> None:
+        super().__init__(message)
+        self.line_number = line_number
+        self.line = line
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.line_number, self.line)
+
+
+class OutputTooLarge(XecError):
+    """The output is too large for one Python string; read it in pieces or from its log."""
+
+
+@contextmanager
+def map_errors(*kinds: type[BaseException], to: type[XecError], what: str) -> Iterator[None]:
+    """Turn foreign exceptions of `kinds` into `to`, where they enter; the cause is kept.
+
+    Example:
+        >>> with map_errors(OSError, to=SpawnError, what="cannot start bash"):
+        ...     raise FileNotFoundError(2, "No such file or directory")
+        Traceback (most recent call last):
+        ...
+        xec_magic.errors.SpawnError: cannot start bash: No such file or directory
+    """
+    try:
+        yield
+    except kinds as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise to(f"{what}: {reason}") from error

@@ -1,0 +1,167 @@
+"""What happens to a run, in order. A result, a live view and a stored record are all folds over these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+__all__ = [
+    "Cause", "Event", "Exited", "LeftBehind", "Note", "Output", "ProcessInfo", "Queued", "Retrying", "Started",
+    "Stopping", "Stream", "Usage",
+]  # fmt: skip
+
+Stream: TypeAlias = Literal["stdout", "stderr"]
+
+
+class Cause(StrEnum):
+    """Why a run ended, when it did not end by itself. The first cause counts; later ones do not replace it."""
+
+    TIMEOUT = "timeout"
+    CANCEL = "cancel"
+    INTERRUPT = "interrupt"
+    OUTPUT_LIMIT = "output limit"
+    SPAWN = "could not start"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a command used, over its shell and all the children that the shell waited for.
+
+    A value that could not be measured is None, never 0.
+
+    Attributes:
+        user_s: CPU seconds in user mode.
+        system_s: CPU seconds in the kernel.
+        peak_rss_bytes: Resident memory of the largest single process at its peak. None below the size of
+            the small helper that starts the commands (about 10 MiB), where the two cannot be told apart.
+        read_blocks: Blocks of 512 bytes read from storage.
+        written_blocks: Blocks of 512 bytes written to storage.
+
+    Source: wait4(2), getrusage(2).
+    """
+
+    user_s: float
+    system_s: float
+    peak_rss_bytes: int | None = None
+    read_blocks: int | None = None
+    written_blocks: int | None = None
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds in all."""
+        return self.user_s + self.system_s
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """A process that still lived when its run had ended."""
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (pid {self.pid})"
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The run waits for a free place.
+
+    Attributes:
+        at: Seconds of the monotonic clock, here and in all other events.
+    """
+
+    run_id: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The process lives.
+
+    Attributes:
+        wall_time: Seconds since the epoch.
+        attempt: 1 for the first start, more for retries.
+    """
+
+    run_id: str
+    at: float
+    wall_time: float
+    pid: int | None
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Bytes that arrived on one stream; cut anywhere, also inside a character."""
+
+    run_id: str
+    at: float
+    stream: Stream
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something the reader should know about the run itself, for example that its log's disk is full."""
+
+    run_id: str
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The stop ladder has reached a rung; `signal` is its name: INT, TERM, KILL."""
+
+    run_id: str
+    at: float
+    cause: Cause
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """An attempt failed and another one follows after `delay_s`."""
+
+    run_id: str
+    at: float
+    attempt: int
+    reason: str
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """Processes of the run that outlive its shell and hold its streams."""
+
+    run_id: str
+    at: float
+    processes: tuple[ProcessInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The run is over.
+
+    Attributes:
+        exit_code: 0–255, or None when a signal ended it or it never started.
+        signal: Number of the signal that ended it, or None.
+        cause: Why we ended it, or None when it ended by itself.
+        detail: Words to the cause, for example why it could not start.
+        truncated: Output was dropped: a bound was reached, or its disk was full.
+    """
+
+    run_id: str
+    at: float
+    exit_code: int | None
+    signal: int | None
+    cause: Cause | None = None
+    detail: str = ""
+    usage: Usage | None = None
+    truncated: bool = False
+
+
+Event: TypeAlias = Queued | Started | Output | Note | Stopping | Retrying | LeftBehind | Exited

@@ -1,0 +1,261 @@
+"""`OutputLog`: what a run printed, in arrival order, each piece marked with its stream."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, Final, NamedTuple
+
+from xec_magic.events import Stream
+
+__all__ = ["Match", "OutputLog", "Piece"]
+
+STREAMS: Final[tuple[Stream, Stream]] = ("stdout", "stderr")
+CHECKPOINT_BYTES: Final = 64 * 1024  # a line is found by scanning at most this much
+READ_BYTES: Final = 1024 * 1024
+
+
+class Piece(NamedTuple):
+    """Consecutive bytes of one stream."""
+
+    stream: Stream
+    data: bytes
+
+
+class Match(NamedTuple):
+    """A line in which a search found something; `line` counts from 0."""
+
+    line: int
+    text: str
+
+
+class OutputLog:
+    """The output of one run: small in memory, large in a spool file, readable while it grows.
+
+    One thread appends; any thread reads. Offsets and lines count over both streams in arrival order.
+
+    Args:
+        memory_bytes: Output kept in memory. The first byte beyond moves everything to the spool file.
+        open_spool: Opens a new, named, readable file for the rest; None keeps everything in memory.
+    """
+
+    def __init__(self, memory_bytes: int = 8 * 2**20, open_spool: Callable[[], BinaryIO] | None = None) -> None:
+        self._memory_bytes = memory_bytes
+        self._open_spool = open_spool
+        self._memory = bytearray()
+        self._file: BinaryIO | None = None
+        self._lock = threading.Lock()
+        # Consecutive pieces of one stream are one segment: its end offset and its stream.
+        self._ends = array("Q")
+        self._marks = array("b")
+        self._size = 0
+        self._sizes = [0, 0]
+        self._newlines = 0
+        self._last_byte = b""
+        self._checkpoint_offsets = array("Q", [0])
+        self._checkpoint_lines = array("Q", [0])
+        self.lost_bytes = 0
+        self.failure: OSError | None = None
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def append(self, stream: Stream, data: bytes) -> bool:
+        """Add bytes; False when they could not be kept, because the spool's disk refused them."""
+        if not data:
+            return True
+        with self._lock:
+            if self.failure is not None or not self._store(data):
+                self.lost_bytes += len(data)
+                return False
+            mark = STREAMS.index(stream)
+            if self._marks and self._marks[-1] == mark:
+                self._ends[-1] += len(data)
+            else:
+                self._ends.append(self._size + len(data))
+                self._marks.append(mark)
+            if self._size - self._checkpoint_offsets[-1] >= CHECKPOINT_BYTES:
+                self._checkpoint_offsets.append(self._size)
+                self._checkpoint_lines.append(self._newlines)
+            self._size += len(data)
+            self._sizes[mark] += len(data)
+            self._newlines += data.count(b"\n")
+            self._last_byte = data[-1:]
+            return True
+
+    def _store(self, data: bytes) -> bool:
+        if self._file is None and (
+            self._open_spool is None or len(self._memory) + len(data) <= self._memory_bytes
+        ):
+            self._memory += data
+            return True
+        try:
+            if self._file is None:
+                assert self._open_spool is not None
+                self._file = self._open_spool()
+                _write_all(self._file, self._memory)
+                self._memory = bytearray()
+            _write_all(self._file, data)
+        except OSError as error:
+            self.failure = error
+            if self._memory and self._file is not None:  # it never got as far as to replace memory
+                self._file.close()
+                self._file = None
+            elif self._file is not None:
+                # A part of the last piece may stand in the file; readers stop at the size, but `path` shows it.
+                self._truncate()
+            return False
+        return True
+
+    def _truncate(self) -> None:
+        assert self._file is not None
+        try:
+            os.ftruncate(self._file.fileno(), self._size)
+        except OSError:
+            pass  # the disk is in trouble anyway; the size counts
+
+    def close(self) -> None:
+        """Close the spool file. Its owner removes it; reading ends here."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+
+    # -- facts ------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str | None:
+        """The spool file, or None while everything is in memory."""
+        return None if self._file is None else str(self._file.name)
+
+    @property
+    def line_count(self) -> int:
+        """Lines, a last one without its newline included."""
+        return self._newlines + (1 if self._last_byte not in (b"", b"\n") else 0)
+
+    def size(self, stream: Stream | None = None) -> int:
+        """Bytes kept of one stream, or of both."""
+        return self._size if stream is None else self._sizes[STREAMS.index(stream)]
+
+    def __repr__(self) -> str:
+        where = "memory" if self._file is None else repr(self.path)
+        return f"<OutputLog {self._size} bytes, {self.line_count} lines in {where}>"
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes [start, end) in arrival order."""
+        with self._lock:
+            end = min(end, self._size)
+            if self._file is None:
+                return bytes(memoryview(self._memory)[start:end])
+            parts = []
+            while start < end:
+                part = os.pread(self._file.fileno(), end - start, start)
+                if not part:
+                    break
+                parts.append(part)
+                start += len(part)
+            return b"".join(parts)
+
+    def pieces(self, start: int = 0, end: int | None = None) -> Iterator[Piece]:
+        """The pieces between two offsets, none larger than 1 MiB."""
+        end = self._size if end is None else min(end, self._size)
+        at = bisect_right(self._ends, start)
+        while start < end and at < len(self._ends):
+            stop = min(self._ends[at], end)
+            while start < stop:
+                data = self.read(start, min(stop, start + READ_BYTES))
+                if not data:
+                    return
+                yield Piece(STREAMS[self._marks[at]], data)
+                start += len(data)
+            at += 1
+
+    def stream(self, stream: Stream | None = None) -> bytes:
+        """Everything of one stream, or of both in arrival order."""
+        if stream is None or self._sizes[STREAMS.index(stream)] == self._size:
+            return self.read(0, self._size)
+        return b"".join(piece.data for piece in self.pieces() if piece.stream == stream)
+
+    def offset_of_line(self, line: int) -> int:
+        """Where line number `line` (from 0) begins; the end when there are fewer lines."""
+        if line <= 0:
+            return 0
+        if line > self._newlines:
+            return self._size
+        at = bisect_right(self._checkpoint_lines, line - 1) - 1
+        # The last checkpoint with fewer newlines before it: several can share a count when a line is long.
+        while at > 0 and self._checkpoint_lines[at] >= line:
+            at -= 1
+        offset, seen = self._checkpoint_offsets[at], self._checkpoint_lines[at]
+        while offset < self._size:
+            data = self.read(offset, offset + READ_BYTES)
+            here = data.count(b"\n")
+            if seen + here < line:
+                seen += here
+                offset += len(data)
+                continue
+            position = -1
+            while seen < line:
+                position = data.index(b"\n", position + 1)
+                seen += 1
+            return offset + position + 1
+        return self._size
+
+    def lines(self, first: int, count: int) -> list[Piece]:
+        """The pieces that make up `count` lines from line `first` (from 0)."""
+        return list(self.pieces(self.offset_of_line(first), self.offset_of_line(first + count)))
+
+    def search(self, pattern: re.Pattern[bytes], limit: int, first: int = 0) -> tuple[list[Match], int]:
+        """Lines in which `pattern` matches, from line `first`: at most `limit` of them, and how many there are in all.
+
+        Lines are compared without their newline; a line longer than 1 MiB is compared piece by piece.
+        """
+        in_block = re.compile(pattern.pattern, pattern.flags | re.MULTILINE)  # ^ and $ of any line of a block
+        found: list[Match] = []
+        total = 0
+        line = first
+        offset = self.offset_of_line(first)
+        rest = b""
+        while offset < self._size or rest:
+            data = self.read(offset, offset + READ_BYTES)
+            offset += len(data)
+            block = rest + data
+            cut = block.rfind(b"\n") + 1
+            if not data or (not cut and len(block) > READ_BYTES):
+                cut = len(block)
+            rest = block[cut:]
+            block = block[:cut]
+            if in_block.search(block):  # one pass over the block is far cheaper than one per line
+                texts = block.split(b"\n")
+                if block.endswith(b"\n"):
+                    texts.pop()
+                for number, text in enumerate(texts, line):
+                    if pattern.search(text):
+                        total += 1
+                        if len(found) < limit:
+                            found.append(Match(number, text[:4096].decode("utf-8", "replace")))
+            line += block.count(b"\n")
+            if not data:
+                break
+        return found, total
+
+    # -- pickling: a log in a file travels as its bytes -----------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"pieces": [tuple(piece) for piece in self.pieces()], "lost_bytes": self.lost_bytes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]  # a fresh log, then the pieces again
+        for stream, data in state["pieces"]:
+            self.append(stream, data)
+        self.lost_bytes = state["lost_bytes"]
+
+
+def _write_all(file: BinaryIO, data: bytes | bytearray) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file.fileno(), view) :]

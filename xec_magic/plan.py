@@ -1,0 +1,128 @@
+"""`Plan`: a command and every policy that governs its run; complete, so that no later code looks up a default."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+from xec_magic.command import Command
+from xec_magic.errors import OptionError
+
+__all__ = ["DEFAULT_MAX_OUTPUT_BYTES", "Limits", "Plan", "RetryPolicy", "StopPolicy"]
+
+DEFAULT_MAX_OUTPUT_BYTES: Final = 2**30  # 1 GiB: more than a person reads, less than a disk holds
+
+
+@dataclass(frozen=True, slots=True)
+class StopPolicy:
+    """When and how a run is ended.
+
+    Attributes:
+        timeout_s: End it after this many seconds; None for no limit.
+        grace_s: Seconds between two rungs of the stop ladder INT, TERM, KILL.
+        wait: Wait for children that outlive the shell and hold its streams.
+    """
+
+    timeout_s: float | None = None
+    grace_s: float = 3.0
+    wait: bool = False
+
+    def __post_init__(self) -> None:
+        if self.timeout_s is not None and not 0 < self.timeout_s < math.inf:
+            raise OptionError(f"timeout must be more than 0 seconds, not {self.timeout_s:g}; leave it out for no limit")
+        if not 0 <= self.grace_s <= 3600:
+            raise OptionError(f"grace must lie between 0 and 3600 seconds, not {self.grace_s:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Whether a failed run is tried again.
+
+    Retrying a command that changes things can do them twice, so `retries` needs a reason: the command only
+    reads, or the exit codes after which a further try is safe are named.
+
+    Attributes:
+        retries: Further attempts after the first.
+        codes: Exit codes that are retried; empty for every failure (with `read_only`).
+        backoff_s: Wait before the first retry; doubled for each further one, with jitter.
+        read_only: The command changes nothing.
+    """
+
+    retries: int = 0
+    codes: frozenset[int] = frozenset()
+    backoff_s: float = 1.0
+    read_only: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.retries <= 1000:
+            raise OptionError(f"retries must lie between 0 and 1000, not {self.retries}")
+        if not 0 <= self.backoff_s <= 3600:
+            raise OptionError(f"backoff must lie between 0 and 3600 seconds, not {self.backoff_s:g}")
+        _check_codes("retry-codes", self.codes)
+        if self.retries and not (self.read_only or self.codes):
+            raise OptionError(
+                "retries needs --read-only (the command changes nothing) or --retry-codes (the exit codes after "
+                "which a further try is safe): a command that changes things could do them twice"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run may leave in the kernel.
+
+    Attributes:
+        max_output_bytes: The command is stopped when it has printed more; None for no limit.
+        memory_bytes: Output kept in memory; the rest goes to a spool file.
+        keep: Keep the output for the result. Without it only consumers see it, and nothing is counted.
+    """
+
+    max_output_bytes: int | None = DEFAULT_MAX_OUTPUT_BYTES
+    memory_bytes: int = 8 * 2**20
+    keep: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_output_bytes is not None and self.max_output_bytes < 1:
+            raise OptionError(f"max-output must be at least 1 byte, not {self.max_output_bytes}; write none for no limit")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run, fully decided.
+
+    Attributes:
+        command: What runs where.
+        stop: When and how it is ended.
+        retry: Whether a failure is tried again.
+        limits: What it may leave in the kernel.
+        ok_codes: Exit codes that count as success.
+        tee: File that gets every byte of output as well; None for none.
+        label: What the user calls this run; empty for the script's first line.
+    """
+
+    command: Command
+    stop: StopPolicy = field(default_factory=StopPolicy)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    limits: Limits = field(default_factory=Limits)
+    ok_codes: frozenset[int] = frozenset({0})
+    tee: str | None = None
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.ok_codes:
+            raise OptionError("ok-codes must name at least one exit code, for example 0,1")
+        _check_codes("ok-codes", self.ok_codes)
+        if "\0" in self.command.script:
+            line = self.command.script[: self.command.script.index("\0")].count("\n") + 1
+            raise OptionError(f"line {line} of the script holds a NUL character, which no shell can read; remove it")
+
+    @property
+    def title(self) -> str:
+        """What to call this run in a line."""
+        return self.label or self.command.title()
+
+
+def _check_codes(name: str, codes: frozenset[int]) -> None:
+    wrong = sorted(code for code in codes if not 0 <= code <= 255)
+    if wrong:
+        raise OptionError(f"{name}: exit codes lie between 0 and 255, not {wrong[0]}")
