@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Final, NamedTuple
 
+from xec_magic.errors import OutputTooLarge
 from xec_magic.events import Stream
 
 __all__ = ["Match", "OutputLog", "Piece"]
@@ -60,6 +61,7 @@ class OutputLog:
         self._checkpoint_lines = array("Q", [0])
         self.lost_bytes = 0
         self.failure: OSError | None = None
+        self.closed = False
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -68,7 +70,7 @@ class OutputLog:
         if not data:
             return True
         with self._lock:
-            if self.failure is not None or not self._store(data):
+            if self.closed or self.failure is not None or not self._store(data):
                 self.lost_bytes += len(data)
                 return False
             mark = STREAMS.index(stream)
@@ -120,6 +122,7 @@ class OutputLog:
     def close(self) -> None:
         """Close the spool file. Its owner removes it; reading ends here."""
         with self._lock:
+            self.closed = True
             if self._file is not None:
                 self._file.close()
 
@@ -151,6 +154,8 @@ class OutputLog:
             end = min(end, self._size)
             if self._file is None:
                 return bytes(memoryview(self._memory)[start:end])
+            if self.closed:
+                raise OutputTooLarge(f"the log {self._file.name} has been removed to make room for newer ones")
             parts = []
             while start < end:
                 part = os.pread(self._file.fileno(), end - start, start)

@@ -1,0 +1,1 @@
+"""Plan in, events out: where admission, limits, retries and transports meet."""

@@ -1,0 +1,82 @@
+"""The loop, its thread, and the one door between it and other threads."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+__all__ = ["Portal"]
+
+WAKE_S: Final = 0.2  # a waiting thread looks up so often, so that an interrupt is heard whoever received the signal
+
+
+class Portal:
+    """One asyncio loop in a thread of its own. No other file of the package crosses threads.
+
+    The thread is a daemon: `close` ends it in order, and a kernel that forgets to is not held up.
+    """
+
+    def __init__(self, name: str = "xec-loop") -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    @property
+    def is_open(self) -> bool:
+        """It can still be called."""
+        return self._thread.is_alive() and not self._loop.is_closed()
+
+    @property
+    def inside(self) -> bool:
+        """The caller is the loop's own thread."""
+        return threading.current_thread() is self._thread
+
+    def post(self, callback: Callable[..., object], *args: Any) -> None:
+        """Call `callback(*args)` on the loop soon, without waiting. Safe from any thread."""
+        try:
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:
+            if not self._loop.is_closed():  # closed: nobody is there to care
+                raise
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Start a coroutine on the loop. Cancelling the future cancels the task."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def call(self, coroutine: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
+        """Run a coroutine on the loop and wait for it.
+
+        Raises:
+            RuntimeError: called on the loop's own thread, where waiting would never end.
+            TimeoutError: not done in time; the coroutine has been cancelled.
+        """
+        if self.inside:
+            coroutine.close()
+            raise RuntimeError("a blocking call on the executor's own thread would wait for ever; use await, or a callback")
+        future = self.submit(coroutine)
+        try:
+            return future.result(timeout_s)
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Stop the loop and wait for its thread. Not from the loop itself."""
+        if self.is_open:
+            self.post(self._loop.stop)
+            self._thread.join(timeout=5)
+
+    def __repr__(self) -> str:
+        return f"<Portal {self._thread.name}, {'open' if self.is_open else 'closed'}>"

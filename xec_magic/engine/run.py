@@ -1,0 +1,426 @@
+"""`Run`: the handle to one execution of a plan, usable from any thread and from any event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import concurrent.futures
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+from xec_magic.engine.buffer import Channel
+from xec_magic.engine.portal import WAKE_S
+from xec_magic.events import Cause, Event, Exited, Output, Queued, Started, Stopping, Stream
+from xec_magic.output import OutputLog, Piece
+from xec_magic.plan import Plan
+from xec_magic.result import Outcome, Result, ResultFold
+
+if TYPE_CHECKING:
+    from xec_magic.transport.base import Process
+
+__all__ = ["Engine", "OutputStream", "Run"]
+
+T = TypeVar("T")
+DEFER_S: Final = 0.05  # time for `start(a) | start(b)` to join the two before either has started
+
+
+class Engine(Protocol):
+    """What a run needs of its executor."""
+
+    def begin(self, run: Run) -> None:
+        """Start a run that has only been planned. Any thread; a second call does nothing."""
+
+    def post(self, callback: Callable[..., object], *args: Any) -> None:
+        """Call on the loop's thread, soon."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """A timer on the loop. Call it on the loop's thread."""
+
+    def join(self, source: Run, sink: Run) -> None:
+        """Make `source`'s standard output `sink`'s standard input.
+
+        Raises:
+            XecError: `sink` has already started.
+        """
+
+    def plan_next(self, script: str, like: Run) -> Run:
+        """A further run of the same kind, planned and not started."""
+
+
+class Run:
+    """One execution of a plan: wait for it, stop it, read from it while it runs.
+
+    It is a handle for `with`-less use: nothing needs to be closed. A run that has been planned by `xec.start` begins
+    at once when it is asked for anything, and 0.05 s later by itself, so that `start(a) | start(b)` can join the two.
+    """
+
+    def __init__(self, engine: Engine, run_id: str, plan: Plan, new_log: Callable[[], OutputLog], *, check: bool, background: bool, keep: bool | None) -> None:
+        self.run_id = run_id
+        self.plan = plan
+        self.background = background
+        self.check = check
+        self.upstream: Run | None = None
+        self._engine = engine
+        self._keep = keep
+        self._fold = ResultFold(run_id, plan, new_log)
+        self._future: concurrent.futures.Future[Result] = concurrent.futures.Future()
+        self._listeners: list[Callable[[Event], None]] = []
+        self._channels: list[tuple[Channel, Stream | None]] = []
+        self.state = "planned"
+        # The rest belongs to the executor, on the loop's thread.
+        self.process: Process | None = None
+        self.stop_cause: Cause | None = None
+        self.stop_detail = ""
+        self.hurry: asyncio.Event | None = None
+        self.wake: Callable[[], None] = lambda: None
+        self.stdin_fd: int | None = None
+        self.stdout_fd: int | None = None
+        self.grace_s = plan.stop.grace_s
+        self.created_at = time.time()
+        self.full_channels = 0
+
+    # -- waiting ----------------------------------------------------------------------------
+
+    def done(self) -> bool:
+        """It is over."""
+        return self._future.done()
+
+    def wait(self, timeout: float | None = None) -> Result:
+        """The result, good or bad, when the run is over.
+
+        The kernel's interrupt stops the run by the stop ladder, waits until it is gone and raises
+        `RunInterrupted`; a second interrupt kills it at once.
+
+        Raises:
+            TimeoutError: not over after `timeout` seconds; the run goes on.
+            RunInterrupted: interrupted while waiting.
+        """
+        self._begin()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        interrupted = 0
+        while True:
+            try:
+                pause = WAKE_S if deadline is None else max(0.0, min(WAKE_S, deadline - time.monotonic()))
+                done, _ = concurrent.futures.wait([self._future], timeout=pause)
+                if done:
+                    break
+                if deadline is not None and not interrupted and time.monotonic() >= deadline:
+                    raise TimeoutError(f"{self.plan.title} still runs after {timeout:g} s")
+            except KeyboardInterrupt:
+                interrupted += 1
+                self.request_stop(now=interrupted > 1, cause=Cause.INTERRUPT)
+        result = self._future.result()
+        if interrupted:
+            error = result.error()
+            if result.outcome is Outcome.INTERRUPTED and error is not None:
+                raise error from None
+            raise KeyboardInterrupt  # it had ended by itself at the same moment; the user's wish still counts
+        return result
+
+    def result(self, timeout: float | None = None) -> Result:
+        """The result when the run is over; raises what `Result.check` raises, unless started with `check=False`."""
+        result = self.wait(timeout)
+        return self._checked(result)
+
+    def _checked(self, result: Result) -> Result:
+        if not self.check:
+            return result
+        result.check()
+        if self.upstream is not None:
+            above = self.upstream.wait()
+            if not _ended_by_closed_pipe(above):
+                self.upstream._checked(above)
+        return result
+
+    def __await__(self) -> Generator[Any, None, Result]:
+        return self._wait_async().__await__()
+
+    async def _wait_async(self) -> Result:
+        self._begin()
+        future = asyncio.wrap_future(self._future)
+        try:
+            while not future.done():
+                # Wake now and then: an interrupt reaches a waiting loop only when it wakes.
+                await asyncio.wait([future], timeout=WAKE_S)
+        except asyncio.CancelledError:
+            self.request_stop()
+            await asyncio.shield(_settle(self._future))
+            raise
+        except KeyboardInterrupt:
+            self.request_stop(cause=Cause.INTERRUPT)
+            self.wait().check()
+            raise
+        return self._checked(self._future.result())
+
+    # -- stopping ---------------------------------------------------------------------------
+
+    def cancel(self, *, now: bool = False) -> None:
+        """Stop the command by the stop ladder, or kill it `now`. Does not wait; the run ends in `Cancelled`."""
+        self.request_stop(now=now)
+
+    def request_stop(self, now: bool = False, cause: Cause = Cause.CANCEL, detail: str = "") -> None:
+        """Ask for the end of the run and of all its processes, from any thread. The first cause counts."""
+        self._engine.post(self._stop, now, cause, detail)
+
+    def _stop(self, now: bool, cause: Cause, detail: str) -> None:
+        if self.upstream is not None:
+            self.upstream._stop(now, cause, detail)
+        if self.stop_cause is None:
+            self.stop_cause = cause
+            self.stop_detail = detail
+        if now and self.hurry is not None:
+            self.hurry.set()
+        self.wake()
+        if self.state == "planned":
+            self._begin()  # it ends at once, as cancelled
+
+    # -- reading ----------------------------------------------------------------------------
+
+    @property
+    def log(self) -> OutputLog:
+        """What has been kept of the output; it grows until the run is over. A retry begins a new one."""
+        return self._fold.log
+
+    def chunks(self, stream: Stream | None = "stdout") -> OutputStream[bytes]:
+        """Output as bytes, as it arrives, for `for` and `async for`; None for both streams in arrival order.
+
+        The command waits when the consumer is slow. What goes to the consumer is neither kept nor counted,
+        unless the run was started with `keep=True`. Leaving the loop early stops the command.
+        """
+        return OutputStream(self, stream, lambda: _Chunks())
+
+    def line_batches(self, stream: Stream | None = "stdout") -> OutputStream[list[str]]:
+        """Output as lists of lines without newlines, as many as arrived at once. Faster than `lines`."""
+        return OutputStream(self, stream, lambda: _Lines())
+
+    def lines(self, stream: Stream | None = "stdout") -> OutputStream[str]:
+        """Output line by line, without newlines, as it arrives."""
+        return OutputStream(self, stream, lambda: _Lines(), flatten=True)
+
+    def pipe(self, other: Run | str) -> Run:
+        """Feed standard output to another command; gives that command's run.
+
+        Raises:
+            XecError: the other run has already started, without input.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> str(xec.start("seq 5").pipe("tail -n 1").result())
+            '5'
+        """
+        sink = self._engine.plan_next(other, self) if isinstance(other, str) else other
+        self._engine.join(self, sink)
+        return sink
+
+    def __or__(self, other: Run | str) -> Run:
+        return self.pipe(other)
+
+    # -- for views, and for the executor ----------------------------------------------------------
+
+    def subscribe(self, listener: Callable[[Event], None]) -> None:
+        """Call `listener` on the loop's thread with every later event."""
+        self._listeners.append(listener)
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """A timer on the loop. Call it on the loop's thread."""
+        return self._engine.call_later(delay_s, callback)
+
+    def _begin(self) -> None:
+        if self.state == "planned":
+            self._engine.begin(self)
+
+    def emit(self, event: Event) -> None:
+        """Take an event: fold it, show it to listeners. On the loop's thread."""
+        match event:
+            case Queued():
+                self.state = "queued"
+            case Started():
+                self.state = "running"
+            case Stopping():
+                self.state = "stopping"
+            case Exited():
+                self.state = "done"
+            case _:
+                pass
+        self._fold.apply(event)
+        self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener(event)
+
+    def emit_output(self, event: Output) -> bool:
+        """Take output: to consumers, else to the log. False when the log could not keep it."""
+        kept = True
+        consumed = False
+        if self._channels:
+            for channel, wanted in self._channels:
+                if wanted is None or wanted == event.stream:
+                    channel.put(Piece(event.stream, event.data))
+                    consumed = True
+        if self._keep is not False and (not consumed or self._keep):
+            kept = self._fold.apply(event)
+        self._tell(event)
+        return kept
+
+    def counts(self, stream: Stream) -> bool:
+        """Output of this stream counts against the bound on output."""
+        if self._keep is not None:
+            return self._keep
+        return not any(wanted is None or wanted == stream for _, wanted in self._channels)
+
+    def finish(self) -> None:
+        """The run is over: its result is known. On the loop's thread, after `Exited`."""
+        for channel, _ in self._channels:
+            channel.end()
+        if not self._future.done():
+            self._future.set_result(self._fold.result())
+
+    def add_done_callback(self, callback: Callable[[Result], None]) -> None:
+        """Call `callback` with the result when the run is over, on the loop's thread, or now if it is."""
+        self._future.add_done_callback(lambda future: callback(future.result()))
+
+    def attach(self, stream: Stream | None) -> tuple[Iterator[Piece], Channel]:
+        """What has been kept of a stream so far, and a channel with all that follows. Any thread but the loop's."""
+        attached: concurrent.futures.Future[tuple[Iterator[Piece], Channel]] = concurrent.futures.Future()
+        self._engine.post(lambda: attached.set_result(self.attach_here(stream)))
+        self._begin()
+        return attached.result()
+
+    def attach_here(self, stream: Stream | None) -> tuple[Iterator[Piece], Channel]:
+        """The same on the loop's thread."""
+        channel = Channel(
+            on_high=lambda: self._pressure(+1),
+            on_low=lambda: self._engine.post(self._pressure, -1),
+        )
+        if self._future.done():
+            channel.end()
+        self._channels.append((channel, stream))
+        size = self.log.size()
+        return (piece for piece in self.log.pieces(0, size) if stream is None or piece.stream == stream), channel
+
+    @property
+    def has_consumers(self) -> bool:
+        """Somebody reads from it."""
+        return bool(self._channels)
+
+    def _pressure(self, step: int) -> None:
+        """Count the channels that are full; the command waits while there is one."""
+        self.full_channels += step
+        if self.process is not None:
+            if self.full_channels:
+                self.process.pause()
+            else:
+                self.process.resume()
+
+    def snapshot(self) -> Result:
+        """The result as far as it is known now."""
+        return self._future.result() if self._future.done() else self._fold.result()
+
+    def __repr__(self) -> str:
+        what = repr(self._future.result())[8:-1] if self._future.done() else f"{self.state}: {self.plan.title}"
+        return f"<Run {self.run_id} {what}>"
+
+
+def _ended_by_closed_pipe(result: Result) -> bool:
+    """It ended because its reader had enough, which is no failure."""
+    return result.signal == 13 or result.exit_code == 141  # SIGPIPE, by itself or by way of a shell
+
+
+async def _settle(future: concurrent.futures.Future[Result]) -> None:
+    await asyncio.wait([asyncio.wrap_future(future)])
+
+
+class _Chunks:
+    def feed(self, data: bytes) -> list[bytes]:
+        return [data]
+
+    def end(self) -> list[bytes]:
+        return []
+
+
+class _Lines:
+    """Bytes to batches of lines; a line or a character may be cut anywhere."""
+
+    def __init__(self) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._rest = ""
+
+    def feed(self, data: bytes) -> list[list[str]]:
+        lines = self._decode(data).split("\n")
+        if len(lines) == 1:
+            self._rest += lines[0]
+            return []
+        lines[0] = self._rest + lines[0]
+        self._rest = lines.pop()
+        return [lines]
+
+    def end(self) -> list[list[str]]:
+        rest = self._rest + self._decode(b"", True)
+        return [[rest]] if rest else []
+
+
+class OutputStream(Generic[T]):
+    """Output of a run for one `for` or one `async for`; at its end a failed run raises, as `Run.result` does."""
+
+    def __init__(self, run: Run, stream: Stream | None, splitter: Callable[[], Any], flatten: bool = False) -> None:
+        self._run = run
+        self._stream = stream
+        self._splitter = splitter
+        self._flatten = flatten
+
+    def __iter__(self) -> Iterator[T]:
+        backlog, channel = self._run.attach(self._stream)
+        splitter = self._splitter()
+        flatten = self._flatten
+        whole = False
+        try:
+            pieces: Iterable[Piece] | None = backlog
+            while pieces is not None:
+                for _, data in pieces:
+                    for item in splitter.feed(data):
+                        if flatten:
+                            yield from item
+                        else:
+                            yield item
+                pieces = channel.take()
+            for item in splitter.end():
+                if flatten:
+                    yield from item
+                else:
+                    yield item
+            whole = True
+        except KeyboardInterrupt:
+            channel.discard()
+            self._run.request_stop(cause=Cause.INTERRUPT)
+            whole = True
+            self._run.wait().check()
+            raise
+        finally:
+            if not whole:
+                channel.discard()
+                self._run.cancel()
+        self._run.result()
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        backlog, channel = self._run.attach(self._stream)
+        splitter = self._splitter()
+        whole = False
+        try:
+            pieces: Iterable[Piece] | None = backlog
+            while pieces is not None:
+                for _, data in pieces:
+                    for item in splitter.feed(data):
+                        for one in item if self._flatten else (item,):
+                            yield one
+                pieces = await channel.take_async()
+            for item in splitter.end():
+                for one in item if self._flatten else (item,):
+                    yield one
+            whole = True
+        finally:
+            if not whole:
+                channel.discard()
+                self._run.cancel()
+        await self._run

@@ -1,0 +1,147 @@
+"""The directory that holds large outputs: private, bounded, removed at exit, orphans swept at start."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from xec_magic.output import OutputLog
+
+__all__ = ["SpoolDirectory", "cache_root"]
+
+BOUND_BYTES: Final = 5 * 2**30
+
+
+def cache_root() -> Path:
+    """The user's cache directory for this package; a private one in the temporary directory if home is read-only.
+
+    Source: XDG Base Directory Specification, `XDG_CACHE_HOME`.
+    """
+    configured = os.environ.get("XDG_CACHE_HOME")
+    candidates = []
+    if configured and os.path.isabs(configured):
+        candidates.append(Path(configured) / "xec-magic")
+    else:
+        with contextlib.suppress(RuntimeError):  # no home at all
+            candidates.append(Path.home() / ".cache" / "xec-magic")
+    candidates.append(Path(tempfile.gettempdir()) / f"xec-magic-{os.getuid()}")
+    for path in candidates:
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if path.stat().st_uid == os.getuid() and os.access(path, os.W_OK | os.X_OK) and not path.is_symlink():
+                return path
+        except OSError:
+            continue
+    return Path(tempfile.mkdtemp(prefix="xec-magic-"))
+
+
+class SpoolDirectory:
+    """Files for the outputs of one kernel.
+
+    Made on first use. A lock on it says that its kernel lives; directories without a holder are swept.
+    When the finished logs together exceed the bound, the oldest are removed; their results then say so.
+
+    Args:
+        root: Gives the directory to make it in.
+    """
+
+    def __init__(self, kernel_id: str, root: Callable[[], Path] = cache_root, bound_bytes: int = BOUND_BYTES) -> None:
+        self._kernel_id = kernel_id
+        self._root = root
+        self._bound_bytes = bound_bytes
+        self._path: Path | None = None
+        self._lock_fd: int | None = None
+        self._mutex = threading.Lock()
+        self._logs: list[OutputLog] = []
+
+    def path(self) -> Path:
+        """The directory, mode 0700; made now if it is not there."""
+        with self._mutex:
+            if self._path is None or not self._path.is_dir():
+                spool = self._root() / "spool"
+                spool.mkdir(mode=0o700, exist_ok=True)
+                _sweep(spool)
+                path = spool / self._kernel_id
+                path.mkdir(mode=0o700, exist_ok=True)
+                self._lock_fd = _lock(path)
+                self._path = path
+            return self._path
+
+    def new_log(self, run_id: str, memory_bytes: int) -> OutputLog:
+        """A log that overflows into a file here."""
+        log = OutputLog(memory_bytes, lambda: self._open(run_id))
+        self._logs.append(log)
+        return log
+
+    def _open(self, run_id: str) -> BinaryIO:
+        for suffix in ("", *(f"-{attempt}" for attempt in range(2, 2000))):
+            path = self.path() / f"{run_id}{suffix}.log"
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            except FileExistsError:
+                continue  # an earlier attempt of this run
+            os.close(fd)
+            return open(path, "r+b", buffering=0)
+        raise FileExistsError(f"too many logs for run {run_id}")
+
+    def finished(self) -> None:
+        """A run has ended: remove the oldest logs if all together exceed the bound."""
+        self._logs = [log for log in self._logs if log.path is not None and not log.closed]
+        total = sum(log.size() for log in self._logs)
+        while total > self._bound_bytes and len(self._logs) > 1:
+            oldest = self._logs.pop(0)
+            total -= oldest.size()
+            self._remove(oldest)
+
+    def _remove(self, log: OutputLog) -> None:
+        path = log.path
+        log.close()
+        if path is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+    def close(self) -> None:
+        """Remove everything."""
+        with self._mutex:
+            if self._path is not None:
+                shutil.rmtree(self._path, ignore_errors=True)
+                self._path = None
+            if self._lock_fd is not None:
+                os.close(self._lock_fd)
+                self._lock_fd = None
+
+    def __repr__(self) -> str:
+        return f"<SpoolDirectory {self._path or 'not used'}, {len(self._logs)} logs>"
+
+
+def _lock(path: Path) -> int:
+    fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # a file system without locks: never swept, only left to the system's own cleaning
+        os.close(fd)
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    return fd
+
+
+def _sweep(spool: Path) -> None:
+    """Remove the directories of kernels that are gone."""
+    for path in spool.iterdir():
+        try:
+            fd = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            pass  # its kernel lives
+        finally:
+            os.close(fd)

@@ -1,0 +1,36 @@
+"""Ways to run a command on a target; `Transports` is the only registry of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from xec_magic.command import Target
+from xec_magic.transport import fake
+from xec_magic.transport.base import Transport
+from xec_magic.transport.local import LocalTransport
+
+__all__ = ["Transports"]
+
+
+class Transports:
+    """The transports of one executor. A new kind of target is added here and in `Target.kind`.
+
+    Args:
+        kernel_id: Begin of the executor's run ids.
+        script_dir: Gives a private directory for long scripts.
+    """
+
+    def __init__(self, kernel_id: str, script_dir: Callable[[], str]) -> None:
+        self._local = LocalTransport(kernel_id, script_dir)
+
+    def of(self, target: Target) -> Transport:
+        """The transport that reaches a target."""
+        return fake.transport_of(target) if target.kind == "fake" else self._local
+
+    def warm(self) -> None:
+        """Do ahead what the first command would have to wait for."""
+        self._local.warm()
+
+    async def close(self, within_s: float) -> None:
+        """Close all of them."""
+        await self._local.close(within_s)

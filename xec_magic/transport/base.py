@@ -1,0 +1,91 @@
+"""What every transport promises: start a command, hand over its output, signal it, say how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from xec_magic.command import Command
+from xec_magic.events import ProcessInfo, Stream, Usage
+
+__all__ = ["ExitStatus", "Process", "Sink", "StartRequest", "Transport"]
+
+Sink: TypeAlias = Callable[[Stream, bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a shell ended: by an exit code or by a signal, never both; neither when the way to it was `lost`."""
+
+    exit_code: int | None
+    signal: int | None
+    usage: Usage | None = None
+    lost: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What a transport needs to start a command.
+
+    Attributes:
+        run_id: Goes into the command's environment as `XEC_RUN_ID`.
+        sink: Gets every piece of output, on the loop's thread.
+        changed: Called, on the loop's thread, when the shell exits or a stream ends.
+        stdin_fd: A descriptor to read from instead of `command.stdin`; the transport closes it.
+        stdout_fd: A descriptor to write to instead of `sink`; the transport closes it.
+    """
+
+    command: Command
+    run_id: str
+    sink: Sink
+    changed: Callable[[], None]
+    stdin_fd: int | None = None
+    stdout_fd: int | None = None
+
+
+class Process(Protocol):
+    """A command that has been started. All methods run on the loop's thread."""
+
+    @property
+    def pid(self) -> int | None:
+        """The shell's process id, where it has one."""
+
+    @property
+    def exit(self) -> ExitStatus | None:
+        """How the shell ended; None while it runs."""
+
+    @property
+    def streams_open(self) -> bool:
+        """Some process can still write to the streams."""
+
+    def pause(self) -> None:
+        """Stop reading; the command soon waits in its write."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+    def send_signal(self, number: int) -> None:
+        """Signal the command's process group and what has strayed from it."""
+
+    def alive(self) -> list[ProcessInfo]:
+        """The command's living processes, strays included. May take some milliseconds."""
+
+    def close(self) -> None:
+        """Take what has already arrived, then let go of the streams."""
+
+
+class Transport(Protocol):
+    """A way to run commands on some kind of target."""
+
+    async def start(self, request: StartRequest) -> Process:
+        """Start a command.
+
+        Cancelling is safe: what was started is then ended.
+
+        Raises:
+            SpawnError: it cannot be started; the message says why.
+        """
+
+    async def close(self, within_s: float) -> None:
+        """Let go of everything; commands that still run are ended."""

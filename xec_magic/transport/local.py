@@ -1,0 +1,285 @@
+"""Commands on this machine: each in a session of its own, started by the spawner, read on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Final
+
+from xec_magic.command import Command, FileInput
+from xec_magic.errors import SpawnError, map_errors
+from xec_magic.events import ProcessInfo, Stream
+from xec_magic.transport.base import ExitStatus, Process, Sink, StartRequest
+from xec_magic.transport.shells import dress
+from xec_magic.transport.spawn import proctree
+from xec_magic.transport.spawner import Spawned, Spawner
+
+__all__ = ["LocalProcess", "LocalTransport"]
+
+READ_BYTES: Final = 256 * 1024
+READS_A_WAKEUP: Final = 4  # then the loop serves others
+LARGE_PIPE_BYTES: Final = 1024 * 1024  # only for streams that fill the default: a user's pipe memory is bounded
+SET_PIPE_SIZE: Final = getattr(fcntl, "F_SETPIPE_SZ", None)  # Linux only
+
+
+class _Reader:
+    """Reads one pipe on the loop and hands the bytes to a sink."""
+
+    def __init__(self, fd: int, stream: Stream, sink: Sink, ended: Callable[[], None]) -> None:
+        self.fd = fd
+        self.open = True
+        self._stream = stream
+        self._sink = sink
+        self._ended = ended
+        self._enlarged = SET_PIPE_SIZE is None
+        self._loop = asyncio.get_running_loop()
+        self._reading = False
+        os.set_blocking(fd, False)
+        self.resume()
+
+    def _ready(self) -> None:
+        for _ in range(READS_A_WAKEUP):
+            if not self._reading or not self._read_once():
+                return
+
+    def _read_once(self) -> bool:
+        """False when there is nothing more to read for now."""
+        try:
+            data = os.read(self.fd, READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            self._ended()
+            return False
+        if not self._enlarged and len(data) >= 65536:
+            self._enlarged = True
+            with contextlib.suppress(OSError):  # over the user's bound: the small pipe does as well
+                fcntl.fcntl(self.fd, SET_PIPE_SIZE or 0, LARGE_PIPE_BYTES)
+        self._sink(self._stream, data)
+        return len(data) >= 4096  # a short read has emptied the pipe; the next wake-up tells more
+
+    def pause(self) -> None:
+        if self._reading:
+            self._loop.remove_reader(self.fd)
+            self._reading = False
+
+    def resume(self) -> None:
+        if self.open and not self._reading:
+            self._loop.add_reader(self.fd, self._ready)
+            self._reading = True
+
+    def drain(self) -> None:
+        """Take what has already arrived."""
+        while self.open and self._read_once():
+            pass
+
+    def close(self) -> None:
+        if self.open:
+            self.pause()
+            self.open = False
+            os.close(self.fd)
+
+
+class LocalProcess:
+    """A command on this machine."""
+
+    def __init__(
+        self, spawned: Spawned, request: StartRequest, stdout_fd: int | None, stderr_fd: int, script_file: str | None
+    ) -> None:
+        self._spawned = spawned
+        self._request = request
+        self._script_file = script_file
+        self._marker = run_marker(request.run_id)
+        self._readers = [_Reader(stderr_fd, "stderr", request.sink, request.changed)]
+        if stdout_fd is not None:
+            self._readers.append(_Reader(stdout_fd, "stdout", request.sink, request.changed))
+        spawned.exit.add_done_callback(self._exited)
+
+    def _exited(self, _: asyncio.Future[ExitStatus]) -> None:
+        if self._script_file is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._script_file)
+        self._request.changed()
+
+    @property
+    def pid(self) -> int:
+        """The shell's process id; also its process group and its session."""
+        return self._spawned.pid
+
+    @property
+    def exit(self) -> ExitStatus | None:
+        """How the shell ended; None while it runs."""
+        return self._spawned.exit.result() if self._spawned.exit.done() else None
+
+    @property
+    def streams_open(self) -> bool:
+        """Some process can still write to the streams."""
+        return any(reader.open for reader in self._readers)
+
+    def pause(self) -> None:
+        """Stop reading; the command soon waits in its write."""
+        for reader in self._readers:
+            reader.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        for reader in self._readers:
+            reader.resume()
+
+    def send_signal(self, number: int) -> None:
+        """Signal the command's process group and what has strayed from it."""
+        proctree.send(number, {self.pid}, self._living())
+
+    def alive(self) -> list[ProcessInfo]:
+        """The command's living processes, strays included. May take some milliseconds."""
+        return [ProcessInfo(process.pid, process.name) for process in self._living()]
+
+    def _living(self) -> list[proctree.Living]:
+        return proctree.living({self.pid}, self._marker)
+
+    def close(self) -> None:
+        """Take what has already arrived, then let go of the streams."""
+        for reader in self._readers:
+            reader.drain()
+            reader.close()
+
+
+def run_marker(run_id: str) -> bytes:
+    """How a run's processes are known by their environment, wherever they have strayed."""
+    return b"XEC_RUN_ID=" + run_id.encode() + b"\0"
+
+
+class LocalTransport:
+    """Runs commands on this machine.
+
+    Args:
+        kernel_id: Begin of all run ids of this kernel; strays are known by it.
+        script_dir: Gives a directory of mode 0700 for scripts that are too long to be an argument.
+    """
+
+    def __init__(self, kernel_id: str, script_dir: Callable[[], str]) -> None:
+        self._kernel_marker = f"XEC_RUN_ID={kernel_id}."
+        self._spawner = Spawner(self._kernel_marker)
+        self._script_dir = script_dir
+
+    def warm(self) -> None:
+        """Start the helper process ahead of the first command."""
+        self._spawner.start()
+
+    async def start(self, request: StartRequest) -> Process:
+        """Start a command.
+
+        Raises:
+            SpawnError: it cannot be started; the message says why.
+        """
+        theirs: list[int] = []  # descriptors that only the command needs
+        ours: list[int] = []
+        script_file = None
+        try:
+            with map_errors(OSError, to=SpawnError, what="cannot open the command's streams"):
+                theirs.append(_open_stdin(request.command) if request.stdin_fd is None else request.stdin_fd)
+                stdout = None
+                if request.stdout_fd is None:
+                    stdout = _pipe(ours, theirs)
+                else:
+                    theirs.append(request.stdout_fd)
+                stderr = _pipe(ours, theirs)
+            with map_errors(OSError, to=SpawnError, what="cannot write the script to a file"):
+                argv, script_file = self._dress(request.command)
+            spawned = await self._spawner.spawn(
+                argv, _directory(request.command), environment(request.command, request.run_id), theirs
+            )
+        except BaseException:
+            for fd in ours:
+                os.close(fd)
+            if script_file is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(script_file)
+            raise
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        return LocalProcess(spawned, request, stdout, stderr, script_file)
+
+    def _dress(self, command: Command) -> tuple[list[bytes], str | None]:
+        argv, text = dress(command)
+        if text is None:
+            return argv, None
+        descriptor, path = tempfile.mkstemp(prefix="script-", dir=self._script_dir())
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text)
+        return [*argv, os.fsencode(path)], path
+
+    def strays(self) -> list[ProcessInfo]:
+        """All living processes that commands of this kernel have left."""
+        return [ProcessInfo(process.pid, process.name) for process in proctree.living((), self._kernel_marker.encode())]
+
+    async def close(self, within_s: float) -> None:
+        """End the helper process; it ends by the stop ladder whatever is left of the commands."""
+        await self._spawner.close(within_s)
+
+    def __repr__(self) -> str:
+        return f"<LocalTransport {self._spawner!r}>"
+
+
+def environment(command: Command, run_id: str) -> dict[bytes, bytes]:
+    """The kernel's environment with the command's own additions."""
+    env = dict(os.environb)
+    for name, value in (*command.env, *command.secret_env):
+        env[os.fsencode(name)] = os.fsencode(value)
+    env[b"XEC_RUN_ID"] = run_id.encode()
+    return env
+
+
+def _pipe(ours: list[int], theirs: list[int]) -> int:
+    read, write = os.pipe()
+    ours.append(read)
+    theirs.append(write)
+    return read
+
+
+def _directory(command: Command) -> str:
+    """Where to run: the spawner's own directory is `/`."""
+    try:
+        directory = command.cwd or os.getcwd()
+    except FileNotFoundError as error:
+        raise SpawnError("cannot start it: the kernel's own directory has been removed; name one with --cwd") from error
+    return directory
+
+
+def _open_stdin(command: Command) -> int:
+    match command.stdin:
+        case None:
+            return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        case FileInput(path=path):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO without a writer must not block us
+            os.set_blocking(fd, True)
+            return fd
+        case data:
+            return _memory_file(data)
+
+
+def _memory_file(data: bytes) -> int:
+    """A file without a name that holds `data`, at its begin: no writer is needed, whatever the command reads."""
+    if sys.platform == "linux":
+        fd = os.memfd_create("xec-stdin", os.MFD_CLOEXEC)
+    else:
+        fd, path = tempfile.mkstemp()
+        os.unlink(path)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.lseek(fd, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

@@ -1,0 +1,64 @@
+"""How a script is handed to its interpreter: never on stdin, and strict where it asks for that."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import PurePath
+from typing import Final, Literal, TypeAlias
+
+from xec_magic.command import Command, encode_script
+from xec_magic.transport.strict import strict_script
+
+__all__ = ["Family", "default_shell", "dress", "family_of"]
+
+Family: TypeAlias = Literal["bash", "zsh", "sh", "other"]
+
+ARGUMENT_LIMIT_BYTES: Final = 120 * 1024  # Linux allows 128 KiB for one argument (MAX_ARG_STRLEN, execve(2))
+_SH: Final = {"sh", "dash", "ash", "ksh", "mksh", "busybox"}
+_INLINE: Final = {"python": "-c", "pypy": "-c", "node": "-e", "perl": "-e", "ruby": "-e", "Rscript": "-e", "php": "-r"}
+
+
+def family_of(shell: tuple[str, ...]) -> Family:
+    """Which quoting and which strict mode an interpreter needs.
+
+    Example:
+        >>> family_of(("/bin/dash",)), family_of(("python3.12", "-I")), family_of(())
+        ('sh', 'other', 'bash')
+    """
+    if not shell:
+        shell = default_shell()
+    name = PurePath(shell[0]).name
+    if name == "bash" or name == "zsh":
+        return name  # type: ignore[return-value]  # mypy does not narrow str to Literal
+    return "sh" if name in _SH else "other"
+
+
+def default_shell() -> tuple[str, ...]:
+    """Bash if there is one, else sh."""
+    return ("bash",) if shutil.which("bash") else ("sh",)
+
+
+def dress(command: Command) -> tuple[list[bytes], bytes | None]:
+    """The argument vector for a command, and the script where it is too long to be an argument.
+
+    In that case the caller writes the script to a file and appends the file's path.
+    """
+    shell = command.shell or default_shell()
+    family = family_of(shell)
+    script = command.script
+    if command.strict and family != "other":
+        script = strict_script(script, family)
+    text = encode_script(script)
+    argv = [part.encode("utf-8", "surrogateescape") for part in shell]
+    if command.login and family != "other":
+        argv.append(b"-l")
+    inline = b"-c" if family != "other" else _inline_option(shell[0])
+    if inline is None or len(text) > ARGUMENT_LIMIT_BYTES:
+        return argv, text
+    return [*argv, inline, text], None
+
+
+def _inline_option(interpreter: str) -> bytes | None:
+    name = PurePath(interpreter).name.rstrip("0123456789.")
+    option = _INLINE.get(name)
+    return option.encode() if option else None

@@ -1,0 +1,1 @@
+"""The small helper process that starts all commands. It imports the standard library only."""

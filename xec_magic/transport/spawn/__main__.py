@@ -1,0 +1,174 @@
+"""The spawner: starts commands for the kernel, reports how they end, and ends them when the kernel is gone.
+
+Why a process of its own:
+
+* The kernel is never forked, whatever it holds, and its loop never waits for an exec.
+* The peak memory that wait4(2) reports begins at the size of the process that called exec (Linux carries
+  `hiwater_rss` over): started from a kernel of 300 MB, `true` seems to have used 300 MB. This one is small.
+* When the kernel is killed, its end of the socket closes, and everything it had started is ended from here.
+
+Messages are marshal'd tuples behind four bytes of length, little-endian. To the spawner:
+`(number, argv, cwd, env)`, with descriptors for stdin, stdout and stderr. From it: `("started", number, pid)`,
+`("refused", number, errno, text)`, `("exited", number, pid, status, user_s, system_s, peak_kib, in_blocks, out_blocks)`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from typing import Any
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # isolated mode leaves it out
+import proctree  # type: ignore[import-not-found]  # by path: the package itself is not importable in isolated mode
+
+GRACE_S = 1.0  # a rung of the ladder once the kernel is gone; Jupyter kills what is left of it after 5 s
+LENGTH = struct.Struct("<I")
+
+
+def main(descriptor: int, marker: bytes) -> None:
+    kernel = socket.socket(fileno=descriptor)
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_read, False)
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    # Handlers, not SIG_IGN: an ignored signal would stay ignored in every command.
+    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    running: dict[int, int] = {}
+    remains: set[int] = set()
+    poll = select.poll()
+    poll.register(kernel, select.POLLIN)
+    poll.register(wake_read, select.POLLIN)
+    while True:
+        ready = dict(poll.poll())
+        if wake_read in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wake_read, 4096)
+            reap(kernel, running, remains)
+        if kernel.fileno() in ready and not serve(kernel, running):
+            break
+    kernel.close()
+    end_all(running, remains, marker)
+
+
+def serve(kernel: socket.socket, running: dict[int, int]) -> bool:
+    """Start one command; False when the kernel has gone."""
+    try:
+        head, descriptors, _, _ = socket.recv_fds(kernel, LENGTH.size, 3)
+        if not head:
+            return False
+        head += receive(kernel, LENGTH.size - len(head))
+        number, argv, cwd, env = marshal.loads(receive(kernel, LENGTH.unpack(head)[0]))
+    except (OSError, EOFError):
+        return False
+    try:
+        process = subprocess.Popen(
+            argv, stdin=descriptors[0], stdout=descriptors[1], stderr=descriptors[2], cwd=cwd, env=env,
+            start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        at = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else error.filename
+        reply(kernel, ("refused", number, error.errno or 0, str(at or "")))
+    except (ValueError, TypeError, subprocess.SubprocessError) as error:
+        reply(kernel, ("refused", number, 0, str(error)))
+    else:
+        process.returncode = 0  # `reap` collects it; without this Popen would try as well
+        running[process.pid] = number
+        reply(kernel, ("started", number, process.pid))
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    return True
+
+
+def reap(kernel: socket.socket, running: dict[int, int], remains: set[int]) -> None:
+    """Report every child that has ended."""
+    while True:
+        try:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        number = running.pop(pid, None)
+        if number is None:
+            continue
+        with contextlib.suppress(OSError):
+            os.killpg(pid, 0)
+            remains.add(pid)  # the shell has gone, children of it are still there
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = usage.ru_maxrss * unit
+        reply(
+            kernel,
+            ("exited", number, pid, status, usage.ru_utime, usage.ru_stime, peak if peak > own_peak() else None,
+             usage.ru_inblock, usage.ru_oublock),
+        )  # fmt: skip
+
+
+_own_peak = [0]
+
+
+def own_peak() -> int:
+    """This process's peak memory in bytes, below which a child's cannot be told."""
+    if not _own_peak[0]:
+        _own_peak[0] = 16 * 2**20
+        with contextlib.suppress(OSError, ValueError), open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    _own_peak[0] = int(line.split()[1]) * 1024 + 2**18  # a little above: it may still grow
+    return _own_peak[0]
+
+
+def end_all(running: dict[int, int], remains: set[int], marker: bytes) -> None:
+    """The stop ladder for all that is left, then the end of this process."""
+    sessions = set(running) | remains
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        collect()
+        alive = proctree.living(sessions, marker)
+        if not alive:
+            return
+        proctree.send(number, sessions, alive)
+        deadline = time.monotonic() + GRACE_S
+        while alive and time.monotonic() < deadline:
+            time.sleep(0.02)
+            collect()
+            alive = proctree.living(sessions, marker)
+            if number == signal.SIGKILL:
+                proctree.send(number, sessions, alive)  # what was forked meanwhile
+
+
+def collect() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def receive(kernel: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = kernel.recv(min(size - len(data), 1 << 20))
+        if not part:
+            raise EOFError
+        data += part
+    return data
+
+
+def reply(kernel: socket.socket, message: tuple[Any, ...]) -> None:
+    data = marshal.dumps(message)
+    with contextlib.suppress(OSError):  # the kernel has gone; the main loop notices
+        kernel.sendall(LENGTH.pack(len(data)) + data)
+
+
+if __name__ == "__main__":
+    if "--portable" in sys.argv:
+        proctree.HAS_PROC = False
+    main(int(sys.argv[1]), os.fsencode(sys.argv[2]))

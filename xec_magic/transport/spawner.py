@@ -1,0 +1,209 @@
+"""The kernel's side of the spawner: start a command, learn how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import marshal
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from xec_magic.errors import SpawnError
+from xec_magic.events import Usage
+from xec_magic.transport.base import ExitStatus
+from xec_magic.transport.spawn import proctree
+
+__all__ = ["Spawned", "Spawner"]
+
+SEND_TIMEOUT_S: Final = 10.0  # a spawner that takes no message for so long is stopped or stuck
+LENGTH: Final = struct.Struct("<I")
+PROGRAM: Final = Path(__file__).parent / "spawn" / "__main__.py"
+
+_ADVICE: Final = {
+    errno.E2BIG: "its environment or arguments are too large for the operating system; pass data by --stdin or a file",
+    errno.EAGAIN: "no further process is allowed (ulimit -u); end some first",
+    errno.EMFILE: "too many open files (ulimit -n); close some first",
+    errno.ENFILE: "too many open files on this machine",
+    errno.ENOMEM: "not enough memory to start a process",
+}
+
+
+class Spawned:
+    """A command that the spawner has started; `exit` resolves to its `ExitStatus`."""
+
+    def __init__(self, pid: int, exit: asyncio.Future[ExitStatus]) -> None:  # noqa: A002 - the word for it
+        self.pid = pid
+        self.exit = exit
+
+
+class Spawner:
+    """One helper process a kernel, started on first use and again when it was lost.
+
+    All methods run on the loop's thread.
+
+    Args:
+        marker: Begin of the `XEC_RUN_ID=…` that all its commands carry in their environment.
+    """
+
+    def __init__(self, marker: str) -> None:
+        self._marker = marker
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._numbers = itertools.count(1)
+        self._starting: dict[int, asyncio.Future[int]] = {}
+        self._exits: dict[int, asyncio.Future[ExitStatus]] = {}
+        self._received = bytearray()
+
+    def start(self) -> None:
+        """Start the helper process, unless it lives already.
+
+        Raises:
+            SpawnError: the operating system refuses.
+        """
+        if self._socket is not None:
+            return
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError as error:
+            raise SpawnError(f"cannot start commands: {_advice(error.errno, str(error))}") from error
+        with theirs:
+            flags = [] if proctree.HAS_PROC else ["--portable"]
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", str(PROGRAM), str(theirs.fileno()), self._marker, *flags],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()], start_new_session=True, cwd="/",
+                )  # fmt: skip
+            except OSError as error:
+                ours.close()
+                raise SpawnError(f"cannot start commands: {_advice(error.errno, str(error))}") from error
+        ours.settimeout(SEND_TIMEOUT_S)
+        self._socket = ours
+        self._received.clear()
+        asyncio.get_running_loop().add_reader(ours, self._receive)
+
+    async def spawn(
+        self, argv: Sequence[bytes], cwd: str | None, env: dict[bytes, bytes], descriptors: Sequence[int]
+    ) -> Spawned:
+        """Start a command with three descriptors for its streams, in a session of its own.
+
+        Raises:
+            SpawnError: the operating system refuses; the message says why and what to do.
+        """
+        self.start()
+        assert self._socket is not None
+        loop = asyncio.get_running_loop()
+        number = next(self._numbers)
+        started: asyncio.Future[int] = loop.create_future()
+        ended: asyncio.Future[ExitStatus] = loop.create_future()
+        self._starting[number] = started
+        self._exits[number] = ended
+        body = marshal.dumps((number, list(argv), cwd, env))
+        try:
+            message = LENGTH.pack(len(body)) + body
+            sent = socket.send_fds(self._socket, [message], list(descriptors))
+            if sent < len(message):
+                self._socket.sendall(message[sent:])
+        except OSError as error:
+            self._lost()
+            raise SpawnError(f"cannot start commands: the helper process does not answer ({error})") from error
+        try:
+            return Spawned(await started, ended)
+        except BaseException:
+            self._exits.pop(number, None)
+            raise
+
+    def _receive(self) -> None:
+        assert self._socket is not None
+        try:
+            data = self._socket.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            self._lost()
+            return
+        buffer = self._received
+        buffer += data
+        while len(buffer) >= LENGTH.size:
+            size = LENGTH.unpack_from(buffer)[0]
+            if len(buffer) < LENGTH.size + size:
+                return
+            message = marshal.loads(bytes(buffer[LENGTH.size : LENGTH.size + size]))
+            del buffer[: LENGTH.size + size]
+            self._dispatch(message)
+
+    def _dispatch(self, message: tuple[Any, ...]) -> None:
+        match message:
+            case ("started", int(number), int(pid)):
+                future = self._starting.pop(number)
+                if not future.done():
+                    future.set_result(pid)
+            case ("refused", int(number), int(code), str(where)):
+                future = self._starting.pop(number)
+                if not future.done():
+                    future.set_exception(SpawnError(_refusal(code, where)))
+            case ("exited", int(number), _, int(status), float(user), float(system), peak, int(blocks_in), int(blocks_out)):
+                ended = self._exits.pop(number, None)
+                if ended is not None and not ended.done():
+                    usage = Usage(user, system, peak, blocks_in, blocks_out)
+                    code = os.waitstatus_to_exitcode(status)
+                    ended.set_result(ExitStatus(code, None, usage) if code >= 0 else ExitStatus(None, -code, usage))
+
+    def _lost(self) -> None:
+        """The helper process has gone: whatever it was to report will not come."""
+        self._close_socket()
+        if self._process is not None:
+            self._process.poll()
+        words = "the helper process that starts commands was ended from outside"
+        for starting in self._starting.values():
+            if not starting.done():
+                starting.set_exception(SpawnError(words))
+        for ended in self._exits.values():
+            if not ended.done():
+                ended.set_result(ExitStatus(None, None, lost=words))
+        self._starting.clear()
+        self._exits.clear()
+
+    def _close_socket(self) -> None:
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    async def close(self, within_s: float) -> None:
+        """Let the helper process end; what it still has to end, it ends by the stop ladder."""
+        self._close_socket()
+        process = self._process
+        if process is None:
+            return
+        deadline = asyncio.get_running_loop().time() + within_s
+        while process.poll() is None and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        self._process = None
+
+    def __repr__(self) -> str:
+        state = f"pid {self._process.pid}" if self._process is not None and self._socket is not None else "not started"
+        return f"<Spawner {state}, {len(self._exits)} running>"
+
+
+def _advice(code: int | None, text: str) -> str:
+    return _ADVICE.get(code or 0) or text
+
+
+def _refusal(code: int, where: str) -> str:
+    if code in _ADVICE:
+        return f"cannot start it: {_ADVICE[code]}"
+    if code == 0:
+        return f"cannot start it: {where}"
+    return f"cannot start {where or 'it'}: {os.strerror(code)}"
