@@ -29,6 +29,8 @@ MAX_RUNNING: Final = 64  # local processes at once; more runs wait in the order 
 LEFT_BEHIND_S: Final = 0.5  # how long children may hold the streams after the shell's end before the run is over
 HISTORY_RUNS: Final = 200  # finished runs that can still be shown
 HISTORY_BYTES: Final = 256 * 2**20  # output in memory that finished runs may hold together
+FORGET_RUNS: Final = 32  # the bounds are looked at after so many runs, or so much output
+FORGET_BYTES: Final = 64 * 2**20
 EXIT_GRACE_S: Final = 1.0  # a rung of the stop ladder at the kernel's exit: Jupyter kills the kernel after 5 s
 
 
@@ -54,6 +56,7 @@ class Executor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._owner = os.getpid()
         self._closed = False
+        self._unchecked = 0
 
     # -- the outside: any thread ------------------------------------------------------------------
 
@@ -202,10 +205,16 @@ class Executor:
         finally:
             os.close(fd)
 
-    def forget_old(self) -> None:
-        """Keep the history of finished runs within its bounds."""
+    def finished(self, run: Run) -> None:
+        """Now and then keep the history of finished runs within its bounds: looking costs time for each of them."""
+        self._unchecked += FORGET_BYTES // FORGET_RUNS + run.log.size()
+        if self._unchecked >= FORGET_BYTES:
+            self._unchecked = 0
+            self._forget_old()
+
+    def _forget_old(self) -> None:
         self.spool.finished()
-        done = [run for run in self._runs.values() if run.done() and not (run.process and run.process.streams_open)]
+        done = [run for run in self._runs.values() if run.state == "done" and not (run.process and run.process.streams_open)]
         held = sum(run.log.size() for run in done if run.log.path is None)
         while done and (len(done) > HISTORY_RUNS or held > HISTORY_BYTES):
             oldest = done.pop(0)
@@ -260,8 +269,8 @@ class _Drive:
             if self._tee is not None:
                 self._tee.close()
             run.emit(exited)
+            self._executor.finished(run)
             run.finish()
-            self._executor.forget_old()
 
     def _now(self) -> float:
         return self._loop.time()

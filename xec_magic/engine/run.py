@@ -102,15 +102,14 @@ class Run:
         while True:
             try:
                 pause = WAKE_S if deadline is None else max(0.0, min(WAKE_S, deadline - time.monotonic()))
-                done, _ = concurrent.futures.wait([self._future], timeout=pause)
-                if done:
-                    break
+                result = self._future.result(pause)
+                break
+            except TimeoutError:
                 if deadline is not None and not interrupted and time.monotonic() >= deadline:
-                    raise TimeoutError(f"{self.plan.title} still runs after {timeout:g} s")
+                    raise TimeoutError(f"{self.plan.title} still runs after {timeout:g} s") from None
             except KeyboardInterrupt:
                 interrupted += 1
                 self.request_stop(now=interrupted > 1, cause=Cause.INTERRUPT)
-        result = self._future.result()
         if interrupted:
             error = result.error()
             if result.outcome is Outcome.INTERRUPTED and error is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Final, Literal, TypeAlias
 
@@ -35,7 +37,12 @@ def family_of(shell: tuple[str, ...]) -> Family:
 
 def default_shell() -> tuple[str, ...]:
     """Bash if there is one, else sh."""
-    return ("bash",) if shutil.which("bash") else ("sh",)
+    return _default_shell(os.environ.get("PATH"))
+
+
+@lru_cache(maxsize=8)
+def _default_shell(path: str | None) -> tuple[str, ...]:
+    return ("bash",) if shutil.which("bash", path=path) else ("sh",)
 
 
 def dress(command: Command) -> tuple[list[bytes], bytes | None]:

@@ -15,13 +15,13 @@ Messages are marshal'd tuples behind four bytes of length, little-endian. To the
 from __future__ import annotations
 
 import contextlib
+import errno
 import marshal
 import os
 import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import time
 from typing import Any
@@ -29,6 +29,8 @@ from typing import Any
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # isolated mode leaves it out
 import proctree  # type: ignore[import-not-found]  # by path: the package itself is not importable in isolated mode
 
+# What Python itself ignores must not stay ignored in a command.
+SIGNALS_TO_RESET = [signal.SIGPIPE, signal.SIGXFSZ]
 GRACE_S = 1.0  # a rung of the ladder once the kernel is gone; Jupyter kills what is left of it after 5 s
 LENGTH = struct.Struct("<I")
 
@@ -71,23 +73,49 @@ def serve(kernel: socket.socket, running: dict[int, int]) -> bool:
     except (OSError, EOFError):
         return False
     try:
-        process = subprocess.Popen(
-            argv, stdin=descriptors[0], stdout=descriptors[1], stderr=descriptors[2], cwd=cwd, env=env,
-            start_new_session=True,
-        )  # fmt: skip
+        pid = start(argv, cwd, env, descriptors)
     except OSError as error:
         at = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else error.filename
         reply(kernel, ("refused", number, error.errno or 0, str(at or "")))
-    except (ValueError, TypeError, subprocess.SubprocessError) as error:
+    except (ValueError, TypeError) as error:
         reply(kernel, ("refused", number, 0, str(error)))
     else:
-        process.returncode = 0  # `reap` collects it; without this Popen would try as well
-        running[process.pid] = number
-        reply(kernel, ("started", number, process.pid))
+        running[pid] = number
+        reply(kernel, ("started", number, pid))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
     return True
+
+
+def start(argv: list[bytes], cwd: str, env: dict[bytes, bytes], descriptors: list[int]) -> int:
+    """Start a command as the leader of a session of its own; gives its process id.
+
+    posix_spawn(3) costs half of what subprocess.Popen does. It has no working directory, so this process, which has
+    one thread, goes there itself. All other descriptors of it are closed on exec.
+    """
+    os.chdir(cwd)
+    try:
+        path = find(argv[0], env)
+        actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(descriptors)]
+        return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigdef=SIGNALS_TO_RESET, setsigmask=())
+    finally:
+        os.chdir("/")  # keep no directory busy
+
+
+def find(name: bytes, env: dict[bytes, bytes]) -> bytes:
+    """The program that a name means in an environment.
+
+    Raises:
+        FileNotFoundError: no such program.
+    """
+    if b"/" in name:
+        return name
+    for directory in env.get(b"PATH", os.defpath.encode()).split(b":"):
+        path = os.path.join(directory or b".", name)
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
 def reap(kernel: socket.socket, running: dict[int, int], remains: set[int]) -> None:

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+PREFIX = b"XEC_RUN_ID="
 HAS_PROC = os.path.exists("/proc/self/stat")
 
 
@@ -26,8 +27,13 @@ def living(sessions: Collection[int], marker: bytes = b"") -> list[Living]:
     Zombies do not count: their parent may never collect them. Where there is no `/proc`, membership is told by
     process group, and the marker cannot be seen.
 
+    Raises:
+        ValueError: the marker could match a process that is none of ours.
+
     Source: proc_pid_stat(5): field 3 is the state, field 5 the process group, field 6 the session.
     """
+    if marker and (not marker.startswith(PREFIX) or len(marker) < len(PREFIX) + 8):
+        raise ValueError(f"{marker!r} is no marker of ours")  # what it matches gets killed
     if not HAS_PROC:
         return _living_by_ps(sessions)
     found = []
@@ -42,7 +48,7 @@ def living(sessions: Collection[int], marker: bytes = b"") -> list[Living]:
             fields = stat[close + 2 :].split()
             if fields[0] in (b"Z", b"X", b"x"):
                 continue
-            if int(fields[3]) in sessions or (marker and marker in _read(f"/proc/{entry}/environ")):
+            if int(fields[3]) in sessions or (marker and b"\0" + marker in b"\0" + _read(f"/proc/{entry}/environ")):
                 name = stat[stat.index(b"(") + 1 : close].decode("utf-8", "replace")
                 found.append(Living(int(entry), int(fields[2]), name))
         except (OSError, ValueError):
