@@ -271,7 +271,7 @@ def _left_headings(header: str, rows: Sequence[str]) -> list[_Cell] | None:
             return None
         for number, heading in enumerate(headings):
             start = heading.start
-            if start < len(row) and start and row[start - 2 : start].strip():
+            if start and row[start - 2 : start].strip():
                 return None
             cell = row[start : headings[number + 1].start if number + 1 < len(headings) else None]
             if cell.strip():
