@@ -86,11 +86,15 @@ class Run:
         """It is over."""
         return self._future.done()
 
-    def wait(self, timeout: float | None = None) -> Result:
+    def wait(self, timeout: float | None = None, *, on_tick: Callable[[], None] | None = None, tick_s: float = WAKE_S) -> Result:
         """The result, good or bad, when the run is over.
 
         The kernel's interrupt stops the run by the stop ladder, waits until it is gone and raises
         `RunInterrupted`; a second interrupt kills it at once.
+
+        Args:
+            timeout: Seconds to wait; None for as long as it takes.
+            on_tick: Called in this thread every `tick_s` seconds while waiting.
 
         Raises:
             TimeoutError: not over after `timeout` seconds; the run goes on.
@@ -101,12 +105,21 @@ class Run:
         interrupted = 0
         while True:
             try:
-                pause = WAKE_S if deadline is None else max(0.0, min(WAKE_S, deadline - time.monotonic()))
+                pause = min(tick_s, WAKE_S)
+                if deadline is not None:
+                    pause = max(0.0, min(pause, deadline - time.monotonic()))
                 result = self._future.result(pause)
                 break
             except TimeoutError:
                 if deadline is not None and not interrupted and time.monotonic() >= deadline:
                     raise TimeoutError(f"{self.plan.title} still runs after {timeout:g} s") from None
+            except KeyboardInterrupt:
+                interrupted += 1
+                self.request_stop(now=interrupted > 1, cause=Cause.INTERRUPT)
+                continue
+            try:
+                if on_tick is not None:
+                    on_tick()
             except KeyboardInterrupt:
                 interrupted += 1
                 self.request_stop(now=interrupted > 1, cause=Cause.INTERRUPT)

@@ -36,6 +36,7 @@ LENGTH = struct.Struct("<I")
 
 
 def main(descriptor: int, marker: bytes) -> None:
+    os.set_inheritable(descriptor, False)  # a command that held it would hide the kernel's end from us
     kernel = socket.socket(fileno=descriptor)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
@@ -66,6 +67,8 @@ def serve(kernel: socket.socket, running: dict[int, int]) -> bool:
     """Start one command; False when the kernel has gone."""
     try:
         head, descriptors, _, _ = socket.recv_fds(kernel, LENGTH.size, 3)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)  # the command gets copies as 0, 1, 2 and nothing else
         if not head:
             return False
         head += receive(kernel, LENGTH.size - len(head))
