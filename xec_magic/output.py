@@ -126,6 +126,11 @@ class OutputLog:
             if self._file is not None:
                 self._file.close()
 
+    def __del__(self) -> None:
+        file = getattr(self, "_file", None)
+        if file is not None:
+            file.close()  # the file itself belongs to its directory, which is removed at exit
+
     # -- facts ------------------------------------------------------------------------------
 
     @property

@@ -108,7 +108,9 @@ class SpoolDirectory:
                 os.unlink(path)
 
     def close(self) -> None:
-        """Remove everything."""
+        """Remove everything; logs that are still referred to say so when they are read."""
+        for log in self._logs:
+            log.close()
         with self._mutex:
             if self._path is not None:
                 shutil.rmtree(self._path, ignore_errors=True)

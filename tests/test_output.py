@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import errno
+import pickle
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xec_magic.errors import OutputTooLarge
+from xec_magic.output import OutputLog, Piece
+
+
+def spooled(tmp_path, memory_bytes=10):
+    return OutputLog(memory_bytes, lambda: open(tmp_path / "log", "w+b", buffering=0))
+
+
+def test_pieces_come_back_in_arrival_order_with_their_stream():
+    log = OutputLog()
+    for stream, data in (("stdout", b"a"), ("stdout", b"b\n"), ("stderr", b"oops\n"), ("stdout", b"c\n")):
+        log.append(stream, data)
+    assert list(log.pieces()) == [Piece("stdout", b"ab\n"), Piece("stderr", b"oops\n"), Piece("stdout", b"c\n")]
+    assert log.stream("stdout") == b"ab\nc\n"
+    assert log.stream("stderr") == b"oops\n"
+    assert log.stream() == b"ab\noops\nc\n"
+    assert (log.size(), log.size("stdout"), log.size("stderr"), log.line_count) == (10, 5, 5, 3)
+
+
+def test_beyond_its_memory_it_goes_on_in_the_file(tmp_path):
+    log = spooled(tmp_path)
+    log.append("stdout", b"0123456789")
+    assert log.path is None
+    log.append("stderr", b"x")
+    assert log.path == str(tmp_path / "log")
+    assert (tmp_path / "log").read_bytes() == b"0123456789x"
+    assert log.stream("stderr") == b"x"
+
+
+def test_a_disk_that_refuses_keeps_what_was_there_and_says_so(tmp_path):
+    def refuse():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = OutputLog(4, refuse)
+    assert log.append("stdout", b"abcd")
+    assert not log.append("stdout", b"e")
+    assert not log.append("stdout", b"f")
+    assert log.stream() == b"abcd"
+    assert log.lost_bytes == 2
+    assert log.failure.errno == errno.ENOSPC
+    assert log.path is None
+
+
+def test_a_really_full_disk_keeps_what_fitted(tmp_path):
+    # /dev/full accepts no byte, as a full disk does.
+    log = OutputLog(4, lambda: open("/dev/full", "r+b", buffering=0))
+    log.append("stdout", b"abcd")
+    assert not log.append("stdout", b"efgh")
+    assert log.stream() == b"abcd"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pieces=st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(min_size=1, max_size=30).map(lambda b: b.replace(b"x", b"\n")))),
+    first=st.integers(0, 40),
+    count=st.integers(0, 40),
+)
+def test_any_range_of_lines_is_found(tmp_path_factory, pieces, first, count):
+    log = OutputLog(20, lambda: open(tmp_path_factory.mktemp("spool") / "log", "w+b", buffering=0))
+    for stream, data in pieces:
+        log.append(stream, data)
+    whole = b"".join(data for _, data in pieces)
+    lines = whole.split(b"\n")
+    lines = [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+    assert log.line_count == len(lines)
+    assert b"".join(piece.data for piece in log.lines(first, count)) == b"".join(lines[first : first + count])
+
+
+def test_lines_are_found_far_into_a_large_log(tmp_path):
+    log = spooled(tmp_path, 1000)
+    for number in range(200_000):
+        log.append("stderr" if number % 7 == 0 else "stdout", b"line %d\n" % number)
+    for number in (0, 1, 777, 65_536, 199_999):
+        assert b"".join(piece.data for piece in log.lines(number, 1)) == b"line %d\n" % number
+    assert log.lines(200_000, 5) == []
+    assert log.offset_of_line(10**9) == log.size()
+
+
+def test_search_counts_all_and_returns_the_first(tmp_path):
+    log = spooled(tmp_path, 1000)
+    for number in range(100_000):
+        log.append("stdout", b"line %d\n" % number)
+    found, total = log.search(re.compile(rb"^line 777\d\d$"), limit=3)
+    assert total == 100
+    assert [(match.line, match.text) for match in found] == [(77700, "line 77700"), (77701, "line 77701"), (77702, "line 77702")]
+    assert log.search(re.compile(rb"99999"), limit=3)[0][0].line == 99_999
+    assert log.search(re.compile(rb"nothing like it"), limit=3) == ([], 0)
+
+
+def test_search_sees_a_last_line_without_newline_and_a_line_of_megabytes():
+    log = OutputLog()
+    log.append("stdout", b"x" * 3_000_000 + b"needle\nlast needle")
+    assert log.search(re.compile(rb"needle"), limit=10)[1] >= 2
+
+
+def test_a_removed_log_says_so_instead_of_looking_empty(tmp_path):
+    log = spooled(tmp_path)
+    log.append("stdout", b"0123456789abc")
+    log.close()
+    with pytest.raises(OutputTooLarge, match="removed to make room"):
+        log.stream()
+
+
+def test_it_pickles_with_its_content(tmp_path):
+    log = spooled(tmp_path)
+    log.append("stdout", b"0123456789abc")
+    log.append("stderr", b"d")
+    assert list(pickle.loads(pickle.dumps(log)).pieces()) == list(log.pieces())
