@@ -1,0 +1,162 @@
+"""Registered secrets, and what takes them out of texts and byte streams before anybody sees them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shlex
+import threading
+import urllib.parse
+from typing import Final
+
+from xec_magic.errors import OptionError
+
+__all__ = ["Redactor", "StreamRedactor"]
+
+_SHORTEST: Final = 4  # characters; shorter ones stand in ordinary output by chance, and masking them would spoil it
+
+
+class Redactor:
+    """The secrets of one kernel. Any thread may use it.
+
+    Masked are the exact value and its usual disguises: quoted for a shell, escaped in JSON, in a URL, and in base64.
+    A value that was changed otherwise (cut, reversed, hashed) is not found.
+
+    Example:
+        >>> redactor = Redactor()
+        >>> redactor.register("TOKEN", "s3cret/word")
+        >>> redactor.mask("curl -H 'X: s3cret/word' https://h/?t=s3cret%2Fword")
+        "curl -H 'X: [secret TOKEN]' https://h/?t=[secret TOKEN]"
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._masks: dict[bytes, bytes] = {}
+        self._names: set[str] = set()
+        self._finder: _Finder | None = None
+
+    def register(self, name: str, value: str) -> None:
+        """Hide `value` from now on behind `[secret name]`.
+
+        Raises:
+            OptionError: the value is too short to be told from ordinary output, or holds a NUL.
+        """
+        if len(value) < _SHORTEST:
+            raise OptionError(f"the secret {name} is shorter than {_SHORTEST} characters; it would be found in ordinary output")
+        if "\0" in value:
+            raise OptionError(f"the secret {name} holds a NUL character, which no variable of an environment can carry")
+        try:
+            forms = _forms(value)
+        except UnicodeEncodeError as error:
+            raise OptionError(f"the secret {name} holds a lone surrogate, which is no character") from error
+        mask = f"[secret {name}]".encode("utf-8", "backslashreplace")
+        with self._lock:
+            for form in forms:
+                self._masks.setdefault(form, mask)
+            self._names.add(name)
+            self._finder = _Finder(dict(self._masks))
+
+    def mask(self, text: str) -> str:
+        """The text with every secret in it replaced by its name in brackets."""
+        finder = self._finder
+        if finder is None:
+            return text
+        return finder.mask(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+
+    def stream(self) -> StreamRedactor | None:
+        """What masks one stream, with the secrets of this moment; None when there are none, so nothing needs to be done."""
+        finder = self._finder
+        return None if finder is None else StreamRedactor(finder)
+
+    def __repr__(self) -> str:
+        with self._lock:
+            return f"<Redactor: {len(self._names)} secrets{''.join(f' {name}' for name in sorted(self._names))}>"
+
+
+class StreamRedactor:
+    """Masks secrets in a stream of bytes, wherever it is cut. For one thread at a time.
+
+    Held back is only what may still become a secret: never more than the longest one less a byte.
+    """
+
+    def __init__(self, finder: _Finder) -> None:
+        self._finder = finder
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """What can be shown after these bytes; may be empty, or end with bytes of earlier calls."""
+        data = self._held + data
+        keep = self._finder.undecided(data)
+        self._held = data[keep:]
+        return self._finder.mask(data[:keep])
+
+    def flush(self) -> bytes:
+        """What was held back, at the end of the stream."""
+        data, self._held = self._held, b""
+        return self._finder.mask(data)
+
+    def __repr__(self) -> str:
+        return f"<StreamRedactor: {len(self._held)} bytes held back>"
+
+
+class _Finder:
+    """The compiled search for a set of secrets; immutable."""
+
+    def __init__(self, masks: dict[bytes, bytes]) -> None:
+        self._masks = masks
+        longest_first = sorted(masks, key=len, reverse=True)
+        self._whole = re.compile(b"|".join(re.escape(form) for form in longest_first))
+        self._longest = len(longest_first[0])
+        self._forms = longest_first
+        self._starts = frozenset(form[:1] for form in longest_first)
+
+    def mask(self, data: bytes) -> bytes:
+        """The bytes with every secret replaced, the leftmost first and of those the longest."""
+        return self._whole.sub(lambda match: self._masks[match[0]], data)
+
+    def undecided(self, data: bytes) -> int:
+        """Where the bytes begin that later ones may turn into a secret, or into a longer one."""
+        position = 0
+        tail = max(0, len(data) - self._longest + 1)
+        while True:
+            match = self._whole.search(data, position)
+            stop = match.start() if match is not None else len(data)
+            # Before the match nothing is a whole secret; the leftmost beginning that reaches the end decides. At the
+            # match itself a longer secret may still be on its way, and it would win.
+            for start in range(max(position, tail), min(stop + 1, len(data))):
+                if data[start : start + 1] in self._starts and self._may_grow(data, start):
+                    return start
+            if match is None:
+                return len(data)
+            position = match.end()
+
+    def _may_grow(self, data: bytes, start: int) -> bool:
+        rest = len(data) - start
+        return any(len(form) > rest and form.startswith(data[start:]) for form in self._forms)
+
+
+def _forms(value: str) -> set[bytes]:
+    """The value as it may stand in output: itself and its disguises, in bytes."""
+    raw = value.encode("utf-8", "surrogateescape")
+    text = raw.decode("utf-8", "replace")
+    encoded = [base64.b64encode(raw), base64.urlsafe_b64encode(raw), base64.b64encode(raw + b"\n")]
+    shell = [_inside(shlex.quote(value), value), value.replace("'", "'\\''"), re.sub(r'([\\$`"])', r"\\\1", value)]
+    forms = {
+        raw,
+        value.encode("utf-8", "surrogatepass"),  # as `Redactor.mask` meets it in text
+        *(form.encode("utf-8", "surrogateescape") for form in shell),
+        json.dumps(text)[1:-1].encode(),
+        json.dumps(text, ensure_ascii=False)[1:-1].encode(),
+        urllib.parse.quote(raw).encode(),
+        urllib.parse.quote(raw, safe="").encode(),
+        urllib.parse.quote_plus(raw).encode(),
+        *encoded,
+        *(form.rstrip(b"=") for form in encoded),
+    }
+    return {form for form in forms if len(form) >= _SHORTEST}
+
+
+def _inside(quoted: str, value: str) -> str:
+    """The text between the quotes that `shlex.quote` put around a value, if it did."""
+    return value if quoted == value else quoted[1:-1]
