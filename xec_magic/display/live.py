@@ -1,0 +1,178 @@
+"""`Live`: feeds the widget of one run from the loop thread, at most some ten messages a second."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from xec_magic.display import render
+from xec_magic.display.feed import Feed
+from xec_magic.display.widget import RunWidget
+from xec_magic.events import Event, LeftBehind, Note, Output, Retrying, Started, Stopping
+from xec_magic.units import format_duration
+
+if TYPE_CHECKING:
+    from xec_magic.display.feed import Mask
+    from xec_magic.display.view import RunHandle
+    from xec_magic.result import Result
+
+__all__ = ["Live"]
+
+FLUSH_S: Final = 0.1  # shorter intervals cost the browser more than they show
+SNAPSHOT_S: Final = 1.0
+OPEN_WIDGETS: Final = 32  # ended ones kept for reloaded pages; each holds some 100 kB here and in the page
+
+_ended: deque[RunWidget] = deque()  # the kept ones, oldest first
+_ended_lock = threading.Lock()
+
+
+class Live:
+    """The widget of a run that is alive, or of an ended one that is looked at again.
+
+    Args:
+        handle: The run.
+        mask: Replaces secrets in a text.
+        show: Show the script as well.
+    """
+
+    def __init__(self, handle: RunHandle, mask: Mask, *, show: bool) -> None:
+        self._handle = handle
+        self._mask = mask
+        self._lock = threading.RLock()  # one thread at a time writes traits
+        self._started_at = time.monotonic()
+        self._feed = Feed(handle.log, mask)
+        self._epoch = 1
+        self._timer = False
+        self._flushed_at = self._snapped_at = 0.0
+        self._dirty = False  # the snapshot is older than the log
+        self._over = False
+        target = handle.plan.command.target
+        self.widget = RunWidget(
+            lambda: handle.log,
+            self._stop,
+            mask,
+            head={
+                "title": mask(handle.plan.title),
+                "target": "" if target.kind == "local" else target.name,
+                "run": handle.run_id,
+                "script": mask(handle.plan.command.script) if show else "",
+            },
+            blocking=not handle.background,
+        )
+        handle.subscribe(self._on_event)
+        # What came before the subscription; whatever comes later raises a flush of its own.
+        self._flush(now=True)
+
+    @property
+    def closed(self) -> bool:
+        """Its widget was closed to make room."""
+        return self.widget.comm is None
+
+    @property
+    def model_id(self) -> str:
+        """The widget's name on its page."""
+        return str(self.widget.model_id)
+
+    def end(self, result: Result) -> None:
+        """Send the rest and how it ended; nothing is sent after that."""
+        with self._lock:
+            if self._over:
+                return
+            self._flush(now=True)
+            self._over = True
+            with self.widget.hold_sync():
+                self.widget.note = ""
+                self.widget.elapsed = result.duration_s
+                self.widget.end = {
+                    "ok": result.ok,
+                    "words": self._mask(render.headline(result)),
+                    "facts": render.facts(result, mask=self._mask),
+                }
+                self.widget.state = "done"
+        _keep(self.widget)
+
+    # -- loop thread ------------------------------------------------------------------------------
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case Output():
+                self._arm(FLUSH_S)
+            case Stopping(cause=cause, signal=signal):
+                self._say(f"{cause}: sent {signal}", state="stopping")
+            case Retrying(reason=reason, delay_s=delay_s):
+                self._say(f"{reason}; next attempt in {format_duration(delay_s)}")
+            case Started(attempt=attempt) if attempt > 1:
+                self._say(f"attempt {attempt}")
+            case LeftBehind(processes=processes):
+                self._say("still running: " + ", ".join(map(str, processes)))
+            case Note(text=text):
+                self._say(text)
+            case _:
+                pass
+
+    def _say(self, text: str, state: str = "") -> None:
+        with self._lock:
+            if self._over:
+                return
+            self.widget.note = self._mask(text)
+            if state:
+                self.widget.state = state
+
+    def _arm(self, delay_s: float) -> None:
+        if not self._timer and not self._over:
+            self._timer = True
+            since = time.monotonic() - self._flushed_at
+            self._handle.call_later(max(0.02, delay_s - since), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = False
+        self._flush()
+        if self._dirty:
+            self._arm(SNAPSHOT_S)
+
+    # -- any thread -------------------------------------------------------------------------------
+
+    def _flush(self, *, now: bool = False) -> None:
+        with self._lock:
+            if self._over:
+                return
+            clock = time.monotonic()
+            elapsed = clock - self._started_at
+            self._flushed_at = clock
+            if self._handle.log is not self._feed.log:  # a further attempt has a log of its own
+                self._feed = Feed(self._handle.log, self._mask)
+                self._epoch += 1
+            batch = self._feed.take()
+            if batch is not None:
+                self._dirty = True
+                self.widget.send_batch(batch, self._epoch, elapsed)
+            if self._dirty and (now or clock - self._snapped_at >= SNAPSHOT_S):
+                self._snapshot(elapsed)
+                self._snapped_at = clock
+                self._dirty = False
+
+    def _snapshot(self, elapsed: float) -> None:
+        batch = self._feed.snapshot()
+        if batch is not None:
+            snap: dict[str, Any] = {"epoch": self._epoch, **batch.content(), "data": batch.data, "partial": batch.partial}
+            with self.widget.hold_sync():
+                self.widget.snap = snap
+                self.widget.elapsed = elapsed
+
+    def _stop(self, now: bool) -> None:  # noqa: FBT001 - the run's own signature
+        self._handle.request_stop(now)
+        with self._lock:
+            if not self._over:
+                # The page waits for this: an unheard wish becomes an interrupt of the kernel.
+                self.widget.heard = 2 if now else 1
+                self.widget.state = "stopping"
+
+
+def _keep(widget: RunWidget) -> None:
+    with _ended_lock:
+        _ended.append(widget)
+        old = [_ended.popleft() for _ in range(len(_ended) - OPEN_WIDGETS)]
+    for one in old:
+        one.close()

@@ -1,0 +1,217 @@
+"""A result as text and as HTML, to be saved with the notebook: complete sentences, no script, no outside style.
+
+The HTML brings its own background and inline colours, so that it reads the same in a dark page, in an untrusted
+notebook and on a web site. With `volatile=False` nothing in it changes from run to run: no time, pid, path or host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from itertools import accumulate, groupby
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from xec_magic.display import palette
+from xec_magic.display.ansi import PLAIN, Span, Style, parse_line, plain_line, span_html
+from xec_magic.display.lines import Line, excerpt, looks_bad
+from xec_magic.result import Outcome, Result
+from xec_magic.units import format_count, format_duration, format_size
+
+if TYPE_CHECKING:
+    from xec_magic.plan import Plan
+
+__all__ = ["closing_line", "facts", "headline", "render_html", "render_started_html", "render_started_text", "render_text"]
+
+Mask = Callable[[str], str]
+
+HEAD_HTML: Final = 24 * 1024  # characters of markup: many colours make it several times the text
+TAIL_HTML: Final = 72 * 1024
+LONG_LINE: Final = 400  # characters; longer lines wrap, so that one does not make the whole block scroll sideways
+CPU_FROM_S: Final = 1.0  # CPU time and memory of a shorter run interest nobody who did not ask
+
+_PRE: Final = (
+    f"margin:0;padding:0 10px;border:0;background:{palette.BACKGROUND};color:{palette.FOREGROUND};"
+    "font-size:12px;line-height:1.45;white-space:pre;overflow:visible"
+)
+_ERR: Final = _PRE.replace("padding:0 10px;border:0", f"padding:0 10px 0 7px;border:0;border-left:3px solid {palette.BAD}")
+_SMALL: Final = f"padding:2px 10px;color:{palette.MUTED};background:{palette.BACKGROUND};font-size:12px;line-height:1.6"
+_RULE: Final = f"1px solid {palette.RULE}"
+
+
+# -- words ------------------------------------------------------------------------------------
+
+
+def headline(result: Result) -> str:
+    """How it ended, in words that do not change from run to run: `exit code 2 (misuse, or a syntax error)`."""
+    return result._verdict()  # noqa: SLF001 - the one place that words a failure
+
+
+def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:  # noqa: FBT001, FBT002
+    """What else is to be said about a run's end, most important first."""
+    said = []
+    if result.left_behind:
+        names = (str(process) if volatile else process.name for process in result.left_behind)
+        said.append("still running: " + ", ".join(names))
+    if result.truncated:
+        said.append("output is incomplete")
+    if not result.log.size() and not result.truncated:
+        said.append("no output")
+    if result.attempts:
+        said.append(f"attempt {len(result.attempts) + 1}")
+    if volatile:
+        if result.cached is not None:
+            said.append(f"cached {format_duration(result.cached)} ago")
+        elif result.started_at is not None:
+            said.append(format_duration(result.duration_s))
+        usage = result.usage
+        if usage is not None and (result.duration_s >= CPU_FROM_S or result.outcome is Outcome.SIGNALLED):
+            said.append(f"CPU {format_duration(usage.cpu_s)}")
+            if usage.peak_rss_bytes is not None:
+                said.append(f"peak memory {format_size(usage.peak_rss_bytes)}")
+        if result.log_path is not None:
+            said.append(f"{format_count(result.log.line_count, 'line')}, {format_size(result.log.size())} in {result.log_path}")
+    said.extend(result.notes)
+    return [mask(fact) for fact in said]
+
+
+def _remarkable(result: Result) -> bool:
+    """Something besides the output is worth a line even where nothing volatile may be said."""
+    return not (result.ok and result.log.size()) or result.truncated or bool(result.left_behind or result.notes or result.attempts)
+
+
+# -- text ---------------------------------------------------------------------------------------
+
+
+def render_text(result: Result, volatile: bool = True, *, mask: Mask = str, show: bool = False) -> str:  # noqa: FBT001, FBT002
+    """A result as plain text: the output without escapes, then one line `[xec] …` if there is something to say.
+
+    Args:
+        result: How the run ended.
+        volatile: Say also what changes from run to run: duration, pids, the log's path.
+        mask: Replaces secrets in a text.
+        show: Begin with the command.
+    """
+    cut = excerpt(result.log)
+    lines = [f"$ {line}" for line in mask(result.command).splitlines()] if show else []
+    lines += [mask(plain_line(line.text)) for line in cut.head]
+    if cut.gap:
+        lines.append(f"[xec] … {cut.gap} …")
+    lines += [mask(plain_line(line.text)) for line in cut.tail]
+    if volatile or _remarkable(result):
+        lines.append("[xec] " + ", ".join([mask(headline(result)), *facts(result, volatile, mask)]))
+    return "\n".join(lines)
+
+
+def closing_line(result: Result, *, mask: Mask = str) -> str:
+    """The line `[xec] …` below output that was printed as it came; empty when there is nothing to say."""
+    if not _remarkable(result):
+        return ""
+    return "[xec] " + ", ".join([mask(headline(result)), *facts(result, mask=mask)])
+
+
+def render_started_text(plan: Plan, run_id: str, *, mask: Mask = str) -> str:
+    """What stands in the notebook while a run is alive, and for ever if the kernel dies."""
+    where = "" if plan.command.target.kind == "local" else f" on {plan.command.target.name}"
+    return f"[xec] started{where}, run {run_id}: {mask(plan.title)}"
+
+
+# -- HTML -----------------------------------------------------------------------------------------
+
+
+def render_started_html(plan: Plan, run_id: str, *, mask: Mask = str) -> str:
+    """The same as `render_started_text`, as HTML."""
+    return f"<div style='{_SMALL}'>{_safe(render_started_text(plan, run_id, mask=mask).removeprefix('[xec] '))}</div>"
+
+
+def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show: bool = False) -> str:  # noqa: FBT001, FBT002
+    """A result as HTML; see the module for what it may contain, `render_text` for the arguments."""
+    parts = []
+    plan = result.plan
+    elsewhere = plan.command.target.kind != "local"
+    if not result.ok or plan.label or elsewhere or result.cached is not None:
+        parts.append(_header(result, mask, elsewhere=elsewhere))
+    if show:
+        parts.append(f"<pre style='{_PRE};padding:4px 10px;border-bottom:{_RULE}'>{_safe(mask(result.command.rstrip()))}</pre>")
+    body = _body(result, volatile, mask)
+    if body:
+        # column-reverse: the block opens at its end, where a terminal would be.
+        parts.append(
+            "<div tabindex='0' style='max-height:420px;overflow:auto;display:flex;flex-direction:column-reverse;padding:4px 0;"
+            f"background:{palette.BACKGROUND}'><div>{body}</div></div>"
+        )
+    parts.append(_footer(result, volatile, mask))
+    return f"<div style='background:{palette.BACKGROUND};border:{_RULE};border-radius:4px;overflow:hidden'>{''.join(parts)}</div>"
+
+
+def _header(result: Result, mask: Mask, *, elsewhere: bool) -> str:
+    state = _strong(result.outcome.value, palette.GOOD if result.ok else palette.BAD)
+    where = f" on <b>{_safe(result.target)}</b>" if elsewhere else ""
+    age = " · cached" if result.cached is not None else ""
+    title = f"<span style='color:{palette.FOREGROUND};font-family:monospace'>{_safe(mask(result.plan.title))}</span>"
+    return f"<div style='{_SMALL};border-bottom:{_RULE}'>{state}{where}{age} · {title}</div>"
+
+
+def _footer(result: Result, volatile: bool, mask: Mask) -> str:  # noqa: FBT001
+    words = _safe(mask(headline(result)))
+    said = [words if result.ok else _strong(words, palette.BAD)]
+    said += [_safe(fact) for fact in facts(result, volatile, mask)]
+    return f"<div style='{_SMALL}'>{' · '.join(said)}</div>"
+
+
+def _strong(markup: str, colour: str) -> str:
+    return f"<b style='color:{colour}'>{markup}</b>"
+
+
+def _body(result: Result, volatile: bool, mask: Mask) -> str:  # noqa: FBT001
+    cut = excerpt(result.log)
+    head, style = _marked_up(cut.head, PLAIN, mask)
+    tail, _ = _marked_up(cut.tail, PLAIN if cut.gap else style, mask)
+    kept_head, kept_tail = _fitting(head, HEAD_HTML), _fitting(tail[::-1], TAIL_HTML)[::-1]
+    dropped = len(head) + len(tail) - len(kept_head) - len(kept_tail)
+    gap = cut._replace(hidden_lines=cut.hidden_lines + dropped).gap
+    if not gap:
+        return _blocks(head + tail)
+    path = f"; the whole log: {_safe(result.log_path)}" if volatile and result.log_path else ""
+    return _blocks(kept_head) + f"<div style='{_SMALL}'>… {gap}{path} …</div>" + _blocks(kept_tail)
+
+
+class _Row(NamedTuple):
+    html: str
+    err: bool
+
+
+def _fitting(rows: list[_Row], limit: int) -> list[_Row]:
+    """The first rows that together have at most `limit` characters, but one at least."""
+    sizes = accumulate(len(row.html) for row in rows)
+    return rows[: max(1, sum(size <= limit for size in sizes))]
+
+
+def _marked_up(lines: list[Line], style: Style, mask: Mask) -> tuple[list[_Row], Style]:
+    rows = []
+    for line in lines:
+        spans, style = parse_line(line.text, style)
+        text = "".join(span.text for span in spans)
+        if mask(text) != text:  # a secret may lie across several styles, so its line loses them
+            spans, text = [Span(mask(text), PLAIN)], mask(text)
+        bad = looks_bad(text)
+        html = "".join(span_html(span, palette.MARKED if bad else palette.BACKGROUND) for span in spans)
+        css = [f"background:{palette.MARKED}"] if bad else []
+        if len(text) > LONG_LINE:
+            css.append("white-space:pre-wrap;overflow-wrap:anywhere")
+        rows.append(_Row(f"<span style='{';'.join(css)}'>{html}</span>" if css else html, line.err))
+    return rows, style
+
+
+def _blocks(rows: list[_Row]) -> str:
+    """Runs of lines of one stream, each a block; standard error has a bar at its side and says what it is."""
+    blocks = []
+    for err, group in groupby(rows, key=lambda row: row.err):
+        text = "\n".join(row.html for row in group)
+        # HTML swallows a newline that follows <pre>; a trailing one keeps an empty last line high.
+        blocks.append(f"<pre{' title=stderr' if err else ''} style='{_ERR if err else _PRE}'>\n{text}\n</pre>")
+    return "".join(blocks)
+
+
+def _safe(text: str) -> str:
+    """Text of the run itself (command, notes) for HTML: one line, control characters as pictures, escaped."""
+    return escape("\n".join(plain_line(line) for line in text.split("\n")))

@@ -1,0 +1,85 @@
+// Search in the whole output, in the kernel; the page steps from one found line to the next.
+
+const PAUSE_MS = 300; // typing ends
+
+export function searchBox(questions, pane) {
+  const box = document.createElement("span");
+  box.className = "xec-search";
+  const input = document.createElement("input");
+  input.type = "search";
+  input.placeholder = "Search the output";
+  input.setAttribute("aria-label", "Search the whole output");
+  const count = document.createElement("span");
+  count.className = "xec-count";
+  count.setAttribute("role", "status");
+  const button = (text, label) => {
+    const element = document.createElement("button");
+    element.type = "button";
+    element.textContent = text;
+    element.title = label;
+    element.setAttribute("aria-label", label);
+    return element;
+  };
+  const regex = button(".*", "Regular expression");
+  regex.setAttribute("aria-pressed", "false");
+  const previous = button("↑", "Previous match");
+  const next = button("↓", "Next match");
+  box.append(input, regex, previous, next, count);
+
+  let found = { lines: [], total: 0 };
+  let at = -1;
+  let asked = 0;
+  let timer = 0;
+
+  const draw = () => {
+    previous.disabled = next.disabled = !found.lines.length;
+    count.textContent = !input.value
+      ? ""
+      : found.problem
+        ? found.problem
+        : found.total
+          ? `${(at + 1).toLocaleString("en")} of ${found.total.toLocaleString("en")} line${found.total === 1 ? "" : "s"}`
+          : "not found";
+  };
+  const show = (index) => {
+    at = (index + found.lines.length) % found.lines.length;
+    draw();
+    pane.goTo(found.lines[at]);
+  };
+  const search = async () => {
+    clearTimeout(timer);
+    const mine = ++asked;
+    found = { lines: [], total: 0 };
+    at = -1;
+    if (!input.value) return draw();
+    count.textContent = "searching…";
+    const reply = await questions.ask("find", { text: input.value, regex: regex.getAttribute("aria-pressed") === "true" });
+    if (mine !== asked) return;
+    found = { lines: [], total: 0, ...reply };
+    // The last match first: people look for what has just happened.
+    if (found.lines.length) show(found.lines.length - 1);
+    else draw();
+  };
+  input.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(search, PAUSE_MS);
+  });
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") {
+      event.preventDefault();
+      if (at < 0) search();
+      else show(at + (event.shiftKey ? -1 : 1));
+    } else if (event.key === "Escape") {
+      input.value = "";
+      search();
+    }
+  });
+  regex.onclick = () => {
+    regex.setAttribute("aria-pressed", String(regex.getAttribute("aria-pressed") !== "true"));
+    search();
+  };
+  previous.onclick = () => show(at - 1);
+  next.onclick = () => show(at + 1);
+  draw();
+  return box;
+}

@@ -1,0 +1,260 @@
+"""`View`: one run on the reader's page. Picks the form, has it fed while the run lives, leaves a static record."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import threading
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakKeyDictionary
+
+from IPython.core.getipython import get_ipython
+from IPython.display import DisplayHandle, display
+
+from xec_magic.display import render
+from xec_magic.display.printer import Printer
+from xec_magic.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xec_magic.display.live import Live
+    from xec_magic.events import Event
+    from xec_magic.output import OutputLog
+    from xec_magic.plan import Plan
+    from xec_magic.result import Result
+
+__all__ = ["Cancellable", "Mode", "RunHandle", "View", "choose_mode", "display_result", "mark_shown", "request_allows_stdin"]
+
+WIDGET_MIME: Final = "application/vnd.jupyter.widget-view+json"
+
+
+class Mode(StrEnum):
+    """In what form runs are shown."""
+
+    TEXT = "text"
+    STATIC = "static"
+    WIDGET = "widget"
+
+
+class Cancellable(Protocol):
+    """A timer."""
+
+    def cancel(self) -> None:
+        """Let it not happen."""
+
+
+class RunHandle(Protocol):
+    """What a view needs of a run."""
+
+    run_id: str
+    plan: Plan
+    background: bool
+
+    @property
+    def log(self) -> OutputLog:
+        """Grows on the loop thread, is read from any; replaced when the run is retried."""
+
+    def request_stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Begin the stop ladder, or kill at once; from any thread."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Cancellable:
+        """Call back on the loop thread; called there."""
+
+    def subscribe(self, listener: Callable[[Event], None]) -> None:
+        """Have every later event, on the loop thread; called from any."""
+
+
+# -- which form -----------------------------------------------------------------------------------
+
+
+def choose_mode(shell: Any, allow_stdin: bool | None) -> Mode:  # noqa: FBT001
+    """The form for the request that is being executed.
+
+    Args:
+        shell: The IPython shell, or None outside one.
+        allow_stdin: Whether the request allows questions (`request_allows_stdin`); tools that execute
+            notebooks forbid them. None when nobody knows.
+
+    Raises:
+        OptionError: XEC_UI is none of auto, widget, static, text.
+    """
+    wanted = os.environ.get("XEC_UI", "").strip().lower() or "auto"
+    if wanted != "auto":
+        if wanted not in list(Mode):
+            raise OptionError(f"XEC_UI is {wanted!r}; it must be auto, widget, static or text")
+        return Mode(wanted)
+    if getattr(shell, "kernel", None) is None:
+        return Mode.TEXT
+    return Mode.STATIC if allow_stdin is False else Mode.WIDGET
+
+
+def request_allows_stdin(shell: Any) -> bool | None:
+    """Whether the request that is being executed allows questions; None when nobody knows."""
+    allowed = getattr(getattr(shell, "kernel", None), "_allow_stdin", None)
+    return allowed if isinstance(allowed, bool) else None
+
+
+# -- one run --------------------------------------------------------------------------------------
+
+
+class View:
+    """One run, shown.
+
+    The main thread opens and pumps it, and closes it for a run in the foreground; the loop thread feeds it.
+
+    Args:
+        handle: The run.
+        mode: In what form.
+        mask: Replaces secrets in a text.
+        quiet: Show nothing; a failure is told by its error.
+        show: Show the command as well.
+    """
+
+    def __init__(self, handle: RunHandle, mode: Mode, *, mask: Callable[[str], str], quiet: bool = False, show: bool = False) -> None:
+        self.handle = handle
+        self.mode = mode
+        self._mask = mask
+        self._quiet = quiet
+        self._show = show
+        self._lock = threading.RLock()  # a run in the background may end while the main thread opens its view
+        self._result: Result | None = None
+        self._outputs: list[DisplayHandle] = []
+        self._printer = Printer(mask)
+        self._live: Live | None = None
+
+    def open(self) -> None:
+        """Show that the run is alive; called when it outlives 200 ms, or at once when it is in the background."""
+        with self._lock:
+            if self._quiet or self._outputs:
+                return
+            if self._result is not None:
+                self._show_result(self._result)
+            elif self.mode is Mode.WIDGET:
+                self._show_live()
+            elif self.handle.background:
+                self._show_started()
+
+    def pump(self) -> None:
+        """Print what has arrived, where that is the form; called every 50 ms while the main thread waits."""
+        if self.mode is Mode.TEXT and not self._quiet:
+            self._printer.print_new(self.handle.log)
+
+    def close(self, result: Result) -> None:
+        """Leave the record of how it ended; on the main thread for a run in the foreground, else on the loop's."""
+        with self._lock:
+            if self._result is not None:
+                return
+            self._result = result
+            if self._live is not None:
+                self._live.end(result)
+            if self._outputs:
+                self._replace(result)
+            elif not self._quiet and not self.handle.background:
+                self._show_result(result)
+            if not self._quiet and not self.handle.background:
+                mark_shown(result)
+
+    def reopen(self) -> None:
+        """Show the run in the output of the cell that asks: live, or as it ended.
+
+        Where there are widgets an ended run gets one too: all of its log can be read and searched in it.
+        """
+        with self._lock:
+            if self.mode is Mode.WIDGET:
+                self._show_live()
+            elif self._result is None:
+                self._show_started()
+            elif self.mode is Mode.TEXT:
+                self._printer.say(render.render_text(self._result, mask=self._mask, show=self._show))
+            else:
+                self._show_result(self._result)
+
+    # -- forms ------------------------------------------------------------------------------------
+
+    def _show_started(self) -> None:
+        bundle = self._started()
+        if self.mode is Mode.TEXT:
+            self._printer.say(bundle["text/plain"])
+        else:
+            self._publish(bundle)
+
+    def _show_live(self) -> None:
+        from xec_magic.display.live import Live
+
+        if self._live is None or self._live.closed:
+            self._live = Live(self.handle, self._mask, show=self._show)
+            if self._result is not None:
+                self._live.end(self._result)
+        view = {WIDGET_MIME: {"version_major": 2, "version_minor": 1, "model_id": self._live.model_id}}
+        self._publish(view | self._started())
+
+    def _show_result(self, result: Result) -> None:
+        if self.mode is Mode.TEXT:
+            self._printer.print_new(self.handle.log)
+            self._printer.finish()
+            said = render.closing_line(result, mask=self._mask)
+            if said:
+                self._printer.say(said)
+        else:
+            self._publish(self._ended(result))
+
+    def _publish(self, bundle: dict[str, Any]) -> None:
+        handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        assert handle is not None
+        self._outputs.append(handle)
+
+    def _replace(self, result: Result) -> None:
+        bundle = self._ended(result)
+        for output in self._outputs:
+            if self.handle.background:
+                # A context of its own: nbclient drops what does not belong to the cell that is running now.
+                contextvars.Context().run(output.update, bundle, raw=True)
+            else:
+                output.update(bundle, raw=True)  # type: ignore[no-untyped-call]
+
+    def _started(self) -> dict[str, Any]:
+        plan, run_id = self.handle.plan, self.handle.run_id
+        return {
+            "text/plain": render.render_started_text(plan, run_id, mask=self._mask),
+            "text/html": render.render_started_html(plan, run_id, mask=self._mask),
+        }
+
+    def _ended(self, result: Result) -> dict[str, Any]:
+        return _bundle(result, self.mode, self._mask, show=self._show)
+
+
+def _bundle(result: Result, mode: Mode, mask: Callable[[str], str] = str, *, show: bool = False) -> dict[str, Any]:
+    volatile = mode is not Mode.STATIC
+    return {
+        "text/plain": render.render_text(result, volatile, mask=mask, show=show),
+        "text/html": render.render_html(result, volatile, mask=mask, show=show),
+    }
+
+
+# -- results at the end of a cell -----------------------------------------------------------------
+
+_shown: WeakKeyDictionary[Result, int] = WeakKeyDictionary()  # the cell that has shown each
+
+
+def mark_shown(result: Result) -> None:
+    """Remember that the cell that is being executed has shown this result."""
+    _shown[result] = _cell()
+
+
+def display_result(result: Result) -> None:
+    """Show a result that is a cell's value, unless this cell has just shown it; for IPython's display formatter."""
+    if _shown.get(result) == _cell():
+        return
+    shell = get_ipython()
+    try:
+        mode = choose_mode(shell, request_allows_stdin(shell))
+    except OptionError:  # the magics complain of it; here a record is better than none
+        mode = Mode.STATIC
+    display(_bundle(result, mode), raw=True)  # type: ignore[no-untyped-call]
+
+
+def _cell() -> int:
+    shell = get_ipython()
+    return -1 if shell is None else int(shell.execution_count)
