@@ -8,7 +8,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, BinaryIO, Final
 
 from xec_magic.engine.portal import Portal
@@ -160,7 +160,22 @@ class Executor:
             return
         run.state = "starting"
         self._runs[run.run_id] = run
-        task = asyncio.get_running_loop().create_task(_Drive(self, run).go(), name=run.run_id)
+        self._keep(_Drive(self, run).go())
+
+    def end_left_behind(self, run: Run) -> None:
+        """End the processes that outlived their run. On the loop's thread."""
+        if run.process is not None and run.process.streams_open and not run.ending:
+            run.ending = True
+            self._keep(self._end_left_behind(run, run.process))
+
+    async def _end_left_behind(self, run: Run, process: Process) -> None:
+        await stop(process, run.grace_s, run.hurry or asyncio.Event(), lambda _: None)
+        process.close()
+        run.ending = False
+
+    def _keep(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a task and hold on to it: the loop itself does not."""
+        task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -179,9 +194,7 @@ class Executor:
             self._begin(source)
         else:
             os.set_blocking(write, False)
-            task = asyncio.get_running_loop().create_task(self._pump(source, write), name=f"{source.run_id}-pump")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._keep(self._pump(source, write))
         self._begin(sink)
 
     async def _pump(self, source: Run, fd: int) -> None:
@@ -226,14 +239,10 @@ class Executor:
             run.grace_s = min(run.grace_s, grace_s)
             if not run.done():
                 run._stop(False, Cause.CANCEL, "its kernel is ending")  # noqa: SLF001 - on the loop already
-        ends: list[Awaitable[object]] = [
-            stop(run.process, min(run.grace_s, grace_s), asyncio.Event(), lambda _: None)
-            for run in self._runs.values()
-            if run.done() and run.process is not None and run.process.streams_open
-        ]
-        ends += list(self._tasks)
-        if ends:
-            await asyncio.wait([asyncio.ensure_future(end) for end in ends], timeout=3 * grace_s + 2)
+            else:
+                self.end_left_behind(run)
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=3 * grace_s + 2)
         for run in self._runs.values():
             if run.process is not None:
                 run.process.close()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from xec_magic.engine.buffer import Channel
 from xec_magic.engine.portal import WAKE_S
-from xec_magic.events import Cause, Event, Exited, Output, Queued, Started, Stopping, Stream
+from xec_magic.events import Cause, Event, Output, Queued, Retrying, Started, Stopping, Stream
 from xec_magic.output import OutputLog, Piece
 from xec_magic.plan import Plan
 from xec_magic.result import Outcome, Result, ResultFold
@@ -47,6 +47,9 @@ class Engine(Protocol):
     def plan_next(self, script: str, like: Run) -> Run:
         """A further run of the same kind, planned and not started."""
 
+    def end_left_behind(self, run: Run) -> None:
+        """End the processes that outlived their run. On the loop's thread."""
+
 
 class Run:
     """One execution of a plan: wait for it, stop it, read from it while it runs.
@@ -79,6 +82,7 @@ class Run:
         self.grace_s = plan.stop.grace_s
         self.created_at = time.time()
         self.full_channels = 0
+        self.ending = False
 
     # -- waiting ----------------------------------------------------------------------------
 
@@ -178,6 +182,9 @@ class Run:
     def _stop(self, now: bool, cause: Cause, detail: str) -> None:
         if self.upstream is not None:
             self.upstream._stop(now, cause, detail)
+        if self.state == "done":
+            self._engine.end_left_behind(self)
+            return
         if self.stop_cause is None:
             self.stop_cause = cause
             self.stop_detail = detail
@@ -251,8 +258,8 @@ class Run:
                 self.state = "running"
             case Stopping():
                 self.state = "stopping"
-            case Exited():
-                self.state = "done"
+            case Retrying():
+                self.state = "waiting to retry"
             case _:
                 pass
         self._fold.apply(event)
@@ -284,6 +291,7 @@ class Run:
 
     def finish(self) -> None:
         """The run is over: its result is known. On the loop's thread, after `Exited`."""
+        self.state = "done"
         for channel, _ in self._channels:
             channel.end()
         if not self._future.done():

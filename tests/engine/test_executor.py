@@ -1,0 +1,422 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from xec_magic import errors
+from xec_magic.command import Command
+from xec_magic.engine.executor import Executor
+from xec_magic.errors import OptionError, XecError
+from xec_magic.events import Exited, Output, Queued, Retrying, Started, Stopping
+from xec_magic.plan import Limits, Plan, RetryPolicy, StopPolicy
+from xec_magic.result import Outcome, fold
+from xec_magic.transport.fake import Exit, FakeHost, Ignore, Say, Wait
+from xec_magic.transport.spawn import proctree
+
+
+@pytest.fixture
+def executor():
+    with Executor() as made:
+        yield made
+    assert proctree.living((), f"XEC_RUN_ID={made.kernel_id}.".encode()) == []
+
+
+def wait(executor, script, **policies):
+    return executor.start(Plan(script if isinstance(script, Command) else Command(script), **policies), check=False).wait(30)
+
+
+def until(condition, within_s=10.0):
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def test_a_command_gives_its_output_and_its_end(executor):
+    r = wait(executor, "echo out; echo err >&2; exit 3")
+    assert (r.stdout, r.stderr, r.exit_code, r.outcome) == ("out\n", "err\n", 3, Outcome.FAILED)
+    assert r.usage.cpu_s >= 0
+    assert r.started_at is not None
+
+
+def test_the_result_is_the_fold_of_the_events_that_views_see(executor):
+    host = FakeHost("f")
+    host.on("cmd", Wait(0.05), Say("a\n"), Say("b\n", "stderr"), Exit(4))
+    plan = Plan(Command("cmd", target=host.target))
+    run = executor.plan_run(plan, check=False)
+    seen = []
+    run.subscribe(seen.append)
+    result = run.wait()
+    again = fold(seen, plan)
+    assert (again.outcome, again.output, again.exit_code, again.duration_s) == (
+        result.outcome, result.output, result.exit_code, result.duration_s,
+    )  # fmt: skip
+    assert [type(event) for event in seen] == [Started, Output, Output, Exited]
+
+
+def test_at_its_time_limit_it_is_stopped_and_what_it_printed_is_kept(executor):
+    r = wait(executor, "echo before; sleep 60", stop=StopPolicy(timeout_s=0.3, grace_s=0.5))
+    assert (r.outcome, r.stdout) == (Outcome.TIMED_OUT, "before\n")
+    with pytest.raises(errors.TimedOut):
+        r.check()
+
+
+def test_clean_up_output_still_arrives_while_it_is_stopped(executor):
+    run = executor.start(Plan(Command("trap 'echo cleaning; sleep 0.2; echo cleaned; exit 1' INT; echo ready; while :; do sleep 0.05; done")), check=False)
+    until(lambda: run.log.size())
+    run.cancel()
+    r = run.wait(10)
+    assert r.stdout == "ready\ncleaning\ncleaned\n"
+    assert r.outcome is Outcome.CANCELLED
+
+
+def test_the_first_cause_counts(executor):
+    run = executor.start(Plan(Command("trap '' INT; while :; do sleep 0.05; done"), stop=StopPolicy(timeout_s=0.4, grace_s=0.6)), check=False)
+    until(lambda: run.state == "running")
+    run.cancel()
+    assert run.wait(10).outcome is Outcome.CANCELLED
+
+
+def test_a_second_request_kills_at_once(executor):
+    run = executor.start(Plan(Command("trap '' INT TERM; echo ready; while :; do sleep 0.05; done"), stop=StopPolicy(grace_s=60)), check=False)
+    rungs = []
+    run.subscribe(lambda event: rungs.append(event.signal) if isinstance(event, Stopping) else None)
+    until(lambda: run.log.size())
+    run.cancel()
+    until(lambda: run.state == "stopping")
+    run.cancel(now=True)
+    assert run.wait(10).signal == signal.SIGKILL
+    assert rungs == ["INT", "KILL"]
+
+
+def test_a_child_that_holds_the_streams_ends_the_run_half_a_second_later_by_name(executor):
+    started = time.monotonic()
+    r = wait(executor, "sleep 30 & echo parent")
+    assert r.ok
+    assert r.stdout == "parent\n"
+    assert [process.name for process in r.left_behind] == ["sleep"]
+    assert 0.4 < time.monotonic() - started < 20
+
+
+def test_what_is_left_behind_still_reaches_the_log_and_can_be_stopped(executor):
+    run = executor.start(Plan(Command("(sleep 0.9; echo late; sleep 60) & echo early")), check=False)
+    assert run.wait(10).stdout == "early\n"
+    until(lambda: run.log.stream() == b"early\nlate\n")
+    run.cancel()
+    until(lambda: run.process.alive() == [])
+
+
+def test_with_wait_it_ends_when_its_children_do(executor):
+    r = wait(executor, "(sleep 0.8; echo late) & echo early", stop=StopPolicy(wait=True))
+    assert r.stdout == "early\nlate\n"
+    assert r.left_behind == ()
+
+
+def test_output_beyond_the_bound_stops_the_command_and_keeps_what_came(executor):
+    r = wait(executor, "yes", limits=Limits(max_output_bytes=1000), stop=StopPolicy(grace_s=0.5))
+    assert r.outcome is Outcome.OUTPUT_LIMIT
+    assert r.truncated
+    assert len(r.stdout_bytes) == 1000
+    with pytest.raises(errors.OutputLimit, match="--max-output"):
+        r.check()
+
+
+def test_large_output_goes_to_a_private_file_and_the_file_goes_with_the_executor():
+    with Executor() as executor:
+        r = wait(executor, "head -c 20000000 /dev/zero")
+        path = r.log_path
+        assert os.stat(path).st_size == 20_000_000
+        assert os.stat(path).st_mode & 0o777 == 0o600
+        assert os.stat(os.path.dirname(path)).st_mode & 0o777 == 0o700
+    assert not os.path.exists(os.path.dirname(path))
+
+
+def test_a_string_of_more_than_64_mib_is_refused_with_the_way_out(executor):
+    r = wait(executor, "head -c 70000000 /dev/zero")
+    with pytest.raises(errors.OutputTooLarge, match=r"chunks\(\).*log_path"):
+        _ = r.stdout
+    assert sum(map(len, r.chunks())) == 70_000_000
+
+
+def test_a_full_spool_disk_does_not_end_the_command_and_is_said(executor, monkeypatch):
+    monkeypatch.setattr(executor.spool, "_open", lambda _: open("/dev/full", "r+b", buffering=0))
+    r = wait(executor, "head -c 9000000 /dev/zero; sleep 0.1; echo end >&2; exit 5")
+    assert r.exit_code == 5
+    assert r.truncated
+    assert "No space left" in r.notes[0]
+
+
+def test_a_reader_that_is_slow_makes_the_command_wait_and_loses_nothing(executor):
+    run = executor.start(Plan(Command("seq 1 3000000")), keep=False)
+    total = peak = 0
+    for chunk in run.chunks():
+        total += chunk.count(b"\n")
+        peak = max(peak, run._channels[0][0]._size)
+        if total < 100_000:
+            time.sleep(0.01)
+    assert total == 3_000_000
+    assert peak < 10 * 2**20
+
+
+def test_lines_come_as_they_are_printed(executor):
+    run = executor.start(Plan(Command("echo one; sleep 0.3; printf two")))
+    lines = iter(run.lines())
+    assert next(lines) == "one"
+    assert not run.done()
+    assert list(lines) == ["two"]
+
+
+def test_a_line_and_a_character_may_be_cut_anywhere(executor):
+    run = executor.start(Plan(Command(r"printf 'gr\303'; sleep 0.2; printf '\266\303\237e\nnext'")))
+    assert list(run.lines()) == ["größe", "next"]
+
+
+def test_leaving_the_loop_early_stops_the_command(executor):
+    run = executor.start(Plan(Command("yes")))
+    for line in run.lines():
+        assert line == "y"
+        break
+    until(run.done)
+    assert run.wait().outcome is Outcome.CANCELLED
+
+
+def test_a_loop_over_a_failing_command_raises_at_its_end(executor):
+    seen = []
+    with pytest.raises(errors.NonZeroExit):
+        for line in executor.start(Plan(Command("echo a; exit 4"))).lines():
+            seen.append(line)  # noqa: PERF402 - it must be a loop
+    assert seen == ["a"]
+
+
+async def read_all(run):
+    return [line async for line in run.lines()]
+
+
+def test_a_coroutine_of_any_loop_can_wait_and_read(executor):
+    async def main():
+        result = await executor.start(Plan(Command("echo awaited")))
+        return str(result), await read_all(executor.start(Plan(Command("seq 3"))))
+
+    assert asyncio.run(main()) == ("awaited", ["1", "2", "3"])
+
+
+def test_cancelling_a_waiting_task_stops_the_command_before_it_returns(executor):
+    run = executor.start(Plan(Command("sleep 60")), check=False)
+
+    async def main():
+        task = asyncio.ensure_future(_await(run))
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return run.done()
+
+    assert asyncio.run(main())
+    assert run.process.alive() == []
+
+
+async def _await(run):
+    return await run
+
+
+def test_two_planned_commands_are_joined_by_a_pipe_of_their_own(executor):
+    source = executor.plan_run(Plan(Command("yes")), check=True)
+    sink = executor.plan_run(Plan(Command("head -n 2")), check=True)
+    assert (source | sink).result().stdout == "y\ny\n"
+    assert source.log.size() == 0
+
+
+def test_a_running_command_can_be_piped_too(executor):
+    run = executor.start(Plan(Command("seq 100000")))
+    time.sleep(0.1)
+    assert str(run.pipe("tail -n 1").result()) == "100000"
+
+
+def test_a_pipe_into_a_command_that_already_runs_is_refused(executor):
+    sink = executor.start(Plan(Command("cat")))
+    until(lambda: sink.state != "planned")
+    with pytest.raises(XecError, match="already started"):
+        executor.start(Plan(Command("echo"))).pipe(sink)
+
+
+def test_a_failure_at_the_head_of_a_pipe_is_not_lost(executor):
+    with pytest.raises(errors.NonZeroExit, match="exit code 7"):
+        executor.plan_run(Plan(Command("echo a; exit 7"))).pipe("cat").result()
+
+
+def test_further_runs_wait_for_a_place_in_order():
+    host = FakeHost("queue")
+    host.on("x", Wait(0.2))
+    with Executor(max_running=1) as executor:
+        order = []
+        runs = [executor.plan_run(Plan(Command("x", target=host.target)), check=False) for _ in range(3)]
+        for number, run in enumerate(runs):
+            run.subscribe(lambda event, number=number: order.append((number, type(event).__name__)))
+            executor.begin(run)
+        for run in runs:
+            assert run.wait(10).ok
+    assert [entry for entry in order if entry[1] == "Started"] == [(0, "Started"), (1, "Started"), (2, "Started")]
+    assert (1, "Queued") in order
+    assert Queued  # the event that stands behind the name
+
+
+def test_a_run_is_stopped_while_it_is_queued():
+    host = FakeHost("queue2")
+    host.on("x", Wait(30))
+    with Executor(max_running=1) as executor:
+        first = executor.start(Plan(Command("x", target=host.target)), check=False)
+        second = executor.start(Plan(Command("x", target=host.target)), check=False)
+        until(lambda: second.state == "queued")
+        second.cancel()
+        result = second.wait(10)
+        assert (result.outcome, result.started_at) == (Outcome.CANCELLED, None)
+        assert len(host.started) == 1
+        first.cancel()
+        first.wait(10)
+
+
+def test_failures_that_may_be_retried_are_and_every_attempt_is_kept(executor):
+    host = FakeHost("flaky")
+    host.on("x", Say("first\n"), Exit(75))
+    host.on("x", Say("second\n"), Exit(75))
+    host.on("x", Say("third\n"), Exit(0))
+    plan = Plan(Command("x", target=host.target), retry=RetryPolicy(3, frozenset({75}), backoff_s=0.01))
+    run = executor.plan_run(plan, check=False)
+    retries = []
+    run.subscribe(lambda event: retries.append(event) if isinstance(event, Retrying) else None)
+    result = run.wait(10)
+    assert (result.ok, result.stdout, [a.stdout for a in result.attempts]) == (True, "third\n", ["first\n", "second\n"])
+    assert [event.attempt for event in retries] == [2, 3]
+
+
+def test_other_failures_are_not_retried(executor):
+    host = FakeHost("firm")
+    host.on("x", Exit(1))
+    wait(executor, Command("x", target=host.target), retry=RetryPolicy(3, frozenset({75}), backoff_s=0.01))
+    assert len(host.started) == 1
+
+
+def test_a_run_can_be_stopped_between_two_attempts(executor):
+    host = FakeHost("slow-retry")
+    host.on("x", Exit(75))
+    plan = Plan(Command("x", target=host.target), retry=RetryPolicy(3, frozenset({75}), backoff_s=600))
+    run = executor.start(plan, check=False)
+    until(lambda: run.state == "waiting to retry")
+    run.cancel()
+    assert run.wait(10)
+    assert len(host.started) == 1
+
+
+def test_retries_of_a_command_that_may_change_things_are_refused():
+    with pytest.raises(OptionError, match="--read-only"):
+        RetryPolicy(retries=1)
+
+
+def test_the_tee_file_gets_every_byte(executor, tmp_path):
+    wait(executor, "echo a; sleep 0.1; echo b >&2", tee=str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_text() == "a\nb\n"
+
+
+def test_a_tee_file_that_cannot_be_written_is_said_before_anything_runs(executor, tmp_path):
+    r = wait(executor, f"touch {tmp_path}/ran", tee=str(tmp_path / "no" / "copy"))
+    assert r.outcome is Outcome.NOT_STARTED
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_registered_secret_is_masked_before_anything_sees_it_also_when_cut(executor):
+    executor.redactor.register("TOKEN", "s3cr3t-value")
+    seen = []
+    run = executor.plan_run(Plan(Command("printf 's3cr3t'; sleep 0.2; printf -- '-value\\n'")), check=False)
+    run.subscribe(lambda event: seen.append(event.data) if isinstance(event, Output) else None)
+    assert run.wait(10).stdout == "[secret TOKEN]\n"
+    assert b"s3cr3t" not in b"".join(seen)
+
+
+def test_many_at_once_all_end(executor):
+    runs = [executor.start(Plan(Command(f"echo {n}")), check=False) for n in range(200)]
+    assert [str(run.wait(60)) for run in runs] == [str(n) for n in range(200)]
+
+
+def test_closing_ends_everything_also_what_ignores_signals_and_what_was_left_behind():
+    executor = Executor()
+    deaf = executor.start(Plan(Command("trap '' INT TERM; echo ready; while :; do sleep 0.05; done")), check=False)
+    left = executor.start(Plan(Command("sleep 60 & echo x")), check=False)
+    assert left.wait(10).left_behind
+    until(lambda: deaf.log.size())
+    executor.close(grace_s=0.2)
+    assert deaf.done()
+    assert proctree.living((), f"XEC_RUN_ID={executor.kernel_id}.".encode()) == []
+    with pytest.raises(XecError, match="closed"):
+        executor.start(Plan(Command("true")))
+    executor.close()
+
+
+def test_an_interrupt_stops_the_command_keeps_its_output_and_raises():
+    program = """
+import os, signal, threading, time
+from xec_magic.engine.executor import Executor
+from xec_magic.errors import RunInterrupted
+from xec_magic.plan import Plan
+from xec_magic.command import Command
+with Executor() as ex:
+    run = ex.start(Plan(Command("trap 'echo cleaned; exit' INT; echo begun; while :; do sleep 0.05; done")))
+    def interrupt():
+        while not run.log.size(): time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=interrupt).start()
+    try:
+        run.result()
+    except RunInterrupted as error:
+        print(error.result.stdout.split(), str(error).splitlines()[0])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.stdout.startswith("['begun', 'cleaned'] interrupted"), done.stderr
+
+
+def test_a_fork_of_the_kernel_does_not_end_its_runs(executor):
+    run = executor.start(Plan(Command("sleep 0.6; echo survived")), check=False)
+    until(lambda: run.state == "running")
+    pid = os.fork()
+    if pid == 0:
+        executor.close()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert str(run.wait(10)) == "survived"
+
+
+def test_threads_can_use_it_at_once(executor):
+    results = []
+
+    def work(n):
+        results.append(str(wait(executor, f"echo {n}")))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results, key=int) == [str(n) for n in range(20)]
+
+
+def test_a_command_that_ignores_signals_on_a_fake_host_climbs_the_whole_ladder(executor):
+    host = FakeHost("deaf")
+    host.on("x", Ignore(), Wait(60))
+    r = wait(executor, Command("x", target=host.target), stop=StopPolicy(timeout_s=0.1, grace_s=0.05))
+    assert (r.outcome, r.signal) == (Outcome.TIMED_OUT, signal.SIGKILL)
+
+
+def test_a_fault_of_the_transport_leaves_nobody_waiting(executor, monkeypatch, recwarn):
+    async def broken(_):
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(executor._transports._local, "start", broken)
+    r = wait(executor, "true")
+    assert r.outcome is Outcome.LOST
+    assert "a fault" in r.describe()
