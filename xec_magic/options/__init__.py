@@ -1,0 +1,6 @@
+"""The options of a run, and the standing defaults that files, environment and `%config` give them."""
+
+from xec_magic.options.run import RunOptions, Variable
+from xec_magic.options.settings import Settings
+
+__all__ = ["RunOptions", "Settings", "Variable"]

@@ -1,0 +1,152 @@
+"""`Settings`: the standing defaults that files and the environment give to every run, read when they change."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from xec_magic.command import Command
+from xec_magic.errors import OptionError
+from xec_magic.options.run import RunOptions
+
+__all__ = ["Settings"]
+
+Layer = tuple[str, Mapping[str, Any]]
+
+_PROJECT_FILES: Final = ("xec.toml", "pyproject.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """What tells that a file has changed: some editors keep the time, some the size, none all three."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+class Settings:
+    """Standing defaults, later over earlier: the user's file, the project's file, `XEC_*` variables.
+
+    The user's file is `xec-magic/config.toml` in `$XDG_CONFIG_HOME` or `~/.config`. The project's is the nearest `xec.toml`, or
+    `pyproject.toml` with a table `[tool.xec]`, from `start` up to the repository's root or the home directory; outside both
+    only `start` itself counts, so that nobody sets your defaults from `/tmp`. A file is read again when it has changed.
+
+    Args:
+        start: Directory of the kernel at its start.
+        environ: The environment; asked at each run.
+
+    Any thread may ask.
+    """
+
+    def __init__(self, start: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = os.environ if environ is None else environ
+        self._start = Path(os.path.realpath(start)) if start is not None else _current_directory()
+        self._read: dict[Path, tuple[_Stamp, Mapping[str, Any] | None]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Settings {', '.join(source for source, _ in self.layers()) or 'none'}>"
+
+    def layers(self) -> list[Layer]:
+        """Each source with the values it sets, earlier ones first.
+
+        Raises:
+            OptionError: a file or variable is wrong; the message names file and line, or file and key.
+        """
+        found: list[Layer] = []
+        user = self._user_file()
+        if user is not None:
+            values = self._values(user, trusted=True)
+            if values is not None:
+                found.append((str(user), values))
+        for directory in self._project_directories():
+            there = [(path, values) for path in (directory / name for name in _PROJECT_FILES) if (values := self._values(path)) is not None]
+            if len(there) > 1:
+                raise OptionError(f"{there[0][0]} and {there[1][0].name} [tool.xec] both set options; keep one")
+            if there:
+                found.append((str(there[0][0]), there[0][1]))
+                break
+        variables = RunOptions.SPEC.read_environment(self._environ)
+        if variables:
+            _check_ranges({name: value for name, (_, value) in variables.items()}, ", ".join(v for v, _ in variables.values()))
+        return found + [(variable, {name: value}) for name, (variable, value) in variables.items()]
+
+    def _home(self) -> Path | None:
+        try:
+            return Path(os.path.realpath(self._environ.get("HOME") or Path.home()))
+        except RuntimeError:  # a user without an entry in the password file
+            return None
+
+    def _user_file(self) -> Path | None:
+        base = self._environ.get("XDG_CONFIG_HOME", "")
+        if os.path.isabs(base):  # the XDG specification: a relative path is to be ignored
+            return Path(base) / "xec-magic" / "config.toml"
+        home = self._home()
+        return None if home is None else home / ".config" / "xec-magic" / "config.toml"
+
+    def _project_directories(self) -> list[Path]:
+        if self._start is None:
+            return []
+        home = self._home()
+        way = []
+        for directory in (self._start, *self._start.parents):
+            way.append(directory)
+            if directory == home or os.path.exists(directory / ".git"):
+                return way
+        return [self._start]
+
+    def _values(self, path: Path, *, trusted: bool = False) -> Mapping[str, Any] | None:
+        """What a file sets; None if there is no such file, or it is a `pyproject.toml` that says nothing of options."""
+        try:
+            status = path.stat()
+        except OSError:  # not there, or in a directory that may not be read: no defaults from it
+            return None
+        stamp = _Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
+        known = self._read.get(path)
+        if known is None or known[0] != stamp:
+            known = self._read[path] = stamp, _read_file(path, trusted=trusted)
+        return known[1]
+
+
+def _read_file(path: Path, *, trusted: bool) -> Mapping[str, Any] | None:
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise OptionError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"{path} is no UTF-8 text, as TOML must be: byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        if path.name == "pyproject.toml":
+            return None  # not ours to complain about, and it may be half edited
+        place = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
+        where = f"{path}, line {place[1]}, column {place[2]}" if place else f"{path}, at its end"
+        raise OptionError(f"{where}: no TOML: {str(error).partition(' (at ')[0]}") from error
+    if path.name == "pyproject.toml":
+        document = document.get("tool", {}).get("xec")
+        if document is None:
+            return None
+        if not isinstance(document, dict):
+            raise OptionError(f"{path}: tool.xec must be a table")
+    where = f"{path} [tool.xec]" if path.name == "pyproject.toml" else str(path)
+    values = RunOptions.SPEC.read_config(document, where, trusted=trusted)
+    _check_ranges(values, where)
+    return values
+
+
+def _check_ranges(values: Mapping[str, Any], where: str) -> None:
+    try:
+        RunOptions(**values).plan_for(Command(""))
+    except OptionError as error:
+        raise OptionError(f"{where}: {error}") from None
+
+
+def _current_directory() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:  # the directory was removed under the kernel
+        return None
