@@ -1,0 +1,197 @@
+"""A script made strict for its shell: it stops at the first failure, refuses unset variables, sees failures in pipes.
+
+`set -e` and `set -u` do the first two. Pipes need more: plain `pipefail` calls `yes | head -1` a failure, because `yes`
+dies of SIGPIPE, and an ERR trap that forgives it takes the wrong branch in conditions and displaces the user's own.
+So every pipeline `A | B` becomes `{ A | B; __xec_pipe "${PIPESTATUS[@]}"; }`, in place: the function answers for the
+pipeline wherever it stands, a statement, a condition, behind `!`, in a function or a substitution.
+
+Plain shell rules hold for pipelines in the background (`$!` must stay the pipeline's), in backquotes, in
+here-documents, and behind `coproc`, and for all of a script that sets `pipefail` or reads `PIPESTATUS` itself.
+A script with pipes that the grammar does not understand gets `pipefail`: loud rather than silent.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, Literal
+
+from xec_magic.grammar import ancestors, grammar_bytes, parse, understood, walk
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Tree
+
+__all__ = ["strict_script"]
+
+_SIGPIPE: Final = 141  # 128 + 13: how bash and zsh report a member that SIGPIPE ended
+_HEREDOCS_AT_MOST: Final = 100  # each costs one more parse
+
+# The rightmost failure counts; SIGPIPE counts in the last member only.
+_FUNCTION: Final = (
+    "__xec_pipe() { local __xec_code=0; "
+    f'while [ "$#" -gt 1 ]; do case $1 in 0|{_SIGPIPE}) ;; *) __xec_code=$1 ;; esac; shift; done; '
+    '[ "$1" = 0 ] || __xec_code=$1; return "$__xec_code"; }; '
+)
+_CODES: Final = {"bash": "PIPESTATUS", "zsh": "pipestatus"}
+_OWN_JUDGEMENT = re.compile(r"\bpipefail\b|\bPIPESTATUS\b|\bpipestatus\b", re.IGNORECASE)
+# Words before a pipeline's first member that must stay outside of the braces.
+_PREFIX = re.compile(rb"(?:!|time(?:[ \t]+-p)?(?:[ \t]+--)?)(?:[ \t]|\\\n)+")
+_BLANK = re.compile(rb"(?:[ \t]|\\\n)*")
+_ENDS_PIPELINE = re.compile(rb"\n|;|&&|\|\||\)|#|\Z")
+_BACKGROUND = re.compile(rb"&(?![&>])")
+_MARK = re.compile(rb"\\?([\w.-]+)|'([^'\n]+)'|\"([^\"\\$`\n]+)\"")
+
+
+class _NotUnderstood(Exception):  # noqa: N818 - a reason to take the other way
+    """The script cannot be rewritten with certainty."""
+
+
+def strict_script(script: str, family: Literal["bash", "zsh", "sh"]) -> str:
+    """The text to run in place of `script`; its lines keep their numbers.
+
+    Args:
+        script: Complete shell text.
+        family: Whose text it is. `sh` has no status of pipes, so there only the last member counts.
+
+    Example:
+        >>> strict_script("echo hello", "sh")
+        'set -eu; echo hello'
+    """
+    prelude = "set -eu; "
+    if family == "bash":
+        prelude += "shopt -s inherit_errexit 2>/dev/null || :; "  # bash 3.2 of macOS and others before 4.4 lack it
+    if family == "sh" or "|" not in script.replace("||", "") or _OWN_JUDGEMENT.search(script):
+        return prelude + script
+    try:
+        rewritten = _rewritten(script, _CODES[family])
+    except _NotUnderstood:
+        return f"{prelude}set -o pipefail; {script}"
+    return prelude + (script if rewritten == script else _FUNCTION + rewritten)
+
+
+def _rewritten(script: str, codes: str) -> str:
+    """The script with braces around its pipelines.
+
+    Raises:
+        _NotUnderstood: it, or what would become of it, is not understood.
+    """
+    source, tree = _without_heredocs(grammar_bytes(script))
+    close = f'; __xec_pipe "${{{codes}[@]}}"; }}'.encode()
+    inserts: list[tuple[int, bytes]] = []
+    for start, end in sorted(_pipelines(tree, source)):
+        inserts += [(start, b"{ "), (end, close)]
+    # At one place, what closes an inner pipeline comes before what opens the next: ends before starts.
+    inserts.sort(key=lambda insert: (insert[0], insert[1] != close))
+    if not understood(parse(_with_inserts(source, inserts))):
+        raise _NotUnderstood
+    original = script.encode("utf-8", "surrogateescape")
+    return _with_inserts(original, inserts).decode("utf-8", "surrogateescape")
+
+
+def _with_inserts(source: bytes, inserts: list[tuple[int, bytes]]) -> bytes:
+    pieces, position = [], 0
+    for place, text in inserts:
+        pieces += [source[position:place], text]
+        position = place
+    return b"".join([*pieces, source[position:]])
+
+
+def _without_heredocs(source: bytes) -> tuple[bytes, Tree]:
+    """The source with every here-document made a redirection from a file and its body blank, and the tree of that.
+
+    The grammar hangs what follows `<<EOF` on a line into odd places, and takes a command's next line for the body.
+    Lengths stay, so places in this source are places in the script.
+
+    Raises:
+        _NotUnderstood: the source has errors, or a here-document's extent is not certain.
+    """
+    for _ in range(_HEREDOCS_AT_MOST):
+        tree = parse(source)
+        heredoc = next((node for node in walk(tree) if node.type == "heredoc_redirect"), None)
+        if heredoc is None:
+            if not understood(tree):
+                raise _NotUnderstood
+            return source, tree
+        source = _blanked(source, heredoc)
+    raise _NotUnderstood
+
+
+def _blanked(source: bytes, heredoc: Node) -> bytes:
+    operator = next((child for child in heredoc.children if child.type in {"<<", "<<-"}), None)
+    start_mark = next((child for child in heredoc.children if child.type == "heredoc_start"), None)
+    match = _MARK.fullmatch((start_mark.text or b"") if start_mark is not None else b"")
+    if operator is None or start_mark is None or match is None:
+        raise _NotUnderstood
+    mark = match[match.lastindex or 1]
+    line_end = source.find(b"\n", start_mark.end_byte)
+    rest = source[start_mark.end_byte : line_end]
+    # A quoted or escaped end of line would put the body elsewhere.
+    if line_end < 0 or rest.endswith(b"\\") or rest.count(b'"') % 2 or rest.count(b"'") % 2:
+        raise _NotUnderstood
+    begin = position = line_end + 1
+    while True:
+        end = source.find(b"\n", position)
+        end = end if end >= 0 else len(source)
+        line = source[position:end]
+        if (line.lstrip(b"\t") if operator.type == "<<-" else line) == mark:
+            break
+        if end == len(source):
+            raise _NotUnderstood
+        position = end + 1
+    head = source[: operator.start_byte] + b"<".ljust(operator.end_byte - operator.start_byte)
+    body = re.sub(rb"[^\n]", b" ", source[begin:end])
+    return head + source[operator.end_byte : begin] + body + source[end:]
+
+
+def _pipelines(tree: Tree, source: bytes) -> set[tuple[int, int]]:
+    """Where the pipelines begin and end that are to be braced.
+
+    Raises:
+        _NotUnderstood: one of them has no certain end.
+    """
+    nodes = [node for node in walk(tree) if node.type == "pipeline"]
+    redirects = {n.start_byte: n.end_byte for n in walk(tree) if n.type in {"file_redirect", "herestring_redirect"}} if nodes else {}
+    found = set()
+    for node in nodes:
+        whole = _outermost(node)
+        if any(above.type == "command_substitution" and above.children[0].type == "`" for above in ancestors(whole)):
+            continue
+        if any(above.type == "subshell" and not _opens_subshell(source, above) for above in [whole, *ancestors(whole)]):
+            raise _NotUnderstood
+        start, end = whole.start_byte, whole.end_byte
+        while match := _PREFIX.match(source, start):
+            start = match.end()
+        if re.match(rb"coproc\s", source[start:]):
+            continue
+        following = _after_blank(source, end)
+        while following in redirects:
+            end = redirects[following]
+            following = _after_blank(source, end)
+        if _BACKGROUND.match(source, following):
+            continue
+        if not _ENDS_PIPELINE.match(source, following):
+            raise _NotUnderstood
+        found.add((start, end))
+    return found
+
+
+def _outermost(node: Node) -> Node:
+    """The whole pipeline a node is part of: the grammar nests it where a member but the last has a redirection."""
+    parent = node.parent
+    while parent is not None and (
+        (parent.type == "pipeline" and parent.children[0] == node)
+        or (parent.type == "redirected_statement" and parent.child_by_field_name("body") == node)
+    ):
+        node, parent = parent, parent.parent
+    return node
+
+
+def _opens_subshell(source: bytes, subshell: Node) -> bool:
+    """Whether a `(` begins a command; in zsh one behind other text begins a group of patterns."""
+    before = source[: subshell.start_byte].rstrip(b" \t")
+    return not before or before[-1:] in b"\n;&|(){!" or bool(re.search(rb"(?:^|[\s;&|(){}])(?:then|do|else|elif|if|while|until|!|time|in)\Z", before))
+
+
+def _after_blank(source: bytes, position: int) -> int:
+    match = _BLANK.match(source, position)
+    assert match is not None
+    return match.end()
