@@ -1,0 +1,55 @@
+"""The magics: parse, plan, submit, show. `load` and `unload` are all that the package's front door needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xec_magic import runtime
+from xec_magic.display.view import display_result
+from xec_magic.magics import completion
+from xec_magic.magics.runs import RunsMagics
+from xec_magic.magics.xec import XecMagics
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.core.magic import Magics
+
+__all__ = ["load", "unload"]
+
+_RESULT = ("xec_magic.result", "Result")  # by name: the formatter then costs nothing until there is a result
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register everything with a shell; a second call does nothing."""
+    if _loaded(shell):
+        return
+    xec = XecMagics(shell)
+    for magics in (xec, RunsMagics(shell, xec.views)):
+        shell.register_magics(magics)
+    shell.configurables.append(xec)  # for %config
+    formatter = shell.display_formatter.ipython_display_formatter
+    formatter.for_type_by_name(*_RESULT, display_result)
+    completion.register(shell, lambda: [run.run_id for run in runtime.current().executor.runs()])
+
+
+def unload(shell: InteractiveShell) -> None:
+    """End all runs, then take everything back; a second call does nothing."""
+    runtime.close()
+    for magics in _loaded(shell):
+        for kind, names in magics.magics.items():
+            for name in names:
+                shell.magics_manager.magics[kind].pop(name, None)
+        shell.magics_manager.registry.pop(type(magics).__name__, None)
+        if magics in shell.configurables:
+            shell.configurables.remove(magics)
+    formatter = shell.display_formatter.ipython_display_formatter
+    formatter.deferred_printers.pop(_RESULT, None)
+    formatter.type_printers = {
+        kind: printer for kind, printer in formatter.type_printers.items() if printer is not display_result
+    }
+    completion.unregister(shell)
+
+
+def _loaded(shell: InteractiveShell) -> list[Magics]:
+    registry = shell.magics_manager.registry
+    return [registry[kind.__name__] for kind in (XecMagics, RunsMagics) if kind.__name__ in registry]

@@ -1,0 +1,171 @@
+"""Tab on lines of `%xec` and in cells of `%%xec`: options, their values, variables, files, run ids."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+
+from xec_magic.options import RunOptions
+from xec_magic.optionspec import Option, next_word
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["register", "unregister"]
+
+_IDENTIFIER: Final = "xec_magic.matcher"
+_LINE = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec\s+")  # also `result = %xec …`
+_CELL = re.compile(r"\s*%%xec(?![^\s])[^\S\n]*")
+_RUNS = re.compile(r"\s*%xec_runs\s+(?:stop|show|wait)\s+(?:.*\s)?(\S*)$")
+_SHELL_WORD = re.compile(r"(?:\\.|[^\s\\;|&<>()=:`'\"])*$")  # what ends at the cursor and may be a path
+_SHELL_SPECIAL = re.compile(r"([\s\\;|&<>()`'\"$*?\[\]{}!#])")
+_MOST: Final = 200  # no page shows more; a directory can hold a million files
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Completions for the last `fragment` of the text before the cursor."""
+
+    fragment: str
+    items: Sequence[tuple[str, str]] = ()
+
+
+def register(ip: InteractiveShell, run_ids: Callable[[], Sequence[str]]) -> None:
+    """Complete what belongs to this package in `ip` from now on.
+
+    Args:
+        ip: The shell.
+        run_ids: Gives the ids of the runs that can be named now.
+    """
+    unregister(ip)
+
+    @context_matcher(identifier=_IDENTIFIER, priority=100)  # type: ignore[untyped-decorator]  # IPython's
+    def matcher(context: CompletionContext) -> SimpleMatcherResult:
+        found = _find(context, ip.user_ns, run_ids)
+        if found is None:
+            return {"completions": []}
+        # Nobody else completes here: what others know of Python means nothing to a shell.
+        items = [SimpleCompletion(text, type=kind) for text, kind in found.items]
+        return {"completions": items, "matched_fragment": found.fragment, "ordered": True, "suppress": True}
+
+    ip.Completer.custom_matchers.append(matcher)
+
+
+def unregister(ip: InteractiveShell) -> None:
+    """Undo `register`; nothing if it was not called."""
+    matchers = ip.Completer.custom_matchers
+    matchers[:] = [matcher for matcher in matchers if getattr(matcher, "matcher_identifier", "") != _IDENTIFIER]
+
+
+def _find(context: CompletionContext, namespace: Mapping[str, Any], run_ids: Callable[[], Sequence[str]]) -> _Found | None:
+    """What can stand at the cursor; None where it is not in a line or cell of ours."""
+    before = context.text_until_cursor
+    if before.rfind("${{") > before.rfind("}}"):
+        return None  # Python, which IPython completes
+    if cell := _CELL.match(context.full_text):
+        magic_line = cell[0].count("\n")
+        if context.cursor_line > magic_line:
+            return _of_shell(before)
+        head = _CELL.match(before)
+        if head is None or before.endswith("%%xec"):
+            return None  # still in the magic's name
+        return _of_options(before[head.end() :], namespace, cell=True)
+    if line := _LINE.match(before):
+        return _of_options(before[line.end() :], namespace, cell=False)
+    if runs := _RUNS.match(before):
+        return _Found(runs[1], [(name, "run") for name in run_ids() if name.startswith(runs[1])])
+    return None
+
+
+def _of_options(line: str, namespace: Mapping[str, Any], *, cell: bool) -> _Found:
+    """What can stand at the end of a line behind `%xec`."""
+    at = 0
+    waiting: Option | None = None  # the option whose value comes next
+    given: set[str] = set()
+    while (word := next_word(line, at)) is not None and word.end < len(line):
+        at = word.end
+        if waiting is not None:
+            waiting = None
+        elif word.text == "--" or line[word.start] != "-":
+            return _Found("") if cell else _of_shell(line)
+        else:
+            name = word.text.partition("=")[0] if word.text.startswith("--") else word.text[:2]
+            option = RunOptions.SPEC.by_flag.get(name)
+            if option is None:
+                return _Found("")
+            given.add(option.name)
+            waiting = None if option.is_switch or len(word.text) > len(name) else option
+    raw = line[word.start :] if word is not None else ""
+    text = word.text if word is not None else ""
+    if waiting is not None:
+        return _of_value(waiting, text, raw, namespace)
+    if raw.startswith("--") and "=" in text:
+        name, _, value = text.partition("=")
+        option = RunOptions.SPEC.by_flag.get(name)
+        if option is None or option.is_switch:
+            return _Found("")
+        return _of_value(option, value, raw.partition("=")[2], namespace)
+    if raw and not raw.startswith("-"):
+        return _Found("") if cell else _of_shell(line)
+    options = [
+        (flag, option.brief)
+        for option in RunOptions.SPEC
+        for flag in option.flags
+        if flag.startswith(raw) and (option.repeatable or option.name not in given) and (flag.startswith("--") or raw == "-")
+    ]
+    return _Found(raw, options)
+
+
+def _of_value(option: Option, text: str, raw: str, namespace: Mapping[str, Any]) -> _Found:
+    """What the value of an option can be; `raw` is its beginning as typed, `text` without quotes."""
+    if option.unit.choices:
+        return _Found(raw, [(name, "value") for name in option.unit.choices if name.startswith(text)])
+    if option.completes == "variable-or-@file" and text.startswith("@"):
+        return _paths(text[1:], raw, prefix="@")
+    if option.completes.startswith("variable"):
+        kinds = str if option.completes == "variable" else (str, bytes, bytearray, os.PathLike)
+        names = sorted(name for name, value in namespace.items() if isinstance(value, kinds) and not name.startswith("_"))
+        return _Found(raw, [(name, "variable") for name in names if name.startswith(text) and name.isidentifier()])
+    if option.completes:
+        return _paths(text, raw, directories_only=option.completes == "directory")
+    return _Found(raw)
+
+
+def _of_shell(before: str) -> _Found:
+    """File names for the last word of a shell's line."""
+    match = _SHELL_WORD.search(before)
+    raw = match[0] if match else ""
+    return _paths(re.sub(r"\\(.)", r"\1", raw), raw)
+
+
+def _paths(text: str, raw: str, *, prefix: str = "", directories_only: bool = False) -> _Found:
+    """Files and directories whose path begins with `text`; they replace `raw`, keeping its quote."""
+    head, tail = os.path.split(text)
+    quote = raw[len(prefix) : len(prefix) + 1] if prefix and raw.startswith(prefix) else raw[:1]
+    quote = quote if quote in {"'", '"'} else ""
+    items = []
+    for name, is_directory in _entries(os.path.expanduser(head) or "."):
+        # Hidden files only to those who ask, as in a shell.
+        if name.startswith(tail) and (tail or not name.startswith(".")) and (is_directory or not directories_only):
+            path = os.path.join(head, name) + ("/" if is_directory else "")
+            shown = f"{quote}{prefix}{path}" if quote else prefix + _SHELL_SPECIAL.sub(r"\\\1", path)
+            items.append((shown, "directory" if is_directory else "file"))
+    return _Found(raw, sorted(items)[:_MOST])
+
+
+def _entries(directory: str) -> Iterator[tuple[str, bool]]:
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                try:
+                    yield entry.name, entry.is_dir()
+                except OSError:  # a link in a circle
+                    yield entry.name, False
+    except (OSError, ValueError):  # no such directory, no permission, a NUL in its name
+        return
