@@ -1,3 +1,107 @@
-"""Shell commands from notebooks: safe, live, kept, and Python values."""
+"""Shell commands from notebooks: safe, live, kept, and Python values.
+
+    >>> import xec_magic as xec
+    >>> str(xec.run("echo hello"))
+    'hello'
+
+In a notebook, `%load_ext xec_magic` brings the magics `%xec`, `%%xec` and `%xec_runs`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from xec_magic.errors import (
+    Cancelled,
+    CommandError,
+    NonZeroExit,
+    OptionError,
+    OutputLimit,
+    OutputTooLarge,
+    ParseError,
+    RunInterrupted,
+    Signalled,
+    SpawnError,
+    TemplateError,
+    TimedOut,
+    TransportError,
+    XecError,
+)
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from xec_magic.api import Executor, kernel
+    from xec_magic.engine.run import Run
+    from xec_magic.quoting import template
+    from xec_magic.result import Outcome, Result
+
+    run = kernel.run
+    start = kernel.start
+    using = kernel.using
+    last: Result | None
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Cancelled",
+    "CommandError",
+    "Executor",
+    "NonZeroExit",
+    "OptionError",
+    "Outcome",
+    "OutputLimit",
+    "OutputTooLarge",
+    "ParseError",
+    "Result",
+    "Run",
+    "RunInterrupted",
+    "Signalled",
+    "SpawnError",
+    "TemplateError",
+    "TimedOut",
+    "TransportError",
+    "XecError",
+    "last",
+    "run",
+    "start",
+    "template",
+    "using",
+]
+
+_HOMES = {
+    "Executor": "api", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Public names on first use: importing the package stays fast, and so does loading the extension."""
+    if name in _HOMES:
+        value = getattr(import_module(f"xec_magic.{_HOMES[name]}"), name)
+    elif name in ("run", "start", "using"):
+        value = getattr(import_module("xec_magic.api").kernel, name)
+    elif name == "last":  # the last result changes, so it is never stored here
+        return import_module("xec_magic.runtime").current().last
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Register the magics; IPython calls this for `%load_ext xec_magic`."""
+    from xec_magic.magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """End all runs and take the magics away; IPython calls this for `%unload_ext` and `%reload_ext`."""
+    from xec_magic.magics import unload
+
+    unload(shell)

@@ -20,8 +20,11 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,7 +49,32 @@ __all__ = [
 ]
 
 
-class XecError(Exception):
+class _Brief:
+    """An error that a notebook shows in few lines: what happened and where in the user's own code, not our internals.
+
+    Attributes:
+        shown: Its output has just been shown, so that its first line is enough.
+    """
+
+    shown = False
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a full traceback."""
+        assert isinstance(self, BaseException)
+        name, (first, *more) = type(self).__name__, (str(self).splitlines() or [""])
+        lines = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in _own_frames(self.__traceback__)]
+        if len(lines) == 1:
+            lines = []  # the cell itself: its place is where the error is shown
+        return [*lines, f"\x1b[31m{name}\x1b[39m: {first}", *([] if self.shown else more)]
+
+
+def _own_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
+    """The user's frames: neither this package's nor IPython's."""
+    hidden = (os.path.dirname(__file__) + os.sep, f"{os.sep}IPython{os.sep}", f"{os.sep}ipykernel{os.sep}")
+    return [frame for frame in traceback.extract_tb(trace) if not any(part in frame.filename for part in hidden)]
+
+
+class XecError(_Brief, Exception):
     """Base of all errors of this package, except `RunInterrupted`."""
 
 
@@ -109,7 +137,7 @@ class OutputLimit(CommandError):
     """It printed more than `max_output` and was stopped."""
 
 
-class RunInterrupted(_WithResult, KeyboardInterrupt):  # noqa: N818 - the name says what happened to the run
+class RunInterrupted(_WithResult, _Brief, KeyboardInterrupt):  # noqa: N818 - the name says what happened to the run
     """The kernel's interrupt stopped the run; `.result` holds what had arrived.
 
     A `KeyboardInterrupt`, so that no `except Exception` swallows it and Run All stops.

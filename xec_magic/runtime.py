@@ -9,16 +9,18 @@ import threading
 from xec_magic.engine.executor import Executor
 from xec_magic.engine.run import Run
 from xec_magic.errors import RunInterrupted
+from xec_magic.options import Settings
 from xec_magic.result import Result
 
 __all__ = ["Runtime", "close", "current"]
 
 
 class Runtime:
-    """What lives as long as the kernel: the executor, and the last result."""
+    """What lives as long as the kernel: the executor, the standing defaults, the last result."""
 
     def __init__(self) -> None:
         self.executor = Executor()
+        self.settings = Settings()
         self.pid = os.getpid()
         self.last: Result | None = None
 

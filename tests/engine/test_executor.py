@@ -310,7 +310,7 @@ def test_a_run_can_be_stopped_between_two_attempts(executor):
     run = executor.start(plan, check=False)
     until(lambda: run.state == "waiting to retry")
     run.cancel()
-    assert run.wait(10)
+    assert run.wait(10).outcome is Outcome.CANCELLED
     assert len(host.started) == 1
 
 

@@ -52,7 +52,7 @@ class TransportContract:
         started = Started()
         command = script if isinstance(script, Command) else self.command(script)
         request = StartRequest(
-            command, "0123456789ab.1", lambda stream, data: started.output.append((stream, data)), started.changed.set
+            command, "1", lambda stream, data: started.output.append((stream, data)), started.changed.set
         )
         started.process = await transport.start(request)
         return started

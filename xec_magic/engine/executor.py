@@ -74,8 +74,7 @@ class Executor:
         """A run that is planned and not started; `begin`, or its first use, starts it."""
         if self._closed or not self._portal.is_open or os.getpid() != self._owner:
             raise XecError("the executor is closed; make a new one, or load the extension again")
-        number = next(self._numbers)
-        run_id = f"{self.kernel_id}.{number}"
+        run_id = str(next(self._numbers))
         return Run(
             self, run_id, plan, lambda: self.spool.new_log(run_id, plan.limits.memory_bytes),
             check=check, background=background, keep=keep if plan.limits.keep else False,
@@ -120,9 +119,9 @@ class Executor:
         """All runs that are alive or can still be shown, oldest first."""
         return list(self._runs.values())
 
-    def find(self, name: str) -> Run | None:
-        """The run with this id, or with this number."""
-        return self._runs.get(name) or self._runs.get(f"{self.kernel_id}.{name}")
+    def find(self, run_id: str) -> Run | None:
+        """The run with this id, or None."""
+        return self._runs.get(run_id)
 
     def warm(self) -> None:
         """Do ahead what the first command would have to wait for."""
@@ -338,7 +337,7 @@ class _Drive:
 
     def _stopped_before_start(self) -> Exited:
         run = self._run
-        return Exited(run.run_id, self._now(), None, None, run.stop_cause, run.stop_detail or "before it started")
+        return Exited(run.run_id, self._now(), None, None, run.stop_cause, run.stop_detail)
 
     def _drop_pipes(self) -> None:
         for fd in (self._run.stdin_fd, self._run.stdout_fd):

@@ -63,6 +63,7 @@ class Run:
         self.plan = plan
         self.background = background
         self.check = check
+        self.button_cause = Cause.CANCEL
         self.upstream: Run | None = None
         self._engine = engine
         self._keep = keep
@@ -173,11 +174,14 @@ class Run:
 
     def cancel(self, *, now: bool = False) -> None:
         """Stop the command by the stop ladder, or kill it `now`. Does not wait; the run ends in `Cancelled`."""
-        self.request_stop(now=now)
+        self.request_stop(now=now, cause=Cause.CANCEL)
 
-    def request_stop(self, now: bool = False, cause: Cause = Cause.CANCEL, detail: str = "") -> None:
-        """Ask for the end of the run and of all its processes, from any thread. The first cause counts."""
-        self._engine.post(self._stop, now, cause, detail)
+    def request_stop(self, now: bool = False, cause: Cause | None = None, detail: str = "") -> None:
+        """Ask for the end of the run and of all its processes, from any thread. The first cause counts.
+
+        Without a cause it is `button_cause`: what a Stop button stands for.
+        """
+        self._engine.post(self._stop, now, cause or self.button_cause, detail)
 
     def _stop(self, now: bool, cause: Cause, detail: str) -> None:
         if self.upstream is not None:

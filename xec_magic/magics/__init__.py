@@ -8,7 +8,7 @@ from xec_magic import runtime
 from xec_magic.display.view import display_result
 from xec_magic.magics import completion
 from xec_magic.magics.runs import RunsMagics
-from xec_magic.magics.xec import XecMagics
+from xec_magic.magics.xec import CommandMagics
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -23,10 +23,10 @@ def load(shell: InteractiveShell) -> None:
     """Register everything with a shell; a second call does nothing."""
     if _loaded(shell):
         return
-    xec = XecMagics(shell)
-    for magics in (xec, RunsMagics(shell, xec.views)):
+    commands = CommandMagics(shell)
+    for magics in (commands, RunsMagics(shell, commands.views)):
         shell.register_magics(magics)
-    shell.configurables.append(xec)  # for %config
+    shell.configurables.append(commands.defaults)  # for %config
     formatter = shell.display_formatter.ipython_display_formatter
     formatter.for_type_by_name(*_RESULT, display_result)
     completion.register(shell, lambda: [run.run_id for run in runtime.current().executor.runs()])
@@ -40,8 +40,8 @@ def unload(shell: InteractiveShell) -> None:
             for name in names:
                 shell.magics_manager.magics[kind].pop(name, None)
         shell.magics_manager.registry.pop(type(magics).__name__, None)
-        if magics in shell.configurables:
-            shell.configurables.remove(magics)
+        if isinstance(magics, CommandMagics):
+            shell.configurables.remove(magics.defaults)
     formatter = shell.display_formatter.ipython_display_formatter
     formatter.deferred_printers.pop(_RESULT, None)
     formatter.type_printers = {
@@ -52,4 +52,4 @@ def unload(shell: InteractiveShell) -> None:
 
 def _loaded(shell: InteractiveShell) -> list[Magics]:
     registry = shell.magics_manager.registry
-    return [registry[kind.__name__] for kind in (XecMagics, RunsMagics) if kind.__name__ in registry]
+    return [registry[kind.__name__] for kind in (CommandMagics, RunsMagics) if kind.__name__ in registry]

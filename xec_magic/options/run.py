@@ -204,7 +204,7 @@ class RunOptions:
     bg: bool = flag("--bg", group="watch", line_only=True, in_python=False, help="Give the notebook back at once and let it run.")
 
     show: bool = flag(
-        "--show", group="safety", line_only=True, in_python=False, help="Show the command as it would run, and run nothing."
+        "--show", group="safety", line_only=True, in_python=False, help="Show the command with its values filled in, secrets masked, above its output."
     )  # fmt: skip
     read_only: bool = flag("--read-only", group="safety", help="The command changes nothing, so a retry after any failure is safe.")
 

@@ -29,7 +29,7 @@ class StartRequest:
     """What a transport needs to start a command.
 
     Attributes:
-        run_id: Goes into the command's environment as `XEC_RUN_ID`.
+        run_id: Unlike that of any other run of the executor.
         sink: Gets every piece of output, on the loop's thread.
         changed: Called, on the loop's thread, when the shell exits or a stream ends.
         stdin_fd: A descriptor to read from instead of `command.stdin`; the transport closes it.

@@ -92,12 +92,18 @@ class LocalProcess:
     """A command on this machine."""
 
     def __init__(
-        self, spawned: Spawned, request: StartRequest, stdout_fd: int | None, stderr_fd: int, script_file: str | None
+        self,
+        spawned: Spawned,
+        request: StartRequest,
+        marker: bytes,
+        stdout_fd: int | None,
+        stderr_fd: int,
+        script_file: str | None,
     ) -> None:
         self._spawned = spawned
         self._request = request
         self._script_file = script_file
-        self._marker = run_marker(request.run_id)
+        self._marker = marker
         self._readers = [_Reader(stderr_fd, "stderr", request.sink, request.changed)]
         if stdout_fd is not None:
             self._readers.append(_Reader(stdout_fd, "stdout", request.sink, request.changed))
@@ -152,20 +158,17 @@ class LocalProcess:
             reader.close()
 
 
-def run_marker(run_id: str) -> bytes:
-    """How a run's processes are known by their environment, wherever they have strayed."""
-    return b"XEC_RUN_ID=" + run_id.encode() + b"\0"
-
-
 class LocalTransport:
     """Runs commands on this machine.
 
     Args:
-        kernel_id: Begin of all run ids of this kernel; strays are known by it.
+        kernel_id: Unlike that of any other executor: what strays is known by it.
         script_dir: Gives a directory of mode 0700 for scripts that are too long to be an argument.
     """
 
     def __init__(self, kernel_id: str, script_dir: Callable[[], str]) -> None:
+        self._kernel_id = kernel_id
+        # How processes are known by their environment, wherever they have strayed.
         self._kernel_marker = f"XEC_RUN_ID={kernel_id}."
         self._spawner = Spawner(self._kernel_marker)
         self._script_dir = script_dir
@@ -194,9 +197,8 @@ class LocalTransport:
                 stderr = _pipe(ours, theirs)
             with map_errors(OSError, to=SpawnError, what="cannot write the script to a file"):
                 argv, script_file = self._dress(request.command)
-            spawned = await self._spawner.spawn(
-                argv, _directory(request.command), environment(request.command, request.run_id), theirs
-            )
+            mark = f"{self._kernel_id}.{request.run_id}"
+            spawned = await self._spawner.spawn(argv, _directory(request.command), environment(request.command, mark), theirs)
         except BaseException:
             for fd in ours:
                 os.close(fd)
@@ -207,7 +209,8 @@ class LocalTransport:
         finally:
             for fd in theirs:
                 os.close(fd)
-        return LocalProcess(spawned, request, stdout, stderr, script_file)
+        marker = b"XEC_RUN_ID=" + mark.encode() + b"\0"
+        return LocalProcess(spawned, request, marker, stdout, stderr, script_file)
 
     def _dress(self, command: Command) -> tuple[list[bytes], str | None]:
         argv, text = dress(command)
@@ -230,12 +233,12 @@ class LocalTransport:
         return f"<LocalTransport {self._spawner!r}>"
 
 
-def environment(command: Command, run_id: str) -> dict[bytes, bytes]:
-    """The kernel's environment with the command's own additions."""
+def environment(command: Command, mark: str) -> dict[bytes, bytes]:
+    """The kernel's environment with the command's own additions, and the mark by which its processes are known."""
     env = dict(os.environb)
     for name, value in (*command.env, *command.secret_env):
         env[os.fsencode(name)] = os.fsencode(value)
-    env[b"XEC_RUN_ID"] = run_id.encode()
+    env[b"XEC_RUN_ID"] = mark.encode()
     return env
 
 

@@ -1,0 +1,216 @@
+"""The Python functions: `run`, `start`, `using`, and an `Executor` of one's own. What the magics do, without IPython."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol, TypedDict, Unpack, cast
+
+from xec_magic import runtime
+from xec_magic.command import FileInput, Target
+from xec_magic.engine import executor as engine
+from xec_magic.engine.run import Run
+from xec_magic.errors import OptionError
+from xec_magic.options import RunOptions, Settings
+from xec_magic.plan import Plan
+from xec_magic.quoting import expand_tstring
+from xec_magic.result import Result
+from xec_magic.transport.shells import family_of
+
+__all__ = ["Commands", "Executor", "RunKeywords", "Script", "TemplateString"]
+
+
+class TemplateString(Protocol):
+    """A template string of Python 3.14, `t"cat {path}"`; its values are quoted for the place they stand in."""
+
+    @property
+    def strings(self) -> tuple[str, ...]:
+        """The plain parts."""
+
+    @property
+    def interpolations(self) -> tuple[Any, ...]:
+        """The values between them."""
+
+
+Script = str | bytes | TemplateString
+
+
+class RunKeywords(TypedDict, total=False):
+    """What `run`, `start` and `using` take; `docs/options.md` describes each."""
+
+    target: Target
+    cwd: str | os.PathLike[str] | None
+    env: Mapping[str, str]
+    shell: str | Iterable[str]
+    login: bool
+    timeout: float | str | None
+    grace: float | str
+    check: bool
+    ok_codes: Iterable[int] | int | str
+    strict: bool
+    wait: bool
+    retries: int
+    retry_codes: Iterable[int] | int | str
+    backoff: float | str
+    stdin: str | bytes | os.PathLike[str] | FileInput | None
+    secret: Mapping[str, str]
+    tee: str | os.PathLike[str] | None
+    max_output: float | str | None
+    label: str
+    read_only: bool
+    keep: bool | None
+
+
+class Commands:
+    """`run` and `start` with an executor and defaults of their own.
+
+    Args:
+        executor: Gives the executor, at each call.
+        settings: Standing defaults from files and the environment; None for the built-in ones.
+        defaults: Keywords for every call, under those of the call itself.
+    """
+
+    def __init__(
+        self,
+        executor: Callable[[], engine.Executor],
+        settings: Callable[[], Settings | None] = lambda: None,
+        defaults: RunKeywords | None = None,
+    ) -> None:
+        self._executor = executor
+        self._settings = settings
+        self._defaults: RunKeywords = defaults or {}
+
+    def run(self, script: Script, **options: Unpack[RunKeywords]) -> Result:
+        """Run a script and wait for it; gives its result.
+
+        A plain string is run as it is: nothing in it is expanded. Values go in by `template`, or by a template string.
+
+        Raises:
+            CommandError: it ended badly: `NonZeroExit`, `Signalled`, `TimedOut`, `Cancelled`, `OutputLimit`. Not with
+                `check=False`.
+            SpawnError: it could not be started.
+            OptionError: an option is wrong; nothing has run.
+            RunInterrupted: the kernel's interrupt stopped it.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> r = xec.run("echo out; echo err >&2")
+            >>> r.stdout, r.stderr, r.exit_code
+            ('out\\n', 'err\\n', 0)
+        """
+        plan, check, keep = self._plan(script, options)
+        executor = self._executor()
+        result = runtime.current().wait(executor.start(plan, check=False, keep=keep))
+        return result.check() if check else result
+
+    def start(self, script: Script, **options: Unpack[RunKeywords]) -> Run:
+        """Start a script and give its handle at once: await it, read from it, pipe it, cancel it.
+
+        Raises:
+            OptionError: an option is wrong; nothing has run.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> sum(int(line) for line in xec.start("seq 10").lines())
+            55
+        """
+        plan, check, keep = self._plan(script, options)
+        executor = self._executor()
+        run = executor.plan_run(plan, check=check, keep=keep)
+        executor.begin_later(run)
+        return run
+
+    def using(self, **options: Unpack[RunKeywords]) -> Commands:
+        """The same functions with other defaults.
+
+        Raises:
+            OptionError: an option is wrong.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> slow = xec.using(timeout="5m", check=False)
+            >>> slow.run("exit 3").exit_code
+            3
+        """
+        defaults: RunKeywords = {**self._defaults, **options}
+        self._options(defaults)  # refuse a wrong default here, not at its first use
+        return Commands(self._executor, self._settings, defaults)
+
+    def _options(self, keywords: RunKeywords) -> RunOptions:
+        known = {name: value for name, value in keywords.items() if name not in ("target", "keep")}
+        return RunOptions.from_keywords(known, settings=self._settings())
+
+    def _plan(self, script: Script, options: RunKeywords) -> tuple[Plan, bool, bool | None]:
+        merged: RunKeywords = {**self._defaults, **options}
+        if "env" in merged and "env" in self._defaults:
+            merged["env"] = {**self._defaults["env"], **merged["env"]}
+        read = self._options(merged)
+        plan = read.plan(_text_of(script, read.shell))
+        target = merged.get("target")
+        if target is not None:
+            plan = replace(plan, command=replace(plan.command, target=target))
+        for name, value in plan.command.secret_env:
+            self._executor().redactor.register(name, value)
+        return plan, read.check, _keep(merged.get("keep"))
+
+    def __repr__(self) -> str:
+        return f"<Commands with {', '.join(f'{name}={value!r}' for name, value in self._defaults.items()) or 'no defaults'}>"
+
+
+class Executor(Commands):
+    """An executor of its own, beside the kernel's; closing it ends all its runs.
+
+    Args:
+        max_running: Local processes at once; more runs are queued in order.
+        **options: Defaults for its `run` and `start`.
+
+    Example:
+        >>> import xec_magic as xec
+        >>> with xec.Executor(max_running=2, timeout="1m") as ex:
+        ...     str(ex.run("echo mine"))
+        'mine'
+    """
+
+    def __init__(self, max_running: int = engine.MAX_RUNNING, **options: Unpack[RunKeywords]) -> None:
+        self._engine = engine.Executor(max_running)
+        super().__init__(lambda: self._engine, lambda: None, options)
+        self._options(options)
+
+    def close(self) -> None:
+        """End all its runs by the stop ladder, and let go of everything. A second call does nothing."""
+        self._engine.close()
+
+    def __enter__(self) -> Executor:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Executor:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        import asyncio
+
+        await asyncio.to_thread(self.close)
+
+    def __repr__(self) -> str:
+        return repr(self._engine)
+
+
+def _keep(value: object) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise OptionError(f"keep: {value!r} is none of True, False and None")
+
+
+def _text_of(script: Script, shell: tuple[str, ...]) -> str | bytes:
+    if isinstance(script, (str, bytes)):
+        return script
+    if hasattr(script, "strings") and hasattr(script, "interpolations"):
+        return expand_tstring(cast("Any", script), family_of(shell))
+    raise OptionError(f"a script is text, bytes or a template string, not {type(script).__name__}")
+
+
+kernel = Commands(lambda: runtime.current().executor, lambda: runtime.current().settings)

@@ -1,0 +1,175 @@
+"""`%xec_runs`: what runs and what has run; stop it, show it again, read its log, wait for it."""
+
+from __future__ import annotations
+
+import html
+import re
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
+from IPython.display import display
+
+from xec_magic import runtime
+from xec_magic.display.view import Mode
+from xec_magic.errors import OptionError
+from xec_magic.optionspec import nearest
+from xec_magic.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from xec_magic.display.view import View
+    from xec_magic.engine.run import Run
+
+__all__ = ["RunsMagics"]
+
+LOG_LINES: Final = 40
+_TABLE: Final = "border-collapse:collapse;background:#f6f8fa;color:#24292f;font-size:90%"
+_CELL: Final = "padding:2px 10px;text-align:left;border-bottom:1px solid #d0d7de;white-space:pre"
+
+
+@magics_class
+class RunsMagics(Magics):
+    """The magic that manages runs.
+
+    Args:
+        shell: Where it is registered.
+        views: The views of runs that magics have shown, by run id.
+    """
+
+    def __init__(self, shell: InteractiveShell, views: dict[str, View]) -> None:
+        super().__init__(shell)  # type: ignore[no-untyped-call]
+        self._views = views
+
+    @no_var_expand
+    @line_magic
+    def xec_runs(self, line: str) -> Any:
+        """List the runs of this kernel, or do something with some of them.
+
+        ::
+
+            %xec_runs                 list them, newest last; the list is also returned
+            %xec_runs stop ID…|all    stop runs and what they left behind: INT, then TERM, then KILL
+            %xec_runs kill ID…|all    kill them at once
+            %xec_runs show ID         show a run again, live if it runs
+            %xec_runs log ID [LINES]  the last lines of its output, and where the whole is
+            %xec_runs wait [ID…|all]  wait until these, or all, are over; raises if one failed
+        """
+        try:
+            verb, *rest = line.split() or ["list"]
+            actions: dict[str, Callable[[list[str]], Any]] = {
+                "list": self._list, "stop": self._stop, "kill": self._kill, "show": self._show, "log": self._log,
+                "wait": self._wait,
+            }  # fmt: skip
+            if verb in ("--help", "-h"):
+                print(self.xec_runs.__doc__)  # noqa: T201 - asked for
+                return None
+            if verb not in actions:
+                hint = nearest(verb, actions) or f"there are {', '.join(actions)}"
+                raise OptionError(f"%xec_runs cannot {verb!r}; {hint}")
+            return actions[verb](rest)
+        except OptionError as error:
+            raise UsageError(str(error)) from error
+
+    def _runs(self, names: list[str], *, default_all: bool = False) -> list[Run]:
+        executor = runtime.current().executor
+        if names == ["all"] or (not names and default_all):
+            return executor.runs()
+        if not names:
+            raise OptionError("name a run by its id, or write all; %xec_runs lists them")
+        return [self._run(name) for name in names]
+
+    def _run(self, name: str) -> Run:
+        executor = runtime.current().executor
+        run = executor.find(name)
+        if run is None:
+            known = ", ".join(run.run_id for run in executor.runs()[-10:])
+            raise OptionError(f"there is no run {name!r}; " + (f"the last ones are {known}" if known else "nothing has run yet"))
+        return run
+
+    def _list(self, names: list[str]) -> None:
+        if names:
+            raise OptionError(f"%xec_runs list takes nothing more, but {names[0]!r} stands there")
+        mask = runtime.current().executor.redactor.mask
+        rows = [_row(run, mask) for run in runtime.current().executor.runs()]
+        display(_bundle(rows), raw=True)  # type: ignore[no-untyped-call]
+
+    def _stop(self, names: list[str], *, now: bool = False) -> None:
+        for run in self._runs(names):
+            run.cancel(now=now)
+
+    def _kill(self, names: list[str]) -> None:
+        self._stop(names, now=True)
+
+    def _show(self, names: list[str]) -> None:
+        for run in self._runs(names):
+            view = self._views.get(run.run_id)
+            if view is None:
+                raise OptionError(f"run {run.run_id} was started from Python and has no view; %xec_runs log {run.run_id} has its output")
+            view.reopen()
+
+    def _log(self, names: list[str]) -> None:
+        if not names:
+            raise OptionError("name a run by its id; %xec_runs lists them")
+        run, count = self._run(names[0]), LOG_LINES
+        if names[1:]:
+            if not re.fullmatch(r"[1-9]\d{0,5}", names[1]):
+                raise OptionError(f"{names[1]!r} is no number of lines; write %xec_runs log {names[0]} 100")
+            count = int(names[1])
+        log = run.log
+        first = max(0, log.line_count - count)
+        text = b"".join(piece.data for piece in log.lines(first, count)).decode("utf-8", "replace")
+        if first:
+            where = f"; all of it: {log.path}" if log.path else ""
+            text = f"[xec] lines {first + 1:,}–{log.line_count:,} of {log.line_count:,}{where}\n" + text
+        from xec_magic.display.ansi import terminal_text
+
+        print(terminal_text(text), end="" if text.endswith("\n") else "\n")  # noqa: T201 - asked for
+
+    def _wait(self, names: list[str]) -> None:
+        runs = self._runs(names, default_all=True)
+        failed = []
+        for run in runs:
+            if not names and run.done():
+                continue
+            result = run.wait()
+            view = self._views.get(run.run_id)
+            if view is not None:
+                view.close(result)
+                if view.mode is Mode.TEXT:  # what a page shows in the place of the run, a terminal shows here
+                    view.reopen()
+            if not result.ok:
+                failed.append(result)
+        if failed:
+            error = failed[0].error()
+            assert error is not None
+            raise error
+
+
+def _row(run: Run, mask: Callable[[str], str]) -> tuple[str, str, str, str, str]:
+    result = run.snapshot()
+    if run.done():
+        state, seconds = result.outcome.value, result.duration_s
+        if run.process is not None and run.process.streams_open:
+            state += ", children left"
+    else:
+        state, seconds = run.state, time.time() - run.created_at
+    return run.run_id, state, format_duration(seconds), format_size(run.log.size()), mask(run.plan.title)
+
+
+_HEAD: Final = ("id", "state", "time", "output", "command")
+
+
+def _bundle(rows: list[tuple[str, str, str, str, str]]) -> dict[str, str]:
+    if not rows:
+        return {"text/plain": "[xec] nothing has run yet"}
+    table = [_HEAD, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(_HEAD) - 1)]
+    text = "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in table)
+    head = "".join(f'<th style="{_CELL}">{cell}</th>' for cell in _HEAD)
+    body = "".join("<tr>" + "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in row) + "</tr>" for row in rows)
+    return {"text/plain": text, "text/html": f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'}

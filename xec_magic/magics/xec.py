@@ -1,0 +1,222 @@
+"""`%xec` and `%%xec`: run a command, show it, keep it."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import ChainMap
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
+from IPython.display import display
+from traitlets import Any as AnyTrait
+from traitlets import TraitError, validate
+from traitlets.config import Configurable
+
+from xec_magic import runtime
+from xec_magic.display.view import View, choose_mode, request_allows_stdin
+from xec_magic.errors import OptionError, ParseError, RunInterrupted, XecError
+from xec_magic.events import Cause
+from xec_magic.options import RunOptions
+from xec_magic.plan import Plan
+from xec_magic.quoting import expand, expand_value, namespace_evaluator
+from xec_magic.result import Result
+from xec_magic.transport.shells import family_of
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from xec_magic.engine.run import Run
+
+__all__ = ["CommandMagics", "XecMagics"]
+
+OPEN_AFTER_S: Final = 0.2  # a shorter run shows one static display and no widget
+TICK_S: Final = 0.05
+HISTORY_VIEWS: Final = 200
+
+_TRAITS: Final = {trait.name: trait for trait in RunOptions.SPEC.traits()}
+_FORMS: Final[dict[str, Callable[[Result], Any]]] = {
+    "text": Result.text, "lines": Result.lines, "json": Result.json, "jsonl": Result.jsonl, "csv": Result.csv,
+    "table": Result.table, "df": Result.df, "bytes": lambda result: result.stdout_bytes,
+}  # fmt: skip
+
+# `%config` shows and sets class traits, so each standing default becomes one.
+_Configured: Any = type(
+    "_Configured", (Configurable,), {name: AnyTrait(trait.default, help=trait.help).tag(config=True) for name, trait in _TRAITS.items()}
+)
+
+
+class XecMagics(_Configured):  # type: ignore[misc]  # its base is made of the declared options
+    """The standing defaults of the options: `%config XecMagics` lists and sets them, and so does `ipython_config.py`."""
+
+    @validate(*_TRAITS)
+    def _check(self, proposal: Any) -> Any:
+        try:
+            return RunOptions.SPEC.read_config({proposal.trait.name: proposal.value}, "%config")[proposal.trait.name]
+        except OptionError as error:
+            raise TraitError(str(error)) from error
+
+    def changed(self) -> dict[str, Any]:
+        """What has been set to something else than the built-in default."""
+        values = {name: getattr(self, name) for name in _TRAITS}
+        return {name: value for name, value in values.items() if value != _TRAITS[name].default}
+
+
+@magics_class
+class CommandMagics(Magics):
+    """The magics that run commands.
+
+    Attributes:
+        defaults: The standing defaults.
+        views: The views of runs, by run id; the oldest go.
+    """
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)  # type: ignore[no-untyped-call]
+        try:
+            self.defaults = XecMagics(parent=shell)
+        except TraitError as error:  # a wrong value in ipython_config.py must not cost the magics
+            warnings.warn(f"{error}; it does not count, and neither does the rest of XecMagics", stacklevel=2)
+            self.defaults = XecMagics()
+        self.views: dict[str, View] = {}
+
+    @no_var_expand
+    @needs_local_scope
+    @line_cell_magic
+    def xec(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
+        """Run a command."""  # replaced below by the text that the options give
+        try:
+            if line.strip() in ("--help", "-h", "-?"):
+                print(self.xec.__doc__)  # noqa: T201 - asked for
+                return None
+            namespace = ChainMap({}, dict(local_ns or {}), self.shell.user_ns)
+            return self._run(line, cell, namespace)
+        except OptionError as error:
+            raise UsageError(str(error)) from error
+
+    def _run(self, line: str, cell: str | None, namespace: Mapping[str, Any]) -> Any:
+        evaluate = namespace_evaluator(namespace)
+        now = runtime.current()
+        options, rest = RunOptions.from_line(
+            line, cell=cell is not None, settings=now.settings, config=self.defaults.changed(),
+            expand=lambda text: expand_value(text, evaluate),
+        )  # fmt: skip
+        text = rest if cell is None else cell
+        if not text.strip():
+            raise OptionError("there is no command; write %xec CMD, or %%xec with the command on the lines below")
+        _check_together(options)
+        plan = options.plan(expand(text, evaluate, family=family_of(options.shell)), namespace)
+        redactor = now.executor.redactor
+        for name, value in plan.command.secret_env:
+            redactor.register(name, value)
+        _check_no_secret(plan, redactor.mask)
+        mode = choose_mode(self.shell, request_allows_stdin(self.shell))
+        run = now.executor.start(plan, check=False, background=options.bg)
+        view = View(run, mode, mask=redactor.mask, quiet=options.quiet, show=options.show)
+        self._remember(view)
+        if options.bg:
+            return self._in_background(run, view, options)
+        return self._in_foreground(run, view, options, is_cell=cell is not None)
+
+    def _remember(self, view: View) -> None:
+        self.views[view.handle.run_id] = view
+        while len(self.views) > HISTORY_VIEWS:
+            del self.views[next(iter(self.views))]
+
+    def _in_background(self, run: Run, view: View, options: RunOptions) -> None:
+        view.open()
+        run.add_done_callback(view.close)
+        if options.out:
+            self.shell.user_ns[options.out] = run
+
+    def _in_foreground(self, run: Run, view: View, options: RunOptions, *, is_cell: bool) -> Any:
+        run.button_cause = Cause.INTERRUPT  # a Stop button while the cell waits stands for the kernel's interrupt
+        # What is turned into a value is shown as that value: no live text, no record beside it unless it takes long.
+        only_value = options.form is not None and options.out is None
+        opens_at = time.monotonic() + OPEN_AFTER_S
+        opened = False
+
+        def tick() -> None:
+            nonlocal opened
+            if not opened and time.monotonic() >= opens_at:
+                opened = True
+                view.open()
+            if not only_value:
+                view.pump()
+
+        error: BaseException | None
+        try:
+            result = runtime.current().wait(run, on_tick=tick, tick_s=TICK_S)
+        except RunInterrupted as interrupt:
+            result, error = interrupt.result, interrupt
+        except KeyboardInterrupt as interrupt:  # it ended by itself in the same moment
+            result, error = run.snapshot(), interrupt
+        else:
+            error = result.error()
+            if not options.check and not isinstance(error, RunInterrupted):
+                error = None
+        if options.out:
+            self.shell.user_ns[options.out] = result
+        if error is not None:
+            _close(view, result, error, quiet=options.quiet)
+            raise error from None
+        if options.form is None:
+            _close(view, result, None, quiet=options.quiet)
+            return None if is_cell else result
+        return self._value(result, view, options, is_cell=is_cell, record=opened or not only_value)
+
+    def _value(self, result: Result, view: View, options: RunOptions, *, is_cell: bool, record: bool) -> Any:
+        try:
+            value = _FORMS[options.form or ""](result)
+        except XecError as error:
+            _close(view, result, error, quiet=options.quiet)
+            raise error from None
+        if record:
+            _close(view, result, None, quiet=options.quiet)
+        if options.out:
+            self.shell.user_ns[options.out] = value
+            return None
+        if is_cell:
+            display(value)  # type: ignore[no-untyped-call]
+            return None
+        return value
+
+
+def _close(view: View, result: Result, error: BaseException | None, *, quiet: bool) -> None:
+    view.close(result)
+    if isinstance(error, (XecError, RunInterrupted)) and not isinstance(error, ParseError):
+        error.shown = not quiet
+
+
+def _check_together(options: RunOptions) -> None:
+    if options.bg and options.form:
+        raise OptionError("--bg gives the run itself, so --as has nothing to turn yet; call r.result() and its .json(), .df(), …")
+    if options.form == "df" and find_spec("pandas") is None:
+        raise OptionError("--as df needs pandas, which is not installed; pip install 'xec-magic[frames]'")
+
+
+def _check_no_secret(plan: Plan, mask: Callable[[str], str]) -> None:
+    """The command line is visible to every user of the machine (ps)."""
+    if mask(plan.command.script) != plan.command.script:
+        raise OptionError(
+            "the command would hold the value of a secret, and every user of this machine could read it; "
+            "write its variable instead, as in \"$TOKEN\" with --secret TOKEN"
+        )
+
+
+CommandMagics.xec.__doc__ = f"""Run a command, or a cell of them; show what it prints, keep it, raise if it fails.
+
+::
+
+    %xec [options] [--] COMMAND
+    %%xec [options]
+    COMMANDS
+
+The line form returns the result, the cell form shows it; `--out r` keeps it in `r`. In the command, `${{{{ expr }}}}` is a
+Python expression whose value is quoted for the place where it stands. Values of options: 90, 90s, 5m; 64k, 1.5GiB.
+
+{RunOptions.SPEC.help_text()}
+"""
