@@ -658,7 +658,7 @@ class OptionSet:
             lines += ["", f"{group}:"]
             for option in options:
                 usage = "  " + ", ".join(option.flags) + (f" {option.metavar}" if option.metavar else "")
-                text = textwrap.wrap(_full_help(option), _HELP_WIDTH - _HELP_INDENT)
+                text = textwrap.wrap(_full_help(option), _HELP_WIDTH - _HELP_INDENT, break_on_hyphens=False)
                 if len(usage) < _HELP_INDENT - 1:
                     usage, text = usage.ljust(_HELP_INDENT) + text[0], text[1:]
                 lines += [usage, *(" " * _HELP_INDENT + line for line in text)]

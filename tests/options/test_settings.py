@@ -70,7 +70,7 @@ def test_two_project_files_in_one_directory_are_refused(home):
 def test_the_users_file_stands_where_xdg_says(tmp_path, home):
     for base in (home / ".config", tmp_path / "xdg"):
         (base / "xec-magic").mkdir(parents=True)
-        (base / "xec-magic" / "config.toml").write_text(f'label_of = "{base}"\n'.replace("label_of", "cwd"))
+        (base / "xec-magic" / "config.toml").write_text(f'cwd = "{base}"\n')
     assert layers(home, home)[0][1] == {"cwd": str(home / ".config")}
     assert layers(home, home, XDG_CONFIG_HOME=str(tmp_path / "xdg"))[0][1] == {"cwd": str(tmp_path / "xdg")}
     assert layers(home, home, XDG_CONFIG_HOME="relative")[0][1] == {"cwd": str(home / ".config")}
@@ -117,6 +117,11 @@ def test_the_users_own_file_may_name_the_shell(home):
     path.parent.mkdir(parents=True)
     path.write_text("shell = 'zsh -f'\nenv = {A = '1'}\n")
     assert layers(home, home) == [(str(path), {"shell": ("zsh", "-f"), "env": (("A", "1"),)})]
+
+
+def test_a_relative_directory_in_a_file_is_relative_to_the_file(home):
+    (home / "repo" / "xec.toml").write_text("cwd = 'sub'\n")
+    assert layers(home / "repo" / "sub", home)[0][1] == {"cwd": str(home / "repo" / "sub")}
 
 
 def test_a_file_that_is_no_utf8_is_named(home):

@@ -36,6 +36,7 @@ class Settings:
     The user's file is `xec-magic/config.toml` in `$XDG_CONFIG_HOME` or `~/.config`. The project's is the nearest `xec.toml`, or
     `pyproject.toml` with a table `[tool.xec]`, from `start` up to the repository's root or the home directory; outside both
     only `start` itself counts, so that nobody sets your defaults from `/tmp`. A file is read again when it has changed.
+    A relative `cwd` in a file is relative to the file.
 
     Args:
         start: Directory of the kernel at its start.
@@ -134,6 +135,9 @@ def _read_file(path: Path, *, trusted: bool) -> Mapping[str, Any] | None:
             raise OptionError(f"{path}: tool.xec must be a table")
     where = f"{path} [tool.xec]" if path.name == "pyproject.toml" else str(path)
     values = RunOptions.SPEC.read_config(document, where, trusted=trusted)
+    if values.get("cwd") is not None:
+        # A file moves with its project, the kernel's directory does not.
+        values["cwd"] = os.path.join(path.parent, os.path.expanduser(values["cwd"]))
     _check_ranges(values, where)
     return values
 
