@@ -1,0 +1,82 @@
+# Two commands to begin with: `make demo` and `make test`. All live in .venv; nothing is installed elsewhere,
+# except that `make test` asks apt-get for missing programs where it may.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NOTEBOOKS := notebooks
+NO_BROWSER := -m "not browser"
+
+.PHONY: demo lab test test-checkout test-notebooks test-wheel check bench docs format clean help
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+$(VENV)/made:
+	tools/make-venv "$(PYTHON)" "$(VENV)"
+	touch $@
+
+$(VENV)/lab: $(VENV)/made pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[lab,frames]' nbclient nbconvert
+	touch $@
+
+$(VENV)/test: $(VENV)/made pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@ $(VENV)/lab
+
+## make demo     run notebooks/quickstart.ipynb on this machine; prints what ran, and where the report is
+demo: $(VENV)/lab
+	$(BIN)/python tools/demo.py
+
+## make lab      open JupyterLab on the notebooks
+lab: $(VENV)/lab
+	$(BIN)/jupyter lab $(NOTEBOOKS)
+
+## make test     install what the tests need, then run them all: checkout, notebooks, built wheel
+test: $(VENV)/test
+	tools/install-programs
+	$(MAKE) test-notebooks
+	$(MAKE) test-wheel
+	$(MAKE) test-checkout
+
+test-checkout: $(VENV)/test
+	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' xec_magic README.md docs
+
+test-notebooks: $(VENV)/test
+	XEC_UI=static $(BIN)/python -m pytest --nbval --nbval-sanitize-with $(NOTEBOOKS)/sanitize.cfg -p no:cacheprovider \
+	    -W default --rootdir $(NOTEBOOKS) $(NOTEBOOKS)
+
+# The wheel is unpacked beside the checkout and must be what is imported: files that the build forgets are found here.
+test-wheel: $(VENV)/test
+	rm -rf build/wheel build/dist
+	$(BIN)/python -m build --wheel --outdir build/dist . > build-wheel.log
+	$(BIN)/pip install --quiet --no-deps --target build/wheel build/dist/*.whl
+	PYTHONPATH=build/wheel XEC_TEST_WHEEL=build/wheel $(BIN)/python -m pytest $(NO_BROWSER) tests
+
+## make check    ruff, mypy, import-linter, generated files, documentation
+check: $(VENV)/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/make_options_page.py --check
+	$(BIN)/python tools/join_js.py --check
+	$(MAKE) docs
+
+## make docs     build the documentation into docs/_build/html, warnings are errors
+docs: $(VENV)/test
+	$(BIN)/sphinx-build --quiet -W --keep-going -b html docs docs/_build/html
+
+## make bench    measure: every script in benchmarks/, results on the screen and in benchmarks/RESULTS.md
+bench: $(VENV)/test
+	$(BIN)/python benchmarks/run_all.py
+
+## make format   put the code into form
+format: $(VENV)/test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+## make clean    remove everything that was made
+clean:
+	rm -rf $(VENV) build docs/_build report .pytest_cache .mypy_cache .ruff_cache .hypothesis
