@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
-from xec_magic import runtime
-from xec_magic.display.view import display_result
 from xec_magic.magics import completion
 from xec_magic.magics.runs import RunsMagics
 from xec_magic.magics.xec import CommandMagics
@@ -28,13 +27,16 @@ def load(shell: InteractiveShell) -> None:
         shell.register_magics(magics)
     shell.configurables.append(commands.defaults)  # for %config
     formatter = shell.display_formatter.ipython_display_formatter
-    formatter.for_type_by_name(*_RESULT, display_result)
-    completion.register(shell, lambda: [run.run_id for run in runtime.current().executor.runs()])
+    formatter.for_type_by_name(*_RESULT, _display)
+    completion.register(shell, _run_ids)
 
 
 def unload(shell: InteractiveShell) -> None:
     """End all runs, then take everything back; a second call does nothing."""
-    runtime.close()
+    if "xec_magic.runtime" in sys.modules:
+        from xec_magic import runtime
+
+        runtime.close()
     for magics in _loaded(shell):
         for kind, names in magics.magics.items():
             for name in names:
@@ -45,7 +47,7 @@ def unload(shell: InteractiveShell) -> None:
     formatter = shell.display_formatter.ipython_display_formatter
     formatter.deferred_printers.pop(_RESULT, None)
     formatter.type_printers = {
-        kind: printer for kind, printer in formatter.type_printers.items() if printer is not display_result
+        kind: printer for kind, printer in formatter.type_printers.items() if printer is not _display
     }
     completion.unregister(shell)
 
@@ -53,3 +55,17 @@ def unload(shell: InteractiveShell) -> None:
 def _loaded(shell: InteractiveShell) -> list[Magics]:
     registry = shell.magics_manager.registry
     return [registry[kind.__name__] for kind in (CommandMagics, RunsMagics) if kind.__name__ in registry]
+
+
+def _display(result: Any) -> None:
+    from xec_magic.display.view import display_result
+
+    display_result(result)
+
+
+def _run_ids() -> list[str]:
+    if "xec_magic.runtime" not in sys.modules:
+        return []
+    from xec_magic import runtime
+
+    return [run.run_id for run in runtime.current().executor.runs()]

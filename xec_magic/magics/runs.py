@@ -11,8 +11,6 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
-from xec_magic import runtime
-from xec_magic.display.view import Mode
 from xec_magic.errors import OptionError
 from xec_magic.optionspec import nearest
 from xec_magic.units import format_duration, format_size
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from xec_magic.display.view import View
+    from xec_magic.engine.executor import Executor
     from xec_magic.engine.run import Run
 
 __all__ = ["RunsMagics"]
@@ -76,7 +75,7 @@ class RunsMagics(Magics):
             raise UsageError(str(error)) from error
 
     def _runs(self, names: list[str], *, default_all: bool = False) -> list[Run]:
-        executor = runtime.current().executor
+        executor = _executor()
         if names == ["all"] or (not names and default_all):
             return executor.runs()
         if not names:
@@ -84,7 +83,7 @@ class RunsMagics(Magics):
         return [self._run(name) for name in names]
 
     def _run(self, name: str) -> Run:
-        executor = runtime.current().executor
+        executor = _executor()
         run = executor.find(name)
         if run is None:
             known = ", ".join(run.run_id for run in executor.runs()[-10:])
@@ -94,8 +93,8 @@ class RunsMagics(Magics):
     def _list(self, names: list[str]) -> None:
         if names:
             raise OptionError(f"%xec_runs list takes nothing more, but {names[0]!r} stands there")
-        mask = runtime.current().executor.redactor.mask
-        rows = [_row(run, mask) for run in runtime.current().executor.runs()]
+        mask = _executor().redactor.mask
+        rows = [_row(run, mask) for run in _executor().runs()]
         display(_bundle(rows), raw=True)  # type: ignore[no-untyped-call]
 
     def _stop(self, names: list[str], *, now: bool = False) -> None:
@@ -140,7 +139,7 @@ class RunsMagics(Magics):
             view = self._views.get(run.run_id)
             if view is not None:
                 view.close(result)
-                if view.mode is Mode.TEXT:  # what a page shows in the place of the run, a terminal shows here
+                if view.mode == "text":  # what a page shows in the place of the run, a terminal shows here
                     view.reopen()
             if not result.ok:
                 failed.append(result)
@@ -148,6 +147,12 @@ class RunsMagics(Magics):
             error = failed[0].error()
             assert error is not None
             raise error
+
+
+def _executor() -> Executor:
+    from xec_magic import runtime
+
+    return runtime.current().executor
 
 
 def _row(run: Run, mask: Callable[[str], str]) -> tuple[str, str, str, str, str]:

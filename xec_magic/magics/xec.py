@@ -16,20 +16,17 @@ from traitlets import Any as AnyTrait
 from traitlets import TraitError, validate
 from traitlets.config import Configurable
 
-from xec_magic import runtime
-from xec_magic.display.view import View, choose_mode, request_allows_stdin
 from xec_magic.errors import OptionError, ParseError, RunInterrupted, XecError
-from xec_magic.events import Cause
 from xec_magic.options import RunOptions
-from xec_magic.plan import Plan
-from xec_magic.quoting import expand, expand_value, namespace_evaluator
-from xec_magic.result import Result
-from xec_magic.transport.shells import family_of
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from xec_magic.display.view import View
     from xec_magic.engine.run import Run
+    from xec_magic.plan import Plan
+    from xec_magic.result import Result
+    from xec_magic.runtime import Runtime
 
 __all__ = ["CommandMagics", "XecMagics"]
 
@@ -38,10 +35,6 @@ TICK_S: Final = 0.05
 HISTORY_VIEWS: Final = 200
 
 _TRAITS: Final = {trait.name: trait for trait in RunOptions.SPEC.traits()}
-_FORMS: Final[dict[str, Callable[[Result], Any]]] = {
-    "text": Result.text, "lines": Result.lines, "json": Result.json, "jsonl": Result.jsonl, "csv": Result.csv,
-    "table": Result.table, "df": Result.df, "bytes": lambda result: result.stdout_bytes,
-}  # fmt: skip
 
 # `%config` shows and sets class traits, so each standing default becomes one.
 _Configured: Any = type(
@@ -98,6 +91,12 @@ class CommandMagics(Magics):
             raise UsageError(str(error)) from error
 
     def _run(self, line: str, cell: str | None, namespace: Mapping[str, Any]) -> Any:
+        # Here and not above: what loads the extension need not wait for what runs commands.
+        from xec_magic import runtime
+        from xec_magic.display.view import View, choose_mode, request_allows_stdin
+        from xec_magic.quoting import expand, expand_value, namespace_evaluator
+        from xec_magic.transport.shells import family_of
+
         evaluate = namespace_evaluator(namespace)
         now = runtime.current()
         options, rest = RunOptions.from_line(
@@ -119,7 +118,7 @@ class CommandMagics(Magics):
         self._remember(view)
         if options.bg:
             return self._in_background(run, view, options)
-        return self._in_foreground(run, view, options, is_cell=cell is not None)
+        return self._in_foreground(now, run, view, options, is_cell=cell is not None)
 
     def _remember(self, view: View) -> None:
         self.views[view.handle.run_id] = view
@@ -132,7 +131,9 @@ class CommandMagics(Magics):
         if options.out:
             self.shell.user_ns[options.out] = run
 
-    def _in_foreground(self, run: Run, view: View, options: RunOptions, *, is_cell: bool) -> Any:
+    def _in_foreground(self, now: Runtime, run: Run, view: View, options: RunOptions, *, is_cell: bool) -> Any:
+        from xec_magic.events import Cause
+
         run.button_cause = Cause.INTERRUPT  # a Stop button while the cell waits stands for the kernel's interrupt
         # What is turned into a value is shown as that value: no live text, no record beside it unless it takes long.
         only_value = options.form is not None and options.out is None
@@ -149,7 +150,7 @@ class CommandMagics(Magics):
 
         error: BaseException | None
         try:
-            result = runtime.current().wait(run, on_tick=tick, tick_s=TICK_S)
+            result = now.wait(run, on_tick=tick, tick_s=TICK_S)
         except RunInterrupted as interrupt:
             result, error = interrupt.result, interrupt
         except KeyboardInterrupt as interrupt:  # it ended by itself in the same moment
@@ -170,7 +171,7 @@ class CommandMagics(Magics):
 
     def _value(self, result: Result, view: View, options: RunOptions, *, is_cell: bool, record: bool) -> Any:
         try:
-            value = _FORMS[options.form or ""](result)
+            value = result.stdout_bytes if options.form == "bytes" else getattr(result, options.form or "text")()
         except XecError as error:
             _close(view, result, error, quiet=options.quiet)
             raise error from None
