@@ -281,6 +281,23 @@ def test_units_refuse_what_they_cannot_read(unit, value):
         unit.read(value)
 
 
+@pytest.mark.parametrize(
+    ("unit", "value"),
+    [(CODES, "0,1"), (COUNT, "3"), (WORDS, "zsh -f"), (PAIRS, "A=1 B="), (DURATION, "5m"), (SIZE, "1k"), (SWITCH, "on"), (PATH, "x")],
+)
+def test_a_value_that_was_read_can_be_read_again(unit, value):
+    assert unit.read(unit.read(value)) == unit.read(value)
+
+
+def test_none_sets_back_what_has_no_default():
+    assert SPEC.read_config({"cwd": None, "shell": None, "env": None}, "%config") == {"cwd": None, "shell": (), "env": ()}
+
+
+def test_a_field_that_is_a_typing_error_costs_no_time():
+    for line in ("${{" + "}}" * 20_000, "${{" + ":!" * 3000 + "}}" * 50):
+        assert next_word(line, 0).end == len(line)
+
+
 def test_a_wrong_variable_does_not_show_what_may_be_a_token():
     with pytest.raises(OptionError) as caught:
         PAIRS.read("hunter2")

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
+from itertools import islice
 from typing import Any, Final, Literal
 
 from xec_magic.errors import OptionError
@@ -51,6 +52,7 @@ Completes = Literal["", "directory", "file", "variable", "variable-or-@file"]
 
 _BLANK: Final = " \t\r\n"
 _FIELD: Final = "${{"
+_TRIES: Final = 100  # closings and marks tried in one `${{`; more are a typing error, which must not cost seconds
 _HELP_INDENT: Final = 28  # column of the descriptions in `%%xec?`
 _HELP_WIDTH: Final = 100
 
@@ -64,7 +66,7 @@ class Unit:
 
     Attributes:
         kind: Name of the unit, for traits and documentation.
-        read: The value from a text or a Python value; raises `OptionError` with a reason and no name.
+        read: The value from a text or a Python value, itself included; raises `OptionError` with a reason and no name.
         choices: All texts allowed; empty for no such list.
     """
 
@@ -154,7 +156,7 @@ def _read_words(value: Any) -> tuple[str, ...]:
 
 
 def _read_pairs(value: Any) -> tuple[tuple[str, str], ...]:
-    """Names with values, of a mapping, of a text `A=1 B='x y'`, or of a list of `A=1`; the last of a name counts."""
+    """Names with values, of a mapping or its pairs, a text `A=1 B='x y'`, or a list of `A=1`; the last of a name counts."""
     if isinstance(value, str):
         try:
             value = shlex.split(value)
@@ -166,6 +168,8 @@ def _read_pairs(value: Any) -> tuple[tuple[str, str], ...]:
         if not all("=" in item for item in value):
             raise OptionError("there is no = in it; write a name, = and the value, such as LANG=C")
         items = [tuple(item.split("=", 1)) for item in value]
+    elif isinstance(value, Sequence) and all(isinstance(item, tuple) and len(item) == 2 for item in value):
+        items = list(value)
     else:
         # Not shown: what stands here may be a token.
         raise OptionError(f"a {type(value).__name__} gives no names with values; give a dict of texts")
@@ -268,10 +272,11 @@ class Option:
 
     def read(self, value: Any, where: str, *, python: bool = False) -> Any:
         """Its value from a text or a Python value; `where` begins the message of a refusal."""
+        # None is what a configuration is set back to, and how a call undoes one.
         if self.none and (value is None or (isinstance(value, str) and value.strip().lower() == "none")):
             return None
-        if python and value is None and self.default is None:
-            return None
+        if value is None and self.default in {None, (), ""}:
+            return self.default
         try:
             return (self.keyword if python and self.keyword else self.unit.read)(value)
         except OptionError as error:
@@ -416,14 +421,16 @@ def next_word(line: str, start: int) -> Word | None:
 def _field_end(line: str, start: int) -> int | None:
     """Where the `${{` at `start` is closed; None if nowhere."""
     inner = start + len(_FIELD)
-    end = line.find("}}", inner)
-    while end >= 0:
+    end = inner - 1
+    for _ in range(_TRIES):
+        end = line.find("}}", end + 1)
+        if end < 0:
+            break
         body = line[inner:end]
         # `x!raw` and `x:.2f`: the expression ends before a conversion or a format.
-        heads = [body, *(body[: mark.start()] for mark in re.finditer(r"[!:]", body))]
-        if any(map(_is_expression, heads)):
+        marks = islice(re.finditer(r"[!:]", body), _TRIES)
+        if _is_expression(body) or any(_is_expression(body[: mark.start()]) for mark in marks):
             return end + 2
-        end = line.find("}}", end + 1)
     return None
 
 
@@ -635,11 +642,15 @@ class OptionSet:
     def read_environment(self, environ: Mapping[str, str]) -> dict[str, tuple[str, Any]]:
         """The values that `XEC_TIMEOUT` and its like set: option name to the variable's name and the value."""
         found = {}
-        for option in self.configurable():
-            variable = environment_name(option)
-            if variable in environ:
-                found[option.name] = variable, option.read(environ[variable], variable)
+        for variable, option in self._variables.items():
+            text = environ.get(variable)
+            if text is not None:
+                found[option.name] = variable, option.read(text, variable)
         return found
+
+    @cached_property
+    def _variables(self) -> dict[str, Option]:
+        return {environment_name(option): option for option in self.configurable()}
 
     def configurable(self) -> list[Option]:
         """The options that configuration may set."""

@@ -138,10 +138,10 @@ def test_each_variable_is_a_source_of_its_own(home):
 
 
 def test_a_home_that_cannot_be_read_gives_no_defaults_and_no_error(home, monkeypatch):
-    def denied(self, **_):
-        raise PermissionError(13, "Permission denied", str(self))
+    def denied(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "stat", denied)
+    monkeypatch.setattr(os, "stat", denied)
     assert layers(home, home) == []
 
 

@@ -47,8 +47,10 @@ class Settings:
 
     def __init__(self, start: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> None:
         self._environ = os.environ if environ is None else environ
-        self._start = Path(os.path.realpath(start)) if start is not None else _current_directory()
-        self._read: dict[Path, tuple[_Stamp, Mapping[str, Any] | None]] = {}
+        home = _home(self._environ)
+        self._user = _user_file(self._environ, home)
+        self._projects = _project_directories(_current_directory() if start is None else Path(os.path.realpath(start)), home)
+        self._read: dict[str, tuple[_Stamp, Mapping[str, Any] | None]] = {}
 
     def __repr__(self) -> str:
         return f"<Settings {', '.join(source for source, _ in self.layers()) or 'none'}>"
@@ -60,58 +62,60 @@ class Settings:
             OptionError: a file or variable is wrong; the message names file and line, or file and key.
         """
         found: list[Layer] = []
-        user = self._user_file()
-        if user is not None:
-            values = self._values(user, trusted=True)
+        if self._user is not None:
+            values = self._values(self._user, trusted=True)
             if values is not None:
-                found.append((str(user), values))
-        for directory in self._project_directories():
-            there = [(path, values) for path in (directory / name for name in _PROJECT_FILES) if (values := self._values(path)) is not None]
+                found.append((self._user, values))
+        for directory in self._projects:
+            files = [f"{directory}/{name}" for name in _PROJECT_FILES]
+            there = [(file, values) for file in files if (values := self._values(file)) is not None]
             if len(there) > 1:
-                raise OptionError(f"{there[0][0]} and {there[1][0].name} [tool.xec] both set options; keep one")
+                raise OptionError(f"{there[0][0]} and {_PROJECT_FILES[1]} [tool.xec] both set options; keep one")
             if there:
-                found.append((str(there[0][0]), there[0][1]))
+                found += there
                 break
         variables = RunOptions.SPEC.read_environment(self._environ)
         if variables:
             _check_ranges({name: value for name, (_, value) in variables.items()}, ", ".join(v for v, _ in variables.values()))
         return found + [(variable, {name: value}) for name, (variable, value) in variables.items()]
 
-    def _home(self) -> Path | None:
-        try:
-            return Path(os.path.realpath(self._environ.get("HOME") or Path.home()))
-        except RuntimeError:  # a user without an entry in the password file
-            return None
-
-    def _user_file(self) -> Path | None:
-        base = self._environ.get("XDG_CONFIG_HOME", "")
-        if os.path.isabs(base):  # the XDG specification: a relative path is to be ignored
-            return Path(base) / "xec-magic" / "config.toml"
-        home = self._home()
-        return None if home is None else home / ".config" / "xec-magic" / "config.toml"
-
-    def _project_directories(self) -> list[Path]:
-        if self._start is None:
-            return []
-        home = self._home()
-        way = []
-        for directory in (self._start, *self._start.parents):
-            way.append(directory)
-            if directory == home or os.path.exists(directory / ".git"):
-                return way
-        return [self._start]
-
-    def _values(self, path: Path, *, trusted: bool = False) -> Mapping[str, Any] | None:
+    def _values(self, file: str, *, trusted: bool = False) -> Mapping[str, Any] | None:
         """What a file sets; None if there is no such file, or it is a `pyproject.toml` that says nothing of options."""
         try:
-            status = path.stat()
+            status = os.stat(file)  # a Path takes thrice as long, and this is asked several times for every run
         except OSError:  # not there, or in a directory that may not be read: no defaults from it
             return None
         stamp = _Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
-        known = self._read.get(path)
+        known = self._read.get(file)
         if known is None or known[0] != stamp:
-            known = self._read[path] = stamp, _read_file(path, trusted=trusted)
+            known = self._read[file] = stamp, _read_file(Path(file), trusted=trusted)
         return known[1]
+
+
+def _home(environ: Mapping[str, str]) -> Path | None:
+    try:
+        return Path(os.path.realpath(environ.get("HOME") or Path.home()))
+    except RuntimeError:  # a user without an entry in the password file
+        return None
+
+
+def _user_file(environ: Mapping[str, str], home: Path | None) -> str | None:
+    base = environ.get("XDG_CONFIG_HOME", "")
+    if os.path.isabs(base):  # the XDG specification: a relative path is to be ignored
+        return str(Path(base) / "xec-magic" / "config.toml")
+    return None if home is None else str(home / ".config" / "xec-magic" / "config.toml")
+
+
+def _project_directories(start: Path | None, home: Path | None) -> list[Path]:
+    """Where a project's file may stand, nearest first."""
+    if start is None:
+        return []
+    way = []
+    for directory in (start, *start.parents):
+        way.append(directory)
+        if directory == home or os.path.exists(directory / ".git"):
+            return way
+    return [start]
 
 
 def _read_file(path: Path, *, trusted: bool) -> Mapping[str, Any] | None:
