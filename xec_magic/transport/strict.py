@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from xec_magic.grammar import ancestors, grammar_bytes, parse, understood, walk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tree_sitter import Node, Tree
 
 __all__ = ["strict_script"]
@@ -31,12 +33,17 @@ _FUNCTION: Final = (
     f'while [ "$#" -gt 1 ]; do case $1 in 0|{_SIGPIPE}) ;; *) __xec_code=$1 ;; esac; shift; done; '
     '[ "$1" = 0 ] || __xec_code=$1; return "$__xec_code"; }; '
 )
-_CODES: Final = {"bash": "PIPESTATUS", "zsh": "pipestatus"}
+_CLOSE: Final = {
+    "bash": b'; __xec_pipe "${PIPESTATUS[@]}"; }',
+    # Where a function's failure ends zsh it forgets the EXIT trap; a subshell's it does not.
+    "zsh": b'; __xec_pipe "${pipestatus[@]}" || (exit $?); }',
+}
 _OWN_JUDGEMENT = re.compile(r"\bpipefail\b|\bPIPESTATUS\b|\bpipestatus\b", re.IGNORECASE)
 # Words before a pipeline's first member that must stay outside of the braces.
 _PREFIX = re.compile(rb"(?:!|time(?:[ \t]+-p)?(?:[ \t]+--)?)(?:[ \t]|\\\n)+")
 _BLANK = re.compile(rb"(?:[ \t]|\\\n)*")
 _ENDS_PIPELINE = re.compile(rb"\n|;|&&|\|\||\)|#|\Z")
+_JOINING: Final = frozenset({"pipeline", "list", "redirected_statement", "negated_command"})
 _BACKGROUND = re.compile(rb"&(?![&>])")
 _MARK = re.compile(rb"\\?([\w.-]+)|'([^'\n]+)'|\"([^\"\\$`\n]+)\"")
 
@@ -62,22 +69,24 @@ def strict_script(script: str, family: Literal["bash", "zsh", "sh"]) -> str:
     if family == "sh" or "|" not in script.replace("||", "") or _OWN_JUDGEMENT.search(script):
         return prelude + script
     try:
-        rewritten = _rewritten(script, _CODES[family])
+        rewritten = _rewritten(script, family)
     except _NotUnderstood:
         return f"{prelude}set -o pipefail; {script}"
     return prelude + (script if rewritten == script else _FUNCTION + rewritten)
 
 
-def _rewritten(script: str, codes: str) -> str:
+def _rewritten(script: str, family: Literal["bash", "zsh"]) -> str:
     """The script with braces around its pipelines.
 
     Raises:
         _NotUnderstood: it, or what would become of it, is not understood.
     """
-    source, tree = _without_heredocs(grammar_bytes(script))
-    close = f'; __xec_pipe "${{{codes}[@]}}"; }}'.encode()
+    if family == "zsh" and "DEBUG" in script:
+        raise _NotUnderstood  # zsh forgets pipestatus in a DEBUG trap
+    source, tree, heredocs = _without_heredocs(grammar_bytes(script))
+    close = _CLOSE[family]
     inserts: list[tuple[int, bytes]] = []
-    for start, end in sorted(_pipelines(tree, source)):
+    for start, end in sorted(_pipelines(tree, source, heredocs)):
         inserts += [(start, b"{ "), (end, close)]
     # At one place, what closes an inner pipeline comes before what opens the next: ends before starts.
     inserts.sort(key=lambda insert: (insert[0], insert[1] != close))
@@ -95,8 +104,9 @@ def _with_inserts(source: bytes, inserts: list[tuple[int, bytes]]) -> bytes:
     return b"".join([*pieces, source[position:]])
 
 
-def _without_heredocs(source: bytes) -> tuple[bytes, Tree]:
-    """The source with every here-document made a redirection from a file and its body blank, and the tree of that.
+def _without_heredocs(source: bytes) -> tuple[bytes, Tree, list[int]]:
+    """The source with every here-document made a redirection from a file and its body blank, the tree of that, and
+    where the here-documents' operators were.
 
     The grammar hangs what follows `<<EOF` on a line into odd places, and takes a command's next line for the body.
     Lengths stay, so places in this source are places in the script.
@@ -104,18 +114,20 @@ def _without_heredocs(source: bytes) -> tuple[bytes, Tree]:
     Raises:
         _NotUnderstood: the source has errors, or a here-document's extent is not certain.
     """
+    operators: list[int] = []
     for _ in range(_HEREDOCS_AT_MOST):
         tree = parse(source)
         heredoc = next((node for node in walk(tree) if node.type == "heredoc_redirect"), None)
         if heredoc is None:
             if not understood(tree):
                 raise _NotUnderstood
-            return source, tree
-        source = _blanked(source, heredoc)
+            return source, tree, operators
+        source, operator = _blanked(source, heredoc)
+        operators.append(operator)
     raise _NotUnderstood
 
 
-def _blanked(source: bytes, heredoc: Node) -> bytes:
+def _blanked(source: bytes, heredoc: Node) -> tuple[bytes, int]:
     operator = next((child for child in heredoc.children if child.type in {"<<", "<<-"}), None)
     start_mark = next((child for child in heredoc.children if child.type == "heredoc_start"), None)
     match = _MARK.fullmatch((start_mark.text or b"") if start_mark is not None else b"")
@@ -139,59 +151,73 @@ def _blanked(source: bytes, heredoc: Node) -> bytes:
         position = end + 1
     head = source[: operator.start_byte] + b"<".ljust(operator.end_byte - operator.start_byte)
     body = re.sub(rb"[^\n]", b" ", source[begin:end])
-    return head + source[operator.end_byte : begin] + body + source[end:]
+    return head + source[operator.end_byte : begin] + body + source[end:], operator.start_byte
 
 
-def _pipelines(tree: Tree, source: bytes) -> set[tuple[int, int]]:
+def _pipelines(tree: Tree, source: bytes, heredocs: list[int]) -> set[tuple[int, int]]:
     """Where the pipelines begin and end that are to be braced.
 
     Raises:
         _NotUnderstood: one of them has no certain end.
     """
-    nodes = [node for node in walk(tree) if node.type == "pipeline"]
-    redirects = {n.start_byte: n.end_byte for n in walk(tree) if n.type in {"file_redirect", "herestring_redirect"}} if nodes else {}
     found = set()
-    for node in nodes:
-        whole = _outermost(node)
-        if any(above.type == "command_substitution" and above.children[0].type == "`" for above in ancestors(whole)):
+    for node in walk(tree):
+        if node.type not in _JOINING or (node.parent is not None and node.parent.type in _JOINING):
             continue
-        if any(above.type == "subshell" and not _opens_subshell(source, above) for above in [whole, *ancestors(whole)]):
+        pipelines = _joined_pipelines(node)
+        around = [node, *ancestors(node)]
+        if not pipelines or any(above.type == "command_substitution" and above.children[0].type == "`" for above in around):
+            continue
+        if any(above.type == "subshell" and not _opens_subshell(source, above) for above in around):
             raise _NotUnderstood
-        start, end = whole.start_byte, whole.end_byte
-        while match := _PREFIX.match(source, start):
-            start = match.end()
-        if re.match(rb"coproc\s", source[start:]):
-            continue
-        following = _after_blank(source, end)
-        while following in redirects:
-            end = redirects[following]
-            following = _after_blank(source, end)
-        if _BACKGROUND.match(source, following):
-            continue
-        if not _ENDS_PIPELINE.match(source, following):
-            raise _NotUnderstood
-        found.add((start, end))
+        substitutions = [above for above in around if above.type == "command_substitution"]
+        if any(above.start_byte <= heredoc < above.end_byte for above in substitutions for heredoc in heredocs):
+            raise _NotUnderstood  # bash 5.2 prints a substitution in order to run it, and loses a `;` near a here-document
+        for first, end in pipelines:
+            start = first
+            while match := _PREFIX.match(source, start):
+                start = match.end()
+            following = _BLANK.match(source, end)
+            assert following is not None
+            if re.match(rb"coproc\s", source[start:]) or _BACKGROUND.match(source, following.end()):
+                continue
+            if not _ENDS_PIPELINE.match(source, following.end()):
+                raise _NotUnderstood
+            found.add((start, end))
     return found
 
 
-def _outermost(node: Node) -> Node:
-    """The whole pipeline a node is part of: the grammar nests it where a member but the last has a redirection."""
-    parent = node.parent
-    while parent is not None and (
-        (parent.type == "pipeline" and parent.children[0] == node)
-        or (parent.type == "redirected_statement" and parent.child_by_field_name("body") == node)
-    ):
-        node, parent = parent, parent.parent
-    return node
+def _joined_pipelines(joined: Node) -> list[tuple[int, int]]:
+    """The pipelines among commands joined by `|`, `&&`, `||`, `!` and redirections, from left to right.
+
+    Only the order of the text is used. How the grammar nests them is often wrong: in `a | b && c > f` the redirection
+    belongs to all of it, and in `a | b > f | c` the middle one is a pipeline of its own.
+    """
+    found: list[tuple[int, int]] = []
+    start = end = None
+    piped = False
+    for node in [*_flat(joined), None]:
+        if node is None or node.type in {"&&", "||"}:
+            if piped and start is not None and end is not None:
+                found.append((start, end))
+            start, end, piped = None, None, False
+        elif node.type in {"|", "|&"}:
+            piped = True
+        elif node.is_named and node.type != "comment":
+            start = node.start_byte if start is None else start
+            end = node.end_byte
+    return found
+
+
+def _flat(node: Node) -> Iterator[Node]:
+    for child in node.children:
+        if child.type in _JOINING:
+            yield from _flat(child)
+        else:
+            yield child
 
 
 def _opens_subshell(source: bytes, subshell: Node) -> bool:
     """Whether a `(` begins a command; in zsh one behind other text begins a group of patterns."""
     before = source[: subshell.start_byte].rstrip(b" \t")
     return not before or before[-1:] in b"\n;&|(){!" or bool(re.search(rb"(?:^|[\s;&|(){}])(?:then|do|else|elif|if|while|until|!|time|in)\Z", before))
-
-
-def _after_blank(source: bytes, position: int) -> int:
-    match = _BLANK.match(source, position)
-    assert match is not None
-    return match.end()
