@@ -48,7 +48,7 @@ _BACKGROUND = re.compile(rb"&(?![&>])")
 _MARK = re.compile(rb"\\?([\w.-]+)|'([^'\n]+)'|\"([^\"\\$`\n]+)\"")
 
 
-class _NotUnderstood(Exception):  # noqa: N818 - a reason to take the other way
+class _NotUnderstood(Exception):
     """The script cannot be rewritten with certainty."""
 
 
@@ -170,7 +170,7 @@ def _pipelines(tree: Tree, source: bytes, heredocs: list[int]) -> set[tuple[int,
             continue
         if any(above.type == "subshell" and not _opens_subshell(source, above) for above in around):
             raise _NotUnderstood
-        substitutions = [above for above in around if above.type == "command_substitution"]
+        substitutions = [above for above in around if above.type in {"command_substitution", "process_substitution"}]
         if any(above.start_byte <= heredoc < above.end_byte for above in substitutions for heredoc in heredocs):
             raise _NotUnderstood  # bash 5.2 prints a substitution in order to run it, and loses a `;` near a here-document
         for first, end in pipelines:
