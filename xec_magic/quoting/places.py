@@ -233,7 +233,7 @@ def _operand(node: Node, source: bytes, start: int, end: int) -> Place:
     return Place("number")
 
 
-def _role(kind: Kind, node: Node, source: bytes, start: int, end: int, family: Family) -> tuple[Place, Node]:  # noqa: PLR0917
+def _role(kind: Kind, node: Node, source: bytes, start: int, end: int, family: Family) -> tuple[Place, Node]:
     """The place of a value in a word, and the node that stands for it: what the word is for decides."""
     alone = (node.start_byte, node.end_byte) == (start, end) and source[end : end + 1] in _ENDS_WORD
     word, parent = _whole_word(node, source, start, family)

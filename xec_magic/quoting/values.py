@@ -18,7 +18,7 @@ _FLOAT = re.compile(r"-?[0-9]+\.[0-9]+(?:e[+-]?[0-9]+)?|-?[0-9]+e[+-]?[0-9]+")
 _INT64: Final = 2**63  # shells count in 64 bits and wrap silently
 
 
-class Unfit(Exception):  # noqa: N818 - a reason, which the caller turns into an error that names the place
+class Unfit(Exception):
     """The value cannot be given in this form; the text says why and what to write instead."""
 
 
