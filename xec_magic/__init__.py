@@ -32,14 +32,11 @@ from xec_magic.errors import (
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from xec_magic.api import Executor, kernel
+    from xec_magic.api import Executor, run, start, using
     from xec_magic.engine.run import Run
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
 
-    run = kernel.run
-    start = kernel.start
-    using = kernel.using
     last: Result | None
 
 __version__ = "0.1.0"
@@ -71,7 +68,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Executor": "api", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
+    "Executor": "api", "run": "api", "start": "api", "using": "api", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
 }  # fmt: skip
 
 
@@ -79,8 +76,6 @@ def __getattr__(name: str) -> Any:
     """Public names on first use: importing the package stays fast, and so does loading the extension."""
     if name in _HOMES:
         value = getattr(import_module(f"xec_magic.{_HOMES[name]}"), name)
-    elif name in ("run", "start", "using"):
-        value = getattr(import_module("xec_magic.api").kernel, name)
     elif name == "last":  # the last result changes, so it is never stored here
         return import_module("xec_magic.runtime").current().last
     else:

@@ -18,7 +18,7 @@ from xec_magic.quoting import expand_tstring
 from xec_magic.result import Result
 from xec_magic.transport.shells import family_of
 
-__all__ = ["Commands", "Executor", "RunKeywords", "Script", "TemplateString"]
+__all__ = ["Commands", "Executor", "RunKeywords", "Script", "TemplateString", "run", "start", "using"]
 
 
 class TemplateString(Protocol):
@@ -213,4 +213,8 @@ def _text_of(script: Script, shell: tuple[str, ...]) -> str | bytes:
     raise OptionError(f"a script is text, bytes or a template string, not {type(script).__name__}")
 
 
-kernel = Commands(lambda: runtime.current().executor, lambda: runtime.current().settings)
+# The functions of the package itself: they use the executor of the kernel.
+_kernel = Commands(lambda: runtime.current().executor, lambda: runtime.current().settings)
+run = _kernel.run
+start = _kernel.start
+using = _kernel.using

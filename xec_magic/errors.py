@@ -100,7 +100,7 @@ class _WithResult:
     result: Result
 
     def __init__(self, message: str, result: Result) -> None:
-        super().__init__(message)
+        super().__init__(message)  # type: ignore[call-arg]  # the class beside it is an exception
         self.result = result
 
     def __getattr__(self, name: str) -> Any:
@@ -137,7 +137,7 @@ class OutputLimit(CommandError):
     """It printed more than `max_output` and was stopped."""
 
 
-class RunInterrupted(_WithResult, _Brief, KeyboardInterrupt):  # noqa: N818 - the name says what happened to the run
+class RunInterrupted(_WithResult, _Brief, KeyboardInterrupt):
     """The kernel's interrupt stopped the run; `.result` holds what had arrived.
 
     A `KeyboardInterrupt`, so that no `except Exception` swallows it and Run All stops.

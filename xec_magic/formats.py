@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from xec_magic.errors import OptionError, ParseError
 
@@ -352,8 +352,10 @@ def _cut_words(row: str, headings: Sequence[_Cell]) -> list[str]:
 # -- DataFrames -----------------------------------------------------------------------------------
 
 
-def to_frame(text: str) -> pd.DataFrame:
+def to_frame(text: str, form: Literal["auto", "table"] = "auto") -> pd.DataFrame:
     """A DataFrame of JSON, JSON lines, CSV (comma, tab or semicolon) or columns, told by how the text looks.
+
+    With `form="table"` the text is columns under a header, and nothing is told by looks.
 
     A JSON array of objects gives a row each; an object of equally long lists gives columns, any other object one row.
     Columns of CSV and tables become numbers where every cell is one (empty cells become NaN); numbers with leading
@@ -372,6 +374,8 @@ def to_frame(text: str) -> pd.DataFrame:
     start = text.lstrip()[:1]
     if not start:
         raise ParseError("the output is empty, so it is no data frame; the error stream is in .stderr")
+    if form == "table":
+        return _text_frame(*_read_table(text))
     if start in "{[":
         return _json_frame(text)
     tried: list[str] = []

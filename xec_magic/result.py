@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from xec_magic import formats
 from xec_magic.command import Command
@@ -230,14 +230,16 @@ class Result:
         """Standard output read as columns under a header, as `ps`, `df` and `kubectl get` print: a dict a row."""
         return formats.to_table(self.stdout)
 
-    def df(self) -> pd.DataFrame:
+    def df(self, form: Literal["auto", "table"] = "auto") -> pd.DataFrame:
         """Standard output as a pandas DataFrame: JSON, JSON lines, CSV or columns, told by how it looks.
+
+        With `form="table"` it is read as columns under a header, whatever it looks like.
 
         Raises:
             ParseError: it is none of these.
             OptionError: pandas is not installed; the extra `frames` has it.
         """
-        return formats.to_frame(self.stdout)
+        return formats.to_frame(self.stdout, form)
 
     # -- verdict ----------------------------------------------------------------------------
 

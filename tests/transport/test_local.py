@@ -9,11 +9,11 @@ import sys
 
 import pytest
 from contract import TransportContract
-from xec_magic.transport.spawn import proctree
 
 from xec_magic.command import Command, FileInput
 from xec_magic.errors import SpawnError
 from xec_magic.transport.local import LocalTransport
+from xec_magic.transport.spawn import proctree
 
 pytestmark = pytest.mark.anyio
 

@@ -123,6 +123,7 @@ class View:
         self._outputs: list[DisplayHandle] = []
         self._printer = Printer(mask)
         self._live: Live | None = None
+        self._command_said = False
 
     def open(self) -> None:
         """Show that the run is alive; called when it outlives 200 ms, or at once when it is in the background."""
@@ -139,7 +140,14 @@ class View:
     def pump(self) -> None:
         """Print what has arrived, where that is the form; called every 50 ms while the main thread waits."""
         if self.mode is Mode.TEXT and not self._quiet:
+            self._print_command()
             self._printer.print_new(self.handle.log)
+
+    def _print_command(self) -> None:
+        if self._show and not self._command_said:
+            self._command_said = True
+            for line in self._mask(self.handle.plan.command.script).splitlines():
+                self._printer.say(f"$ {line}")
 
     def close(self, result: Result) -> None:
         """Leave the record of how it ended; on the main thread for a run in the foreground, else on the loop's."""
@@ -192,6 +200,7 @@ class View:
 
     def _show_result(self, result: Result) -> None:
         if self.mode is Mode.TEXT:
+            self._print_command()
             self._printer.print_new(self.handle.log)
             self._printer.finish()
             said = render.closing_line(result, mask=self._mask)
@@ -245,9 +254,11 @@ def mark_shown(result: Result) -> None:
 
 def display_result(result: Result) -> None:
     """Show a result that is a cell's value, unless this cell has just shown it; for IPython's display formatter."""
-    if _shown.get(result) == _cell():
-        return
     shell = get_ipython()
+    if _shown.get(result) == _cell():
+        if getattr(shell, "kernel", None) is None:
+            print(repr(result))  # noqa: T201 - a terminal has already written `Out[3]: `, and something must stand behind it
+        return
     try:
         mode = choose_mode(shell, request_allows_stdin(shell))
     except OptionError:  # the magics complain of it; here a record is better than none

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from xec_magic.engine.portal import WAKE_S
@@ -94,11 +95,12 @@ class Channel:
         loop = asyncio.get_running_loop()
         while True:
             event = asyncio.Event()
+            waker = partial(_set, loop, event)
             with self._changed:
                 taken, full = self._take()
                 if taken is None or taken:
                     break
-                self._waker = lambda: _set(loop, event)
+                self._waker = waker
             try:
                 await asyncio.wait_for(event.wait(), WAKE_S)
             except TimeoutError:

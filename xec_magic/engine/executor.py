@@ -93,6 +93,7 @@ class Executor:
 
     def begin(self, run: Run) -> None:
         """Start a run that has only been planned. Any thread; a second call does nothing."""
+        self._runs.setdefault(run.run_id, run)  # here already: who lists the runs next must see it
         if self._portal.inside:
             self._begin(run)
         else:
@@ -213,7 +214,7 @@ class Executor:
                 pieces = await channel.take_async()
         except BrokenPipeError:
             channel.discard()
-            source._stop(False, Cause.CANCEL, "its reader had enough")  # noqa: SLF001 - on the loop already
+            source._stop(False, Cause.CANCEL, "its reader had enough")
         finally:
             os.close(fd)
 
@@ -237,7 +238,7 @@ class Executor:
         for run in self._runs.values():
             run.grace_s = min(run.grace_s, grace_s)
             if not run.done():
-                run._stop(False, Cause.CANCEL, "its kernel is ending")  # noqa: SLF001 - on the loop already
+                run._stop(False, Cause.CANCEL, "its kernel is ending")
             else:
                 self.end_left_behind(run)
         if self._tasks:
@@ -295,7 +296,7 @@ class _Drive:
         return None
 
     async def _admitted(self) -> Exited:
-        run, admission = self._run, self._executor._admission  # noqa: SLF001 - one file, one thing
+        run, admission = self._run, self._executor._admission
         if run.stdout_fd is not None:  # the first of a pair: it starts with its reader, or both would wait for ever
             return await self._attempts()
         if admission.locked():
@@ -354,7 +355,7 @@ class _Drive:
         )
         run.stdin_fd = run.stdout_fd = None  # the transport closes them
         try:
-            transport = self._executor._transports.of(self._plan.command.target)  # noqa: SLF001 - one file, one thing
+            transport = self._executor._transports.of(self._plan.command.target)
             process = await transport.start(request)
         except SpawnError as error:
             return Exited(run.run_id, self._now(), None, None, Cause.SPAWN, str(error))
@@ -373,7 +374,7 @@ class _Drive:
             status = process.exit
             now = self._now()
             if status is not None and status.lost:
-                run._stop(False, Cause.LOST, status.lost)  # noqa: SLF001 - on the loop already
+                run._stop(False, Cause.LOST, status.lost)
             elif status is not None:
                 shell_ended_at = shell_ended_at or now
                 if not process.streams_open:
@@ -383,9 +384,9 @@ class _Drive:
                     break
             if run.stop_cause is None:
                 if self._over:
-                    run._stop(False, Cause.OUTPUT_LIMIT, "")  # noqa: SLF001 - on the loop already
+                    run._stop(False, Cause.OUTPUT_LIMIT, "")
                 elif deadline is not None and now >= deadline:
-                    run._stop(False, Cause.TIMEOUT, "")  # noqa: SLF001 - on the loop already
+                    run._stop(False, Cause.TIMEOUT, "")
             if run.stop_cause is not None:
                 await self._end(process)
                 break
@@ -482,7 +483,12 @@ class _Drive:
 
 async def _writable(loop: asyncio.AbstractEventLoop, fd: int) -> None:
     ready: asyncio.Future[None] = loop.create_future()
-    loop.add_writer(fd, lambda: ready.done() or ready.set_result(None))
+
+    def is_ready() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_writer(fd, is_ready)
     try:
         await ready
     finally:

@@ -38,5 +38,5 @@ def retry_delay(plan: Plan, exited: Exited, attempt: int, random: float) -> floa
             return None
     elif exited.exit_code in plan.ok_codes or (policy.codes and exited.exit_code not in policy.codes):
         return None
-    delay = min(policy.backoff_s * 2 ** (attempt - 1), LONGEST_DELAY_S)
+    delay: float = min(policy.backoff_s * 2 ** (attempt - 1), LONGEST_DELAY_S)
     return delay * (1 - JITTER + JITTER * random)

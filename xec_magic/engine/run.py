@@ -211,15 +211,15 @@ class Run:
         The command waits when the consumer is slow. What goes to the consumer is neither kept nor counted,
         unless the run was started with `keep=True`. Leaving the loop early stops the command.
         """
-        return OutputStream(self, stream, lambda: _Chunks())
+        return OutputStream(self, stream, _Chunks)
 
     def line_batches(self, stream: Stream | None = "stdout") -> OutputStream[list[str]]:
         """Output as lists of lines without newlines, as many as arrived at once. Faster than `lines`."""
-        return OutputStream(self, stream, lambda: _Lines())
+        return OutputStream(self, stream, _Lines)
 
     def lines(self, stream: Stream | None = "stdout") -> OutputStream[str]:
         """Output line by line, without newlines, as it arrives."""
-        return OutputStream(self, stream, lambda: _Lines(), flatten=True)
+        return OutputStream(self, stream, _Lines, flatten=True)
 
     def pipe(self, other: Run | str) -> Run:
         """Feed standard output to another command; gives that command's run.

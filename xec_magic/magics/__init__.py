@@ -26,7 +26,7 @@ def load(shell: InteractiveShell) -> None:
     for magics in (commands, RunsMagics(shell, commands.views)):
         shell.register_magics(magics)
     shell.configurables.append(commands.defaults)  # for %config
-    formatter = shell.display_formatter.ipython_display_formatter
+    formatter = _formatter(shell)
     formatter.for_type_by_name(*_RESULT, _display)
     completion.register(shell, _run_ids)
 
@@ -44,7 +44,7 @@ def unload(shell: InteractiveShell) -> None:
         shell.magics_manager.registry.pop(type(magics).__name__, None)
         if isinstance(magics, CommandMagics):
             shell.configurables.remove(magics.defaults)
-    formatter = shell.display_formatter.ipython_display_formatter
+    formatter = _formatter(shell)
     formatter.deferred_printers.pop(_RESULT, None)
     formatter.type_printers = {
         kind: printer for kind, printer in formatter.type_printers.items() if printer is not _display
@@ -55,6 +55,11 @@ def unload(shell: InteractiveShell) -> None:
 def _loaded(shell: InteractiveShell) -> list[Magics]:
     registry = shell.magics_manager.registry
     return [registry[kind.__name__] for kind in (CommandMagics, RunsMagics) if kind.__name__ in registry]
+
+
+def _formatter(shell: InteractiveShell) -> Any:
+    assert shell.display_formatter is not None
+    return shell.display_formatter.ipython_display_formatter
 
 
 def _display(result: Any) -> None:

@@ -41,7 +41,7 @@ class RunsMagics(Magics):
     """
 
     def __init__(self, shell: InteractiveShell, views: dict[str, View]) -> None:
-        super().__init__(shell)  # type: ignore[no-untyped-call]
+        super().__init__(shell)
         self._views = views
 
     @no_var_expand
@@ -65,7 +65,7 @@ class RunsMagics(Magics):
                 "wait": self._wait,
             }  # fmt: skip
             if verb in ("--help", "-h"):
-                print(self.xec_runs.__doc__)  # noqa: T201 - asked for
+                print(RunsMagics.xec_runs.__doc__)  # noqa: T201 - asked for
                 return None
             if verb not in actions:
                 hint = nearest(verb, actions) or f"there are {', '.join(actions)}"

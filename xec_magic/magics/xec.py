@@ -36,6 +36,17 @@ HISTORY_VIEWS: Final = 200
 
 _TRAITS: Final = {trait.name: trait for trait in RunOptions.SPEC.traits()}
 
+_FORMS: Final[dict[str, Callable[[Result], Any]]] = {
+    "text": lambda result: result.text(),
+    "lines": lambda result: result.lines(),
+    "json": lambda result: result.json(),
+    "jsonl": lambda result: result.jsonl(),
+    "csv": lambda result: result.csv(),
+    "table": lambda result: result.df("table"),
+    "df": lambda result: result.df(),
+    "bytes": lambda result: result.stdout_bytes,
+}
+
 # `%config` shows and sets class traits, so each standing default becomes one.
 _Configured: Any = type(
     "_Configured", (Configurable,), {name: AnyTrait(trait.default, help=trait.help).tag(config=True) for name, trait in _TRAITS.items()}
@@ -68,7 +79,7 @@ class CommandMagics(Magics):
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
-        super().__init__(shell)  # type: ignore[no-untyped-call]
+        super().__init__(shell)
         try:
             self.defaults = XecMagics(parent=shell)
         except TraitError as error:  # a wrong value in ipython_config.py must not cost the magics
@@ -83,9 +94,9 @@ class CommandMagics(Magics):
         """Run a command."""  # replaced below by the text that the options give
         try:
             if line.strip() in ("--help", "-h", "-?"):
-                print(self.xec.__doc__)  # noqa: T201 - asked for
+                print(CommandMagics.xec.__doc__)  # noqa: T201 - asked for
                 return None
-            namespace = ChainMap({}, dict(local_ns or {}), self.shell.user_ns)
+            namespace = ChainMap({}, dict(local_ns or {}), self._namespace())
             return self._run(line, cell, namespace)
         except OptionError as error:
             raise UsageError(str(error)) from error
@@ -120,6 +131,11 @@ class CommandMagics(Magics):
             return self._in_background(run, view, options)
         return self._in_foreground(now, run, view, options, is_cell=cell is not None)
 
+    def _namespace(self) -> dict[str, Any]:
+        assert self.shell is not None
+        namespace: dict[str, Any] = self.shell.user_ns
+        return namespace
+
     def _remember(self, view: View) -> None:
         self.views[view.handle.run_id] = view
         while len(self.views) > HISTORY_VIEWS:
@@ -129,7 +145,7 @@ class CommandMagics(Magics):
         view.open()
         run.add_done_callback(view.close)
         if options.out:
-            self.shell.user_ns[options.out] = run
+            self._namespace()[options.out] = run
 
     def _in_foreground(self, now: Runtime, run: Run, view: View, options: RunOptions, *, is_cell: bool) -> Any:
         from xec_magic.events import Cause
@@ -160,7 +176,7 @@ class CommandMagics(Magics):
             if not options.check and not isinstance(error, RunInterrupted):
                 error = None
         if options.out:
-            self.shell.user_ns[options.out] = result
+            self._namespace()[options.out] = result
         if error is not None:
             _close(view, result, error, quiet=options.quiet)
             raise error from None
@@ -171,14 +187,14 @@ class CommandMagics(Magics):
 
     def _value(self, result: Result, view: View, options: RunOptions, *, is_cell: bool, record: bool) -> Any:
         try:
-            value = result.stdout_bytes if options.form == "bytes" else getattr(result, options.form or "text")()
+            value = _FORMS[options.form or "text"](result)
         except XecError as error:
             _close(view, result, error, quiet=options.quiet)
             raise error from None
         if record:
             _close(view, result, None, quiet=options.quiet)
         if options.out:
-            self.shell.user_ns[options.out] = value
+            self._namespace()[options.out] = value
             return None
         if is_cell:
             display(value)  # type: ignore[no-untyped-call]
@@ -195,8 +211,8 @@ def _close(view: View, result: Result, error: BaseException | None, *, quiet: bo
 def _check_together(options: RunOptions) -> None:
     if options.bg and options.form:
         raise OptionError("--bg gives the run itself, so --as has nothing to turn yet; call r.result() and its .json(), .df(), …")
-    if options.form == "df" and find_spec("pandas") is None:
-        raise OptionError("--as df needs pandas, which is not installed; pip install 'xec-magic[frames]'")
+    if options.form in ("df", "table") and find_spec("pandas") is None:
+        raise OptionError(f"--as {options.form} needs pandas, which is not installed; pip install 'xec-magic[frames]'")
 
 
 def _check_no_secret(plan: Plan, mask: Callable[[str], str]) -> None:

@@ -1,5 +1,6 @@
 """A scripted transport: commands that run nowhere and do exactly what a test or an example tells them to.
 
+Example:
     >>> import xec_magic as xec
     >>> from xec_magic.transport.fake import FakeHost, Say, Wait, Exit
     >>> host = FakeHost("db1")

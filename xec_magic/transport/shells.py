@@ -30,8 +30,10 @@ def family_of(shell: tuple[str, ...]) -> Family:
     if not shell:
         shell = default_shell()
     name = PurePath(shell[0]).name
-    if name == "bash" or name == "zsh":
-        return name  # type: ignore[return-value]  # mypy does not narrow str to Literal
+    if name == "bash":
+        return "bash"
+    if name == "zsh":
+        return "zsh"
     return "sh" if name in _SH else "other"
 
 

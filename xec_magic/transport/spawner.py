@@ -184,10 +184,9 @@ class Spawner:
         process = self._process
         if process is None:
             return
-        deadline = asyncio.get_running_loop().time() + within_s
-        while process.poll() is None and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.01)
-        if process.poll() is None:
+        try:
+            await asyncio.to_thread(process.wait, within_s)
+        except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
         self._process = None

@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+import xec_magic as xec
+from xec_magic.errors import NonZeroExit, ParseError, RunInterrupted, TimedOut
+
+
+@pytest.fixture
+def shell(monkeypatch, tmp_path):
+    monkeypatch.setenv("XEC_UI", "text")
+    monkeypatch.chdir(tmp_path)
+    InteractiveShell.clear_instance()
+    made = InteractiveShell.instance()
+    made.run_line_magic("load_ext", "xec_magic")
+    yield made
+    made.run_line_magic("unload_ext", "xec_magic")
+    InteractiveShell.clear_instance()
+
+
+class Cell:
+    """What a cell did."""
+
+    def __init__(self, shell, source):
+        with capture_output() as captured:
+            self.result = shell.run_cell(source)
+        shown = [output.data.get("text/plain", "") for output in captured.outputs]
+        self.out, self.err = captured.stdout + "\n".join(shown), captured.stderr
+        self.error = self.result.error_before_exec or self.result.error_in_exec
+
+    def __repr__(self):
+        return f"out={self.out!r} err={self.err!r} error={self.error!r}"
+
+
+@pytest.fixture
+def run(shell):
+    return lambda source: Cell(shell, source)
+
+
+def refusal(cell):
+    """The one line with which a wrong cell is refused."""
+    assert type(cell.error).__name__ == "UsageError", cell
+    assert "Traceback" not in cell.out + cell.err
+    lines = (cell.out + cell.err).strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("UsageError: ")
+    return lines[0]
+
+
+def test_a_cell_shows_what_its_commands_print_on_the_right_stream(run):
+    cell = run("%%xec\necho out\necho err >&2")
+    assert (cell.out, cell.err) == ("out\n", "err\n")
+
+
+def test_a_line_gives_its_result_and_does_not_show_it_twice(run, shell):
+    assert run("%xec echo once").out.splitlines()[0] == "once"
+    assert run("%xec printf 'o%s' nce").out.count("once") == 1
+    run("r = %xec echo kept")
+    assert str(shell.user_ns["r"]) == "kept"
+
+
+def test_the_rest_of_a_line_reaches_the_shell_byte_for_byte(run, shell):
+    run(r"""r = %xec -t 5 printf '%s|' $HOME "{x}" {a,b} '  two  blanks' \\ `echo sub` # comment""")
+    assert shell.user_ns["r"].stdout == f"{os.environ['HOME']}|{{x}}|a|b|  two  blanks|\\|sub|"
+
+
+def test_a_value_is_quoted_and_cannot_run(run, shell):
+    shell.user_ns["name"] = "a b; echo INJECTED"
+    assert run("%%xec\nprintf '[%s]' ${{name}} \"${{name}}\"").out.strip() == "[a b; echo INJECTED]" * 2
+
+
+def test_a_value_of_a_function_that_calls_a_magic_is_found(run):
+    assert run("def f(name):\n    %xec echo ${{name}}\nf('local')").out == "local\n"
+
+
+def test_values_stand_in_options_too(run, shell, tmp_path):
+    (tmp_path / "a b").mkdir()
+    shell.user_ns["where"] = tmp_path / "a b"
+    run("%%xec --cwd ${{where}} --out r\npwd")
+    assert str(shell.user_ns["r"]) == str(tmp_path / "a b")
+
+
+def test_a_value_that_cannot_be_had_is_refused_before_anything_runs(run, shell, tmp_path):
+    class Naughty:
+        def __str__(self):
+            raise RuntimeError("no text for you")
+
+    shell.user_ns["naughty"] = Naughty()
+    assert "no text for you" in refusal(run(f"%%xec\ntouch {tmp_path}/ran\necho ${{{{naughty}}}}"))
+    assert "missing" in refusal(run(f"%%xec\ntouch {tmp_path}/ran\necho ${{{{missing}}}}"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_failing_cell_raises_with_cause_and_tail_and_keeps_the_result(run, shell):
+    shell.user_ns["r"] = "an old value"
+    cell = run("%%xec --out r\necho begun\nls /no/such/file\necho never")
+    assert isinstance(cell.error, NonZeroExit)
+    assert cell.error.exit_code == 2
+    assert "/no/such/file" in str(cell.error)
+    assert "Traceback" not in cell.out + cell.err
+    assert shell.user_ns["r"].stdout == "begun\n"
+    assert xec.last is shell.user_ns["r"]
+
+
+def test_no_raise_gives_the_failed_result(run, shell):
+    assert run("%%xec --no-raise --out r\nexit 3").error is None
+    assert shell.user_ns["r"].exit_code == 3
+    assert run("%%xec --ok-codes 0,3\nexit 3").error is None
+
+
+@pytest.mark.parametrize(
+    ("form", "command", "value"),
+    [
+        ("text", "printf 'a\\nb\\n'", "a\nb"),
+        ("lines", "printf 'a\\nb\\n'", ["a", "b"]),
+        ("json", "echo '{\"a\": [1]}'", {"a": [1]}),
+        ("jsonl", "printf '1\\n2\\n'", [1, 2]),
+        ("csv", "printf 'n,v\\na,1\\n'", [{"n": "a", "v": "1"}]),
+        ("bytes", "printf '\\377'", b"\xff"),
+    ],
+)
+def test_each_form_gives_its_value(run, shell, form, command, value):
+    run(f"%%xec --as {form} --out v\n{command}")
+    assert shell.user_ns["v"] == value
+    run(f"w = %xec --as {form} {command}")
+    assert shell.user_ns["w"] == value
+
+
+def test_tables_and_frames_of_real_tools(run, shell):
+    run("%%xec --as table --out disks\ndf -P")
+    disks = shell.user_ns["disks"]
+    assert list(disks.columns) == ["Filesystem", "1024-blocks", "Used", "Available", "Capacity", "Mounted on"]
+    disks["pct"] = disks["Capacity"].str.rstrip("%")
+    run("%%xec --as df --out processes\nps aux")
+    assert {"PID", "COMMAND"} <= set(shell.user_ns["processes"].columns)
+
+
+def test_what_does_not_parse_shows_the_line_and_the_raw_text_stays(run, shell):
+    cell = run("%%xec --as json --out v\necho '{\"a\": 1,}'")
+    assert isinstance(cell.error, ParseError)
+    assert '{"a": 1,}' in str(cell.error)
+    assert shell.user_ns["v"].stdout == '{"a": 1,}\n'
+
+
+def test_a_form_without_a_name_shows_the_value(run):
+    cell = run("%%xec --as lines\nseq 2")
+    assert cell.out.strip() == "['1', '2']"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("%%xec --tmeout 5\ntrue", "did you mean --timeout?"),
+        ("%%xec --timeout\ntrue", "--timeout needs a value"),
+        ("%%xec --timeout soon\ntrue", "'soon' is no duration"),
+        ("%%xec --out not-an-identifier\ntrue", "no Python name"),
+        ("%%xec --cwd /no/such/dir\ntrue", "no such directory"),
+        ("%%xec --cwd /etc/passwd\ntrue", "is no directory"),
+        ("%%xec --shell nosuchshell\ntrue", "there is no command 'nosuchshell'"),
+        ("%%xec --stdin nothing\ncat", "no variable 'nothing'"),
+        ("%%xec --stdin @/no/such/file\ncat", "no such file"),
+        ("%%xec --retries 3\ntrue", "--read-only"),
+        ("%%xec --as xml\ntrue", "not among"),
+        ("%%xec --bg --as json\ntrue", "--bg"),
+        ("%%xec stray\ntrue", "is no option"),
+        ("%%xec\n   \n", "there is no command"),
+        ("%xec", "there is no command"),
+        ("%xec -t 5", "there is no command"),
+        ("%%xec\nprintf 'a\0b'", "NUL"),
+        ("%%xec --max-output lots\ntrue", "no size"),
+        ("%%xec --ok-codes 300\ntrue", "between 0 and 255"),
+        ("%%xec --env NOVALUE\ntrue", "no = in it"),
+        ("%%xec --tee /no/such/dir/file\ntrue", "no such directory"),
+        ("%xec_runs stop 99", "there is no run '99'"),
+        ("%xec_runs stopp 1", "did you mean stop?"),
+        ("%xec_runs log", "name a run"),
+    ],
+)
+def test_a_wrong_cell_is_refused_in_one_line_and_nothing_runs(run, source, words):
+    assert words in refusal(run(source))
+    assert xec.last is None or xec.last.command != "true"
+
+
+def test_an_unknown_form_of_the_page_is_refused(run, monkeypatch):
+    monkeypatch.setenv("XEC_UI", "fancy")
+    assert "XEC_UI" in refusal(run("%%xec\ntrue"))
+
+
+def test_input_comes_from_a_variable_or_a_file(run, shell, tmp_path):
+    shell.user_ns["text"] = "from a variable\n"
+    assert run("%%xec --stdin text\ncat").out == "from a variable\n"
+    (tmp_path / "f").write_text("from a file\n")
+    assert run(f"%%xec --stdin @{tmp_path}/f\ncat").out == "from a file\n"
+
+
+def test_without_input_a_command_that_asks_fails_at_once(run):
+    cell = run("%%xec\nread -r answer")
+    assert isinstance(cell.error, NonZeroExit)
+
+
+def test_a_secret_reaches_the_command_and_nothing_else(run, shell):
+    shell.user_ns["TOKEN"] = "hunter2-hunter2"
+    cell = run("%%xec --secret TOKEN --show --out r\necho \"[$TOKEN]\" ${#TOKEN}; tr '\\0' ' ' </proc/$$/cmdline")
+    assert cell.out.count("hunter2") == 0
+    assert "[[secret TOKEN]] 15" in cell.out
+    r = shell.user_ns["r"]
+    assert "hunter2" not in repr(r) + r.stdout + r.command
+    assert "hunter2" not in run("%xec_runs").out
+    assert "every user of this machine" in refusal(run("%%xec\necho ${{TOKEN}}"))
+    assert "hunter2" not in str(run("%%xec --secret TOKEN\necho $TOKEN >&2; exit 1").error)
+
+
+def test_show_prints_the_command_as_it_ran(run, shell):
+    shell.user_ns["f"] = "a b"
+    assert "echo 'a b'" in run("%%xec --show\necho ${{f}}").out
+
+
+def test_quiet_shows_nothing_unless_it_fails(run):
+    assert run("%%xec -q\necho out; echo err >&2").out == ""
+    assert "the reason" in str(run("%%xec -q\necho the reason >&2; exit 1").error)
+
+
+def test_the_tee_file_gets_the_output_too(run, tmp_path):
+    assert run("%%xec --tee copy.log\necho a").out == "a\n"
+    assert (tmp_path / "copy.log").read_text() == "a\n"
+
+
+def test_an_environment_variable_is_added(run):
+    assert run("%%xec --env A=1 --env 'B=x y'\necho $A $B").out == "1 x y\n"
+
+
+def test_another_interpreter_runs_its_own_language(run):
+    assert run("%%xec --shell python3\nimport sys\nprint(sys.version_info.major)").out == "3\n"
+    assert run("%%xec --shell dash\necho $0").out == "dash\n"
+
+
+def test_a_standing_default_holds_until_the_line_says_otherwise(run, shell):
+    run("%config XecMagics.timeout = '300ms'")
+    assert isinstance(run("%%xec\nsleep 20").error, TimedOut)
+    assert run("%%xec --timeout 20s\nsleep 0.5").error is None
+    run("%config XecMagics.timeout = None")
+    assert run("%%xec\nsleep 0.5").error is None
+
+
+def test_an_interpreter_can_be_a_standing_default(run):
+    run("%config XecMagics.shell = 'dash'")
+    assert run("%%xec\necho $0").out == "dash\n"
+    run("%config XecMagics.shell = ''")
+
+
+def test_a_wrong_standing_default_is_refused(run, caplog):
+    run("%config XecMagics.timeout = 'soon'")  # traitlets logs the refusal
+    assert "'soon' is no duration" in caplog.text
+
+
+def test_the_help_lists_every_option(run):
+    shown = run("%xec --help").out
+    for option in ("--timeout", "--out", "--as", "--secret", "--max-output", "--read-only"):
+        assert option in shown
+
+
+def test_in_the_background_the_cell_returns_at_once_and_wait_brings_the_end(run, shell):
+    begun = time.monotonic()
+    run("%%xec --bg --out r\nsleep 0.6; echo finished")
+    assert time.monotonic() - begun < 0.5
+    assert not shell.user_ns["r"].done()
+    assert "finished" in run("%xec_runs wait").out
+    assert "finished" in run("%xec_runs log " + shell.user_ns["r"].run_id).out
+
+
+def test_a_background_failure_is_raised_by_wait(run):
+    run("%%xec --bg\nexit 9")
+    assert isinstance(run("%xec_runs wait all").error, NonZeroExit)
+
+
+def test_a_cell_run_again_while_its_last_run_lives_gives_two_runs_that_both_end(run, shell):
+    run("%%xec --bg --out a\nsleep 0.4; echo one")
+    run("%%xec --bg --out b\nsleep 0.4; echo two")
+    assert (str(shell.user_ns["a"].result()), str(shell.user_ns["b"].result())) == ("one", "two")
+
+
+def test_runs_are_listed_and_stopped(run, shell):
+    run("%%xec --bg --out r\nsleep 60")
+    deadline = time.monotonic() + 10
+    while "running" not in (listed := run("%xec_runs").out):
+        assert time.monotonic() < deadline, listed
+    assert "sleep 60" in listed
+    run(f"%xec_runs stop {shell.user_ns['r'].run_id}")
+    assert shell.user_ns["r"].wait(10).outcome == "cancelled"
+    assert "cancelled" in run("%xec_runs").out
+
+
+def test_an_interrupt_keeps_the_output_and_stops_everything(run, shell):
+    def interrupt():
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            from xec_magic import runtime
+
+            runs = runtime.current().executor.runs()
+            if runs and runs[-1].log.size():
+                break
+            time.sleep(0.02)
+        import signal
+
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    cell = run("%%xec --out r\ntrap 'echo cleaned; exit 130' INT\necho begun\nwhile :; do sleep 0.05; done")
+    thread.join()
+    assert isinstance(cell.error, RunInterrupted)
+    assert isinstance(cell.error, KeyboardInterrupt)
+    assert shell.user_ns["r"].stdout == "begun\ncleaned\n"
+    assert xec.last is shell.user_ns["r"]
+
+
+def test_unloading_ends_all_runs_and_takes_the_magics_away(run, shell):
+    run("%%xec --bg --out r\ntrap '' INT TERM; while :; do sleep 0.1; done")
+    run("%unload_ext xec_magic")
+    assert shell.user_ns["r"].done()
+    assert "not found" in run("%xec true").err + run("%xec true").out
+    run("%load_ext xec_magic")
+    assert run("%%xec\necho again").out == "again\n"
+
+
+def test_loading_twice_changes_nothing(run):
+    run("%load_ext xec_magic")
+    xec.load_ipython_extension(InteractiveShell.instance())
+    assert run("%%xec\necho once").out == "once\n"
+
+
+def test_reloading_while_a_run_lives_ends_it_and_works_again(run, shell):
+    run("%%xec --bg --out r\nsleep 60")
+    run("%reload_ext xec_magic")
+    assert shell.user_ns["r"].done()
+    assert run("%%xec\necho new").out == "new\n"
+
+
+def test_a_body_of_ten_megabytes_runs(run, shell):
+    shell.user_ns["big"] = "x" * 10_000_000
+    assert run("%%xec\nprintf %s ${{big}} | wc -c").out.strip() == "10000000"
+
+
+def test_a_read_only_home_does_not_matter(run, monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    run("%reload_ext xec_magic")
+    assert run("%%xec --out r -q\nhead -c 20000000 /dev/zero").error is None
+    assert os.path.exists(xec.last.log_path)
