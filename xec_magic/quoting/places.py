@@ -268,7 +268,8 @@ def _role(kind: Kind, node: Node, source: bytes, start: int, end: int, family: F
         case "subscript" if alone or source[end : end + 1] == b"]":
             if kind != "word" or (word.start_byte, word.end_byte) != (start, end):
                 raise Unfit("cannot stand in an array's [key]")
-            return Place("number", plain=True), word
+            around = _known(parent.parent)
+            return Place("number", plain=True), around if around.type == "expansion" else word
         case "expansion" if kind == "word":
             return _default(word, parent, family)
     raise Unfit(_UNKNOWN)
