@@ -1,0 +1,136 @@
+"""What a short command costs: `xec.run` beside `subprocess.run`, `%%xec` beside `%%bash` and `!`, and in a large kernel.
+
+Cells run in a real ipykernel and are timed twice: in it, from IPython's `pre_run_cell` to its `post_run_cell`, and at the
+client, from the request to the answer and the kernel's idle message.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from functools import partial
+
+from common import Kernel, Report, Times, arguments, duration, interleave, ratio
+
+BASH = ["bash", "-c", "true"]
+BALLAST = 2**30
+
+WARM_UP = 3
+STAMP = """
+import time as _time
+_cells = []
+def _before(info):
+    _before.at = _time.perf_counter()
+def _after(result):
+    _cells.append((result.info.raw_cell, _time.perf_counter() - _before.at))
+get_ipython().events.register("pre_run_cell", _before)
+get_ipython().events.register("post_run_cell", _after)
+_before.at = 0
+"""
+
+LOOP = """
+def _loop(turns):
+    begun = time.perf_counter()
+    for _ in range(turns):
+        xec.run("true")
+    return (time.perf_counter() - begun) / turns
+"""
+
+
+def functions(report, rounds):
+    """The Python function beside the standard library's."""
+    import xec_magic as xec
+
+    times = interleave(
+        {
+            'xec.run("true")': lambda: xec.run("true"),
+            'subprocess.run(["bash", "-c", "true"])': lambda: subprocess.run(BASH, capture_output=True, check=True),
+            # With what xec.run gives as well: a session of its own, so that everything in it can be ended.
+            "the same, start_new_session=True": lambda: subprocess.run(BASH, capture_output=True, check=True, start_new_session=True),
+        },
+        rounds, warm_up=20,
+    )  # fmt: skip
+    ours, theirs, _ = times.values()
+    by_median, by_best = ratio(ours, theirs)
+    report.at_most("`xec.run` / `subprocess.run`", by_median, 1.3, " ×", f" (best turns {by_best:.3g})")
+    report.table(
+        ["function", "best", "median"],
+        [[f"`{name}`", duration(t.best), duration(t.median)] for name, t in times.items()],
+    )
+
+
+def cells(report, rounds):
+    """Cells in kernels that show results statically and on a page with widgets."""
+    with (
+        Kernel({"XEC_UI": "static"}, allow_stdin=False) as static,
+        Kernel({"XEC_UI": "auto"}) as page,
+        Kernel() as plain,
+    ):
+        for kernel in (static, page, plain):
+            kernel.ask("%load_ext xec_magic")
+            kernel.ask(STAMP)
+        contestants = {
+            "`%%xec`, shown statically": (static, "%%xec\ntrue"),
+            "`%%xec`, as on a page": (page, "%%xec\ntrue"),
+            "`%%bash`": (plain, "%%bash\ntrue"),
+            "`!`": (plain, "!true"),
+            "a cell with `pass`": (plain, "pass"),
+        }
+        inside = {name: Times() for name in contestants}
+        turns = {name: partial(kernel.ask, cell) for name, (kernel, cell) in contestants.items()}
+        outside = interleave(turns, rounds, WARM_UP)
+        for kernel in (static, page, plain):
+            seconds = kernel.value("", "_cells")
+            for name, cell in [(name, cell) for name, (where, cell) in contestants.items() if where is kernel]:
+                inside[name].seconds = [took for source, took in seconds if source == cell][WARM_UP:]
+    names = list(contestants)
+    for ours in names[:2]:
+        for peer, bound in ((names[2], 0.7), (names[3], 0.03)):
+            by_median, by_best = ratio(inside[ours], inside[peer])
+            report.at_most(f"{ours} / {peer}", by_median, bound, " ×", f" (best turns {by_best:.3g})")
+    report.table(
+        ["cell with `true`", "in the kernel: best", "median", "at the client: best", "median"],
+        [[name, *(duration(f) for t in (inside[name], outside[name]) for f in (t.best, t.median))] for name in names],
+    )
+    report.say(
+        "The ratios are of the times in the kernel. What the client sees has the messages between the two processes on top, "
+        "the same for every cell: see the one with `pass`."
+    )
+
+
+def large_kernel(report, rounds, turns):
+    """The same function in a kernel that holds much memory."""
+    with Kernel() as empty, Kernel() as large:
+        for kernel in (empty, large):
+            kernel.ask("import time\nimport xec_magic as xec\n" + LOOP + "_loop(20)")
+        large.ask(f"ballast = bytearray({BALLAST})\nballast[::4096] = b'x' * len(ballast[::4096])")
+        held = large.value("import psutil", "psutil.Process().memory_info().rss")
+        times = {"empty": Times(), "large": Times()}
+        for _ in range(rounds):
+            for name, kernel in (("empty", empty), ("large", large)):
+                times[name].seconds.append(kernel.value("", f"_loop({turns})"))
+    by_median, by_best = ratio(times["large"], times["empty"])
+    report.at_most(
+        "`xec.run` in a kernel of 1 GiB / in an empty one", by_median, 1.3, " ×", f" (best turns {by_best:.3g})"
+    )
+    report.table(
+        ["kernel", "best", "median"], [[name, duration(t.best), duration(t.median)] for name, t in times.items()]
+    )
+    report.say(
+        f"The large kernel's resident memory: {held / 2**20:.0f} MiB; means of {turns} commands, {rounds} rounds."
+    )
+
+
+def main():
+    parser = arguments(__doc__)
+    parser.add_argument("--rounds", type=int, default=0)
+    options = parser.parse_args()
+    rounds = options.rounds or (60 if options.quick else 500)
+    report = Report("spawn", "One short command, `true`, from its start until its result is there.", options)
+    functions(report, rounds)
+    cells(report, max(5, rounds // 10))
+    large_kernel(report, max(5, rounds // 25), 20)
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()
