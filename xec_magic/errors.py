@@ -65,7 +65,7 @@ class _Brief:
         lines = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in _own_frames(self.__traceback__)]
         if len(lines) == 1:
             lines = []  # the cell itself: its place is where the error is shown
-        return [*lines, f"\x1b[31m{name}\x1b[39m: {first}", *([] if self.shown else more)]
+        return [*lines, f"{name}: {first}", *([] if self.shown else more)]
 
 
 def _own_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:

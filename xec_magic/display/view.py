@@ -56,7 +56,7 @@ class RunHandle(Protocol):
     def log(self) -> OutputLog:
         """Grows on the loop thread, is read from any; replaced when the run is retried."""
 
-    def request_stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002
+    def request_stop(self, now: bool = False) -> None:
         """Begin the stop ladder, or kill at once; from any thread."""
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Cancellable:
@@ -69,7 +69,7 @@ class RunHandle(Protocol):
 # -- which form -----------------------------------------------------------------------------------
 
 
-def choose_mode(shell: Any, allow_stdin: bool | None) -> Mode:  # noqa: FBT001
+def choose_mode(shell: Any, allow_stdin: bool | None) -> Mode:
     """The form for the request that is being executed.
 
     Args:
@@ -124,6 +124,7 @@ class View:
         self._printer = Printer(mask)
         self._live: Live | None = None
         self._command_said = False
+        self.error_follows = False  # the error of the cell says how it ended, so a terminal need not say it before
 
     def open(self) -> None:
         """Show that the run is alive; called when it outlives 200 ms, or at once when it is in the background."""
@@ -204,7 +205,7 @@ class View:
             self._printer.print_new(self.handle.log)
             self._printer.finish()
             said = render.closing_line(result, mask=self._mask)
-            if said:
+            if said and not self.error_follows:
                 self._printer.say(said)
         else:
             self._publish(self._ended(result))

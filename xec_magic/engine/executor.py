@@ -380,7 +380,7 @@ class _Drive:
                 if not process.streams_open:
                     break
                 if not policy.wait and now >= shell_ended_at + LEFT_BEHIND_S:
-                    await self._leave_behind(process)
+                    self._leave_behind(process)
                     break
             if run.stop_cause is None:
                 if self._over:
@@ -420,8 +420,8 @@ class _Drive:
             names = ", ".join(map(str, survivors))
             run.emit(Note(run.run_id, self._now(), f"could not be ended even by KILL: {names}"))
 
-    async def _leave_behind(self, process: Process) -> None:
-        left = await asyncio.to_thread(process.alive)
+    def _leave_behind(self, process: Process) -> None:
+        left = process.alive()
         if left:
             self._run.emit(LeftBehind(self._run.run_id, self._now(), tuple(left)))
 

@@ -183,7 +183,7 @@ class CommandMagics(Magics):
         if options.form is None:
             _close(view, result, None, quiet=options.quiet)
             return None if is_cell else result
-        return self._value(result, view, options, is_cell=is_cell, record=opened or not only_value)
+        return self._value(result, view, options, is_cell=is_cell, record=not only_value or (opened and view.mode == "widget"))
 
     def _value(self, result: Result, view: View, options: RunOptions, *, is_cell: bool, record: bool) -> Any:
         try:
@@ -203,6 +203,7 @@ class CommandMagics(Magics):
 
 
 def _close(view: View, result: Result, error: BaseException | None, *, quiet: bool) -> None:
+    view.error_follows = error is not None
     view.close(result)
     if isinstance(error, (XecError, RunInterrupted)) and not isinstance(error, ParseError):
         error.shown = not quiet

@@ -184,9 +184,11 @@ class Spawner:
         process = self._process
         if process is None:
             return
-        try:
-            await asyncio.to_thread(process.wait, within_s)
-        except subprocess.TimeoutExpired:
+        deadline = asyncio.get_running_loop().time() + within_s
+        # No thread may be started while the interpreter ends, so this looks instead of waiting.
+        while process.poll() is None and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             process.wait()
         self._process = None
