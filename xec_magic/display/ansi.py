@@ -63,26 +63,24 @@ def parse_line(line: str, style: Style = PLAIN) -> tuple[list[Span], Style]:
         return ([Span(line, style)] if line else []), style
     if _OVERWRITES.search(line):
         return _parse_overwriting(line, style)
-    spans: list[Span] = []
+    runs: list[tuple[list[str], Style]] = []  # joined at the end: adding to a string again and again is quadratic
+
+    def add(text: str) -> None:
+        if runs and runs[-1][1] == style:
+            runs[-1][0].append(text)
+        elif text:
+            runs.append(([text], style))
+
     at = 0
     for match in _TOKEN.finditer(line):
-        _add(spans, line[at : match.start()], style)
+        add(line[at : match.start()])
         at = match.end()
         if match[2] == "m":
             style = _sgr(match[1], style)
         elif match[3]:
-            _add(spans, _picture(match[3]), style)
-    _add(spans, line[at:], style)
-    return spans, style
-
-
-def _add(spans: list[Span], text: str, style: Style) -> None:
-    if not text:
-        return
-    if spans and spans[-1].style == style:
-        spans[-1] = Span(spans[-1].text + text, style)
-    else:
-        spans.append(Span(text, style))
+            add(_picture(match[3]))
+    add(line[at:])
+    return [Span("".join(parts), look) for parts, look in runs], style
 
 
 def _parse_overwriting(line: str, style: Style) -> tuple[list[Span], Style]:
@@ -217,7 +215,7 @@ def span_html(span: Span, ground: str = palette.BACKGROUND) -> str:
     """One span as HTML: escaped text in tags and inline colours that survive sanitising."""
     text = escape(span.text, quote=False)
     style = span.style
-    if style is PLAIN or style == PLAIN:
+    if style == PLAIN:
         return text
     css = _css(style, ground)
     for tag, wanted in (("s", style.strike), ("u", style.underline), ("i", style.italic), ("b", style.bold)):

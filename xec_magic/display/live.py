@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Live"]
 
 FLUSH_S: Final = 0.1  # shorter intervals cost the browser more than they show
+FIRST_FLUSH_S: Final = 0.02  # after a silence: time for the rest of what is being printed
 SNAPSHOT_S: Final = 1.0
 OPEN_WIDGETS: Final = 32  # ended ones kept for reloaded pages; each holds some 100 kB here and in the page
 
@@ -44,8 +45,8 @@ class Live:
         self._started_at = time.monotonic()
         self._feed = Feed(handle.log, mask)
         self._epoch = 1
-        self._timer = False
-        self._flushed_at = self._snapped_at = 0.0
+        self._flush_waits = self._snapshot_waits = False
+        self._flushed_at = 0.0
         self._dirty = False  # the snapshot is older than the log
         self._over = False
         target = handle.plan.command.target
@@ -90,6 +91,7 @@ class Live:
                     "words": self._mask(render.headline(result)),
                     "facts": render.facts(result, mask=self._mask),
                 }
+                self.widget.blocking = False
                 self.widget.state = "done"
         _keep(self.widget)
 
@@ -98,7 +100,7 @@ class Live:
     def _on_event(self, event: Event) -> None:
         match event:
             case Output():
-                self._arm(FLUSH_S)
+                self._arm()
             case Stopping(cause=cause, signal=signal):
                 self._say(f"{cause}: sent {signal}", state="stopping")
             case Retrying(reason=reason, delay_s=delay_s):
@@ -120,17 +122,22 @@ class Live:
             if state:
                 self.widget.state = state
 
-    def _arm(self, delay_s: float) -> None:
-        if not self._timer and not self._over:
-            self._timer = True
+    def _arm(self) -> None:
+        if not self._flush_waits and not self._over:
+            self._flush_waits = True
             since = time.monotonic() - self._flushed_at
-            self._handle.call_later(max(0.02, delay_s - since), self._tick)
+            self._handle.call_later(max(FIRST_FLUSH_S, FLUSH_S - since), self._tick)
 
     def _tick(self) -> None:
-        self._timer = False
+        self._flush_waits = False
         self._flush()
-        if self._dirty:
-            self._arm(SNAPSHOT_S)
+        if self._dirty and not self._snapshot_waits:
+            self._snapshot_waits = True
+            self._handle.call_later(SNAPSHOT_S, self._heal)
+
+    def _heal(self) -> None:
+        self._snapshot_waits = False
+        self._flush(now=True)
 
     # -- any thread -------------------------------------------------------------------------------
 
@@ -148,9 +155,8 @@ class Live:
             if batch is not None:
                 self._dirty = True
                 self.widget.send_batch(batch, self._epoch, elapsed)
-            if self._dirty and (now or clock - self._snapped_at >= SNAPSHOT_S):
+            if self._dirty and now:
                 self._snapshot(elapsed)
-                self._snapped_at = clock
                 self._dirty = False
 
     def _snapshot(self, elapsed: float) -> None:
@@ -161,7 +167,7 @@ class Live:
                 self.widget.snap = snap
                 self.widget.elapsed = elapsed
 
-    def _stop(self, now: bool) -> None:  # noqa: FBT001 - the run's own signature
+    def _stop(self, now: bool) -> None:
         self._handle.request_stop(now)
         with self._lock:
             if not self._over:

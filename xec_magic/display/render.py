@@ -24,8 +24,8 @@ __all__ = ["closing_line", "facts", "headline", "render_html", "render_started_h
 
 Mask = Callable[[str], str]
 
-HEAD_HTML: Final = 24 * 1024  # characters of markup: many colours make it several times the text
-TAIL_HTML: Final = 72 * 1024
+HEAD_HTML: Final = 16 * 1024  # characters of markup: many colours make it several times the text
+TAIL_HTML: Final = 48 * 1024
 LONG_LINE: Final = 400  # characters; longer lines wrap, so that one does not make the whole block scroll sideways
 CPU_FROM_S: Final = 1.0  # CPU time and memory of a shorter run interest nobody who did not ask
 
@@ -34,6 +34,7 @@ _PRE: Final = (
     "font-size:12px;line-height:1.45;white-space:pre;overflow:visible"
 )
 _ERR: Final = _PRE.replace("padding:0 10px;border:0", f"padding:0 10px 0 7px;border:0;border-left:3px solid {palette.BAD}")
+_WRAP: Final = "white-space:pre-wrap;overflow-wrap:anywhere"
 _SMALL: Final = f"padding:2px 10px;color:{palette.MUTED};background:{palette.BACKGROUND};font-size:12px;line-height:1.6"
 _RULE: Final = f"1px solid {palette.RULE}"
 
@@ -43,10 +44,10 @@ _RULE: Final = f"1px solid {palette.RULE}"
 
 def headline(result: Result) -> str:
     """How it ended, in words that do not change from run to run: `exit code 2 (misuse, or a syntax error)`."""
-    return result._verdict()  # noqa: SLF001 - the one place that words a failure
+    return result._verdict()  # the one place that words a failure
 
 
-def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:  # noqa: FBT001, FBT002
+def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:
     """What else is to be said about a run's end, most important first."""
     said = []
     if result.left_behind:
@@ -82,7 +83,7 @@ def _remarkable(result: Result) -> bool:
 # -- text ---------------------------------------------------------------------------------------
 
 
-def render_text(result: Result, volatile: bool = True, *, mask: Mask = str, show: bool = False) -> str:  # noqa: FBT001, FBT002
+def render_text(result: Result, volatile: bool = True, *, mask: Mask = str, show: bool = False) -> str:
     """A result as plain text: the output without escapes, then one line `[xec] …` if there is something to say.
 
     Args:
@@ -123,7 +124,7 @@ def render_started_html(plan: Plan, run_id: str, *, mask: Mask = str) -> str:
     return f"<div style='{_SMALL}'>{_safe(render_started_text(plan, run_id, mask=mask).removeprefix('[xec] '))}</div>"
 
 
-def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show: bool = False) -> str:  # noqa: FBT001, FBT002
+def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show: bool = False) -> str:
     """A result as HTML; see the module for what it may contain, `render_text` for the arguments."""
     parts = []
     plan = result.plan
@@ -151,7 +152,7 @@ def _header(result: Result, mask: Mask, *, elsewhere: bool) -> str:
     return f"<div style='{_SMALL};border-bottom:{_RULE}'>{state}{where}{age} · {title}</div>"
 
 
-def _footer(result: Result, volatile: bool, mask: Mask) -> str:  # noqa: FBT001
+def _footer(result: Result, volatile: bool, mask: Mask) -> str:
     words = _safe(mask(headline(result)))
     said = [words if result.ok else _strong(words, palette.BAD)]
     said += [_safe(fact) for fact in facts(result, volatile, mask)]
@@ -162,14 +163,14 @@ def _strong(markup: str, colour: str) -> str:
     return f"<b style='color:{colour}'>{markup}</b>"
 
 
-def _body(result: Result, volatile: bool, mask: Mask) -> str:  # noqa: FBT001
+def _body(result: Result, volatile: bool, mask: Mask) -> str:
     cut = excerpt(result.log)
     head, style = _marked_up(cut.head, PLAIN, mask)
     tail, _ = _marked_up(cut.tail, PLAIN if cut.gap else style, mask)
-    kept_head, kept_tail = _fitting(head, HEAD_HTML), _fitting(tail[::-1], TAIL_HTML)[::-1]
+    kept_head, kept_tail = _fitting(head, HEAD_HTML), _fitting(tail[::-1], TAIL_HTML, end=True)[::-1]
     dropped = len(head) + len(tail) - len(kept_head) - len(kept_tail)
     gap = cut._replace(hidden_lines=cut.hidden_lines + dropped).gap
-    if not gap:
+    if not gap and kept_head == head and kept_tail == tail:
         return _blocks(head + tail)
     path = f"; the whole log: {_safe(result.log_path)}" if volatile and result.log_path else ""
     return _blocks(kept_head) + f"<div style='{_SMALL}'>… {gap}{path} …</div>" + _blocks(kept_tail)
@@ -177,13 +178,18 @@ def _body(result: Result, volatile: bool, mask: Mask) -> str:  # noqa: FBT001
 
 class _Row(NamedTuple):
     html: str
+    text: str
     err: bool
 
 
-def _fitting(rows: list[_Row], limit: int) -> list[_Row]:
-    """The first rows that together have at most `limit` characters, but one at least."""
-    sizes = accumulate(len(row.html) for row in rows)
-    return rows[: max(1, sum(size <= limit for size in sizes))]
+def _fitting(rows: list[_Row], limit: int, *, end: bool = False) -> list[_Row]:
+    """The first rows that together have at most `limit` characters; of a first row that has more, a plain part."""
+    kept = rows[: sum(size <= limit for size in accumulate(len(row.html) for row in rows))]
+    if kept or not rows:
+        return kept
+    part = limit // 6  # an escaped character has six at most
+    text = "…" + rows[0].text[-part:] if end else rows[0].text[:part] + "…"
+    return [rows[0]._replace(html=f"<span style='{_WRAP}'>{escape(text, quote=False)}</span>")]
 
 
 def _marked_up(lines: list[Line], style: Style, mask: Mask) -> tuple[list[_Row], Style]:
@@ -197,8 +203,8 @@ def _marked_up(lines: list[Line], style: Style, mask: Mask) -> tuple[list[_Row],
         html = "".join(span_html(span, palette.MARKED if bad else palette.BACKGROUND) for span in spans)
         css = [f"background:{palette.MARKED}"] if bad else []
         if len(text) > LONG_LINE:
-            css.append("white-space:pre-wrap;overflow-wrap:anywhere")
-        rows.append(_Row(f"<span style='{';'.join(css)}'>{html}</span>" if css else html, line.err))
+            css.append(_WRAP)
+        rows.append(_Row(f"<span style='{';'.join(css)}'>{html}</span>" if css else html, text, line.err))
     return rows, style
 
 

@@ -62,7 +62,7 @@ class RunWidget(anywidget.AnyWidget):
         # ipykernel 7.4 answers a comm on the shell that last published on it: the blocked main shell here, so
         # that Stop would be heard when the run has ended. Leave requests on the thread that the page asked for.
         if hasattr(type(self.comm), "_reply_subshell_for"):
-            self.comm._reply_subshell_for = lambda _data, default: default  # noqa: SLF001
+            self.comm._reply_subshell_for = lambda _data, default: default
         self.on_msg(self._on_request)
 
     def send_batch(self, batch: Batch, epoch: int, elapsed: float) -> None:
@@ -72,9 +72,9 @@ class RunWidget(anywidget.AnyWidget):
     def _on_request(self, _widget: Any, content: Any, _buffers: Any) -> None:
         match content:
             case {"op": "stop"}:
-                self._request_stop(False)  # noqa: FBT003 - the run's own signature
+                self._request_stop(False)
             case {"op": "kill"}:
-                self._request_stop(True)  # noqa: FBT003
+                self._request_stop(True)
             case {"op": "page" | "find" | "copy"}:
                 # A search of a large log takes seconds; Stop must be heard meanwhile.
                 threading.Thread(target=self._answer, args=(content,), name="xec-answer", daemon=True).start()

@@ -150,32 +150,27 @@ return "#" + parts.map((part) => part.toString(16).padStart(2, "0")).join("");
 return null;
 }
 const looks = new Map(); // as many as a log has styles; emptied when a log invents them without end
-function lookOf(style) {
-const key = Object.values(style).join();
+function lookOf(style, themeName) {
+const key = themeName + Object.values(style).join();
 let look = looks.get(key);
 if (!look) {
 if (looks.size > 4096) looks.clear();
-looks.set(key, (look = makeLook(style)));
+looks.set(key, (look = makeLook(style, THEMES[themeName])));
 }
 return look;
 }
-function makeLook(style) {
+function makeLook(style, theme) {
 const names = ["bold", "italic", "underline", "strike"].filter((name) => style[name]).map((name) => "xec-" + name);
-const css = {};
 const [fg, bg] = style.inverse ? [style.bg, style.fg] : [style.fg, style.bg];
-const simple = !style.inverse && !style.dim && bg === null && typeof fg === "number" && fg < 16;
-if (simple) names.push("xec-f" + fg);
+let css = "";
+if (!style.inverse && !style.dim && bg === null && typeof fg === "number" && fg < 16) names.push("xec-f" + fg);
 else if (fg !== null || bg !== null || style.inverse || style.dim) {
-names.push("xec-fg");
-for (const [name, theme] of Object.entries(THEMES)) {
 const page = rgb(theme.page);
 const ground = resolve(bg, theme.grounds) ?? (style.inverse ? rgb(theme.text) : null);
 let letters = resolve(fg, theme.letters) ?? (style.inverse ? page : rgb(theme.text));
 if (style.dim) letters = mix(letters, ground ?? page, 0.35);
-css["--xec-fg-" + name] = hex(readable(letters, ground ?? page));
-if (ground) css["--xec-bg-" + name] = hex(ground);
-}
-if (css["--xec-bg-light"]) names.push("xec-bg");
+css = "color:" + hex(readable(letters, ground ?? page));
+if (ground) css += ";background:" + hex(ground);
 }
 return { names: names.join(" "), css };
 }
@@ -338,9 +333,13 @@ model.on("change:heard change:state", draw);
 draw();
 return button;
 }
-const CHUNK = 100; // rows an element; whole chunks come and go
+const CHUNK = 50; // rows an element; whole chunks come and go
+const EAGER = 60; // rows at the end that are drawn at once; more than fit into the box
+const IDLE_MS = 300;
 const STEP = 500; // lines asked for at a time
 const AROUND = 200; // lines shown before a line that was jumped to
+const MEANT_MS = 1000; // a scroll this long after a wheel, key or pointer is the reader's
+const LINE_PX = 17; // as in the style sheet
 const LONG = 400; // characters; longer lines wrap, so that one does not make everything scroll sideways
 const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 const make = (name, className, text = "") => {
@@ -349,21 +348,16 @@ element.className = className;
 element.textContent = text;
 return element;
 };
-function drawRow(row) {
-const element = make("div", "xec-row");
-if (row.err) element.classList.add("xec-err");
-if (row.bad) element.classList.add("xec-bad");
-if (row.length > LONG) element.classList.add("xec-long");
+function drawRow(row, theme) {
+const element = make("div", "xec-row" + (row.err ? " xec-err" : "") + (row.bad ? " xec-bad" : "") + (row.length > LONG ? " xec-long" : ""));
 if (row.cut) element.append(make("span", "xec-note", `… ${counted(row.cut, "byte")} of this line not shown … `));
 for (const { text, style } of row.spans) {
-const { names, css } = lookOf(style);
-if (!names) {
-element.append(text);
-continue;
-}
+const { names, css } = lookOf(style, theme);
+if (names || css) {
 const span = make("span", names, text);
-for (const name in css) span.style.setProperty(name, css[name]);
+if (css) span.style.cssText = css;
 element.append(span);
+} else element.append(text);
 }
 if (!row.length) element.append("\n"); // keeps its height, and its line when copied
 return element;
@@ -374,6 +368,8 @@ this.log = log;
 this.questions = questions;
 this.say = say;
 this.hit = -1;
+this.theme = "light";
+this.meantAt = -Infinity;
 this.rows = make("div", "xec-rows");
 this.partial = make("div", "xec-partial");
 this.box = make("div", "xec-log");
@@ -389,18 +385,25 @@ this.element = make("div", "xec-pane");
 this.element.append(this.box, this.toEnd);
 this.box.addEventListener("scroll", () => this.scrolled());
 this.box.addEventListener("keydown", (event) => this.key(event));
+const meant = (event) => (this.meantAt = event.timeStamp);
+for (const type of ["wheel", "touchmove", "pointerdown", "pointermove", "keydown"]) this.box.addEventListener(type, meant, { passive: true });
+this.seen = new IntersectionObserver(
+(entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => this.fillInPlace(entry.target)),
+{ root: this.box, rootMargin: "600px 0px" },
+);
 this.listener = (added, fresh) => this.grown(added, fresh);
 log.listeners.add(this.listener);
 this.follow();
 }
 dispose() {
 this.log.listeners.delete(this.listener);
+this.seen.disconnect();
+clearTimeout(this.idle);
 }
 follow() {
 this.following = true;
 this.loading = false;
-this.rows.replaceChildren();
-this.count = 0;
+this.clear();
 this.first = this.log.first;
 this.end = this.log.next;
 if (this.first > 0) this.rows.append(this.earlier());
@@ -408,6 +411,7 @@ this.append(this.log.rows);
 this.drawPartial();
 this.bottom();
 this.drawEnd();
+this.fillLater(IDLE_MS);
 }
 grown(added, fresh) {
 if (fresh) return this.follow();
@@ -424,12 +428,13 @@ this.end = this.log.next;
 this.trimTop();
 this.drawPartial();
 this.bottom();
+this.fillLater(IDLE_MS);
 }
 this.drawEnd();
 }
 drawPartial() {
 const row = this.following || this.end >= this.log.next ? this.log.partial : null;
-this.partial.replaceChildren(...(row ? [drawRow(row)] : []));
+this.partial.replaceChildren(...(row ? [drawRow(row, this.theme)] : []));
 }
 drawEnd() {
 const more = this.log.next - this.end;
@@ -440,22 +445,82 @@ bottom() {
 this.box.scrollTop = this.box.scrollHeight;
 this.lastTop = this.box.scrollTop;
 }
+clear() {
+this.seen.disconnect();
+this.rows.replaceChildren();
+this.count = 0;
+}
 append(rows) {
-for (const row of rows) {
+if (rows.length > EAGER) this.undrawAll();
+rows.forEach((row, index) => {
 let chunk = this.rows.lastElementChild;
-if (!chunk?.xecRows || chunk.xecRows >= CHUNK) {
-chunk = make("div", "xec-chunk");
-chunk.xecRows = 0;
-chunk.xecFirst = row.n;
+if (!chunk?.xecRows || chunk.xecRows.length >= CHUNK) {
+chunk = this.chunk([]);
 this.rows.append(chunk);
 }
-chunk.append(this.draw1(row));
-chunk.xecRows++;
-this.count++;
+chunk.xecRows.push(row);
+if (chunk.xecDrawn) chunk.append(this.draw1(row));
+else if (rows.length - index <= EAGER) this.fill(chunk);
+else this.measure(chunk);
+});
+this.count += rows.length;
 }
+chunk(rows) {
+const chunk = make("div", "xec-chunk");
+chunk.xecRows = rows;
+this.measure(chunk);
+this.seen.observe(chunk);
+return chunk;
+}
+measure(chunk) {
+chunk.style.height = `${chunk.xecRows.length * LINE_PX}px`;
+}
+fill(chunk) {
+if (chunk.xecDrawn) return;
+chunk.xecDrawn = true;
+this.seen.unobserve(chunk);
+chunk.style.height = "";
+chunk.append(...chunk.xecRows.map((row) => this.draw1(row)));
+}
+undrawAll() {
+for (const chunk of this.rows.children) {
+if (!chunk.xecDrawn) continue;
+chunk.xecDrawn = false;
+chunk.replaceChildren();
+this.measure(chunk);
+this.seen.observe(chunk);
+}
+}
+fillInPlace(chunk) {
+const before = chunk.offsetHeight;
+this.fill(chunk);
+const grown = chunk.offsetHeight - before;
+if (this.following) this.bottom();
+else if (grown && chunk.offsetTop < this.box.scrollTop) this.box.scrollTop = this.lastTop = this.box.scrollTop + grown;
+}
+fillLater(delay) {
+clearTimeout(this.idle);
+this.idle = setTimeout(() => {
+const chunk = [...this.rows.children].findLast((one) => one.xecRows && !one.xecDrawn);
+if (!chunk) return;
+this.fillInPlace(chunk);
+this.fillLater(30);
+}, delay);
+}
+rowOf(n) {
+const chunk = [...this.rows.children].find((one) => one.xecRows?.length && one.xecRows[0].n <= n && n <= one.xecRows.at(-1).n);
+if (!chunk) return null;
+this.fillInPlace(chunk);
+return chunk.querySelector(`.xec-row[data-line="${n}"]`);
+}
+setTheme(theme) {
+if (theme === this.theme) return;
+this.theme = theme;
+for (const chunk of this.rows.children) if (chunk.xecDrawn) chunk.replaceChildren(...chunk.xecRows.map((row) => this.draw1(row)));
+this.drawPartial();
 }
 draw1(row) {
-const element = row.gap ? this.gap(row) : drawRow(row);
+const element = row.gap ? this.gap(row) : drawRow(row, this.theme);
 element.dataset.line = row.n;
 if (row.n === this.hit) element.classList.add("xec-hit");
 return element;
@@ -475,16 +540,16 @@ return button;
 trimTop() {
 while (this.count > RING + CHUNK) {
 const chunk = this.rows.firstElementChild;
-if (chunk.xecRows) this.count -= chunk.xecRows;
+if (chunk.xecRows) this.count -= chunk.xecRows.length;
 chunk.remove();
-this.first = this.rows.firstElementChild.xecFirst;
+this.first = this.rows.firstElementChild.xecRows[0].n;
 }
 if (this.first > 0 && this.rows.firstElementChild?.xecRows) this.rows.prepend(this.earlier());
 else if (this.first > 0 && this.rows.firstElementChild) this.rows.firstElementChild.textContent = `${counted(this.first, "earlier line")}: show them`;
 }
 scrolled() {
 const { scrollTop, scrollHeight, clientHeight } = this.box;
-const up = scrollTop < (this.lastTop ?? 0) - 1;
+const up = scrollTop < (this.lastTop ?? 0) - 1 && performance.now() - this.meantAt < MEANT_MS;
 this.lastTop = scrollTop;
 const atEnd = scrollHeight - scrollTop - clientHeight < 4;
 if (this.following && up && !atEnd) {
@@ -527,11 +592,7 @@ at += page.rows.length;
 if (!rows.length) return;
 if (!this.rows.firstElementChild?.xecRows) this.rows.firstElementChild?.remove();
 const before = this.box.scrollHeight - this.box.scrollTop;
-const chunk = make("div", "xec-chunk");
-chunk.xecRows = rows.length;
-chunk.xecFirst = first;
-chunk.append(...rows.map((row) => this.draw1(row)));
-this.rows.prepend(chunk);
+for (let at = rows.length; at > 0; at -= CHUNK) this.rows.prepend(this.chunk(rows.slice(Math.max(0, at - CHUNK), at)));
 this.first = first;
 this.count += rows.length;
 if (first > 0) this.rows.prepend(this.earlier());
@@ -542,8 +603,8 @@ this.drawEnd();
 trimBottom() {
 while (this.count > RING + STEP && this.rows.childElementCount > 2) {
 const chunk = this.rows.lastElementChild;
-this.count -= chunk.xecRows;
-this.end = chunk.xecFirst;
+this.count -= chunk.xecRows.length;
+this.end = chunk.xecRows[0].n;
 chunk.remove();
 }
 this.drawPartial();
@@ -562,18 +623,17 @@ async goTo(n, mark = true) {
 if (mark) this.hit = n;
 this.rows.querySelector(".xec-hit")?.classList.remove("xec-hit");
 this.following = false;
-let row = this.rows.querySelector(`.xec-row[data-line="${n}"]`);
+let row = this.rowOf(n);
 if (!row) {
 const page = await this.page(Math.max(0, n - AROUND), AROUND + STEP);
 if (!page) return;
-this.rows.replaceChildren();
-this.count = 0;
+this.clear();
 this.first = page.rows[0]?.n ?? 0;
 if (this.first > 0) this.rows.append(this.earlier());
 this.append(page.rows);
 this.end = this.first + page.rows.length;
 this.drawPartial();
-row = this.rows.querySelector(`.xec-row[data-line="${n}"]`);
+row = this.rowOf(n);
 }
 if (row) {
 if (mark) row.classList.add("xec-hit");
@@ -776,13 +836,14 @@ draw();
 return element;
 }
 const bytes = (view) => (view ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : new Uint8Array());
-function followTheme(root) {
+function followTheme(root, changed) {
 const system = matchMedia("(prefers-color-scheme: dark)");
 const draw = () => {
 const light = document.body.dataset.jpThemeLight;
 const dark = light === undefined ? system.matches : light === "false";
 root.classList.toggle("xec-dark", dark);
 root.classList.toggle("xec-light", !dark);
+changed(dark ? "dark" : "light");
 };
 const observer = new MutationObserver(draw);
 observer.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
@@ -823,7 +884,7 @@ root.append(script);
 }
 root.append(pane.element, footer(model));
 el.append(root);
-const forget = followTheme(root);
+const forget = followTheme(root, (theme) => pane.setTheme(theme));
 requestAnimationFrame(() => pane.bottom()); // it had no height before
 return () => {
 forget();

@@ -12,13 +12,14 @@ import { stopButton } from "./stop.js";
 const bytes = (view) => (view ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : new Uint8Array());
 
 // Dark or light, as the page says, else as the system says; follows a change.
-function followTheme(root) {
+function followTheme(root, changed) {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const draw = () => {
     const light = document.body.dataset.jpThemeLight;
     const dark = light === undefined ? system.matches : light === "false";
     root.classList.toggle("xec-dark", dark);
     root.classList.toggle("xec-light", !dark);
+    changed(dark ? "dark" : "light");
   };
   const observer = new MutationObserver(draw);
   observer.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
@@ -62,7 +63,7 @@ function render({ model, el, log, questions }) {
   }
   root.append(pane.element, footer(model));
   el.append(root);
-  const forget = followTheme(root);
+  const forget = followTheme(root, (theme) => pane.setTheme(theme));
   requestAnimationFrame(() => pane.bottom()); // it had no height before
   return () => {
     forget();
