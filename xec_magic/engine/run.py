@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "OutputStream", "Run"]
 
 T = TypeVar("T")
+HAD_ENOUGH: Final = "its reader had enough"  # why the executor stops a run whose output goes into a pipe by way of this process
 DEFER_S: Final = 0.05  # time for `start(a) | start(b)` to join the two before either has started
 
 
@@ -349,6 +350,8 @@ class Run:
 
 def _ended_by_closed_pipe(result: Result) -> bool:
     """It ended because its reader had enough, which is no failure."""
+    if result.outcome is Outcome.CANCELLED:
+        return result.detail == HAD_ENOUGH
     return result.signal == 13 or result.exit_code == 141  # SIGPIPE, by itself or by way of a shell
 
 

@@ -104,9 +104,9 @@ class LocalProcess:
         self._request = request
         self._script_file = script_file
         self._marker = marker
-        self._readers = [_Reader(stderr_fd, "stderr", request.sink, request.changed)]
-        if stdout_fd is not None:
-            self._readers.append(_Reader(stdout_fd, "stdout", request.sink, request.changed))
+        # Where both have something at once nobody knows which came first; a command says why it fails at its end.
+        streams: list[tuple[int | None, Stream]] = [(stdout_fd, "stdout"), (stderr_fd, "stderr")]
+        self._readers = [_Reader(fd, name, request.sink, request.changed) for fd, name in streams if fd is not None]
         spawned.exit.add_done_callback(self._exited)
 
     def _exited(self, _: asyncio.Future[ExitStatus]) -> None:

@@ -1,0 +1,31 @@
+"""Runs joined by pipes."""
+
+import pytest
+
+import xec_magic as xec
+
+
+@pytest.mark.parametrize("last", ["head -n 1", "head -n 1 | cat"])
+def test_a_reader_that_has_enough_is_no_failure_of_any_member_before_it(last):
+    chain = xec.start("yes") | xec.start("cat") | xec.start("cat") | xec.start(last)
+    assert str(chain.result()) == "y"
+
+
+def test_a_failure_in_the_middle_is_a_failure_of_the_chain():
+    chain = xec.start("seq 3") | xec.start("cat; exit 4") | xec.start("cat")
+    with pytest.raises(xec.NonZeroExit) as caught:
+        chain.result()
+    assert caught.value.exit_code == 4
+
+
+def test_cancelling_the_last_member_cancels_those_before_it():
+    chain = xec.start("sleep 60") | xec.start("cat") | xec.start("cat")
+    chain.cancel()
+    with pytest.raises(xec.Cancelled):
+        chain.result(10)
+    assert chain.upstream.wait(10).outcome is xec.Outcome.CANCELLED
+
+
+def test_output_of_a_short_command_ends_with_its_standard_error():
+    for _ in range(20):
+        assert xec.run("echo out; echo err >&2").output == "out\nerr\n"
