@@ -215,6 +215,21 @@ def test_what_cannot_be_quoted_is_refused_and_says_why(text, why):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "echo ~ =~ $'; }${{f}}",  # the grammar takes a quote that never ends
+        'echo "$(case a in a) echo ${{f}};; esac)"',  # a pattern's `)` looks like the substitution's end
+        "echo \"${x:-'${{f}}'}\"",
+        "echo \"${x:-\"${{f}}\"}\"",
+        "echo $(( '${{f}}' ))",
+    ],
+)
+def test_a_value_goes_in_only_where_two_readings_agree(text):
+    with pytest.raises(TemplateError):
+        template(text, f="a")
+
+
+@pytest.mark.parametrize(
     "text", ["printf %s $'${{f}}'", "[[ a == ${{f}} ]]", "a=(${{f}})", "cat <<< ${{f}}", "cat <(echo ${{f}})", "(( x = ${{n}} ))"]
 )
 def test_sh_is_refused_what_it_does_not_have(text):

@@ -1,7 +1,7 @@
 """Python values in shell text: `${{ expr }}`, quoted for the place it stands in.
 
 What arrives at the command is the value, byte for byte, or `TemplateError` is raised before anything runs.
-The places and their rules are in `places`, the syntax of a field in `fields`, the text of a value in `values`.
+The places and their rules are in `places`, a second opinion on quotes in `scan`, the syntax of a field in `fields`, the text of a value in `values`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from xec_magic.errors import TemplateError
 from xec_magic.grammar import grammar_bytes, parse
 from xec_magic.quoting.fields import OPEN, Field, split
 from xec_magic.quoting.places import Family, Place, place_of, same_outside
+from xec_magic.quoting.scan import quotes_at
 from xec_magic.quoting.values import Unfit, as_json, as_literal, as_number, as_text, as_words, check_text
 
 if TYPE_CHECKING:
@@ -234,9 +235,11 @@ def _filled(parts: Sequence[str | _Value], family: str) -> str:
     source, spans, values = _with_stand_ins(parts)
     tree = parse(source)
     filled: list[tuple[Place, str]] = []
-    for value, (start, end) in zip(values, spans, strict=True):
+    seen = quotes_at(source, [start for start, _ in spans], ansi=shell != "sh")
+    for value, (start, end), quotes in zip(values, spans, seen, strict=True):
         try:
             place = place_of(tree, source, start, end, shell)
+            place.check_quotes(quotes)
             filled.append((place, _insert(value, place, shell)))
         except Unfit as error:
             raise value.field.error(str(error)) from error

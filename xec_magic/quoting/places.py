@@ -16,6 +16,8 @@ from xec_magic.quoting.values import Unfit
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
 
+    from xec_magic.quoting.scan import Quotes
+
 __all__ = ["Family", "Heredoc", "Place", "place_of", "same_outside"]
 
 Family = Literal["bash", "sh", "zsh"]
@@ -30,6 +32,17 @@ _NOT_IN_SH: Final = {
     "array": "an array", "process_substitution": "a process substitution", "herestring_redirect": "a here-string",
     "ansi_c_string": "$'…'", "c_style_for_statement": "a for ((…))",
 }  # fmt: skip
+_QUOTES: Final[dict[Kind, frozenset[Quotes]]] = {
+    "word": frozenset({"code", "param"}),
+    "number": frozenset({"code", "param", "quoted param", "arithmetic"}),
+    "default": frozenset({"quoted param"}),
+    "double": frozenset({"double"}),
+    "single": frozenset({"single"}),
+    "ansi": frozenset({"ansi"}),
+    "heredoc": frozenset({"heredoc"}),
+    "verbatim": frozenset({"heredoc"}),
+    "comment": frozenset({"comment"}),
+}
 _UNKNOWN: Final = "cannot tell how to quote a value here; put it into a variable first, or use !raw"
 _ZSH_GLUED: Final = "stands right behind a $…, which zsh would read on into it; put it into quotes of its own"
 _ENDS_WORD: Final = frozenset({b"", b" ", b"\t", b"\n", b";", b")", b"(", b"&", b"|"})
@@ -101,6 +114,15 @@ class Place:
     plain: bool = False
     flat: bool = False
     heredoc: Heredoc | None = None
+
+    def check_quotes(self, quotes: Quotes | None) -> None:
+        """Compare with what the characters alone tell.
+
+        Raises:
+            Unfit: they tell otherwise.
+        """
+        if quotes not in ({"heredoc"} if self.flat else _QUOTES[self.kind]):
+            raise Unfit(_UNKNOWN)
 
 
 def place_of(tree: Tree, source: bytes, start: int, end: int, family: Family) -> Place:
