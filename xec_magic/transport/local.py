@@ -8,6 +8,7 @@ import fcntl
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -24,6 +25,7 @@ __all__ = ["LocalProcess", "LocalTransport"]
 READ_BYTES: Final = 256 * 1024
 READS_A_WAKEUP: Final = 4  # then the loop serves others
 LARGE_PIPE_BYTES: Final = 1024 * 1024  # only for streams that fill the default: a user's pipe memory is bounded
+SESSION_KNOWN_S: Final = 10.0  # so long after the shell's end its number surely names nobody else's session
 SET_PIPE_SIZE: Final = getattr(fcntl, "F_SETPIPE_SZ", None)  # Linux only
 
 
@@ -107,9 +109,12 @@ class LocalProcess:
         # Where both have something at once nobody knows which came first; a command says why it fails at its end.
         streams: list[tuple[int | None, Stream]] = [(stdout_fd, "stdout"), (stderr_fd, "stderr")]
         self._readers = [_Reader(fd, name, request.sink, request.changed) for fd, name in streams if fd is not None]
+        self._session_until: float | None = None
         spawned.exit.add_done_callback(self._exited)
 
     def _exited(self, _: asyncio.Future[ExitStatus]) -> None:
+        if self._session_until is None:
+            self._session_until = time.monotonic() + SESSION_KNOWN_S
         if self._script_file is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._script_file)
@@ -142,14 +147,20 @@ class LocalProcess:
 
     def send_signal(self, number: int) -> None:
         """Signal the command's process group and what has strayed from it."""
-        proctree.send(number, {self.pid}, self._living())
+        if self.exit is None:
+            self._session_until = float("inf")  # all through the ladder, also when the shell goes first
+        proctree.send(number, self._sessions(), self._living())
 
     def alive(self) -> list[ProcessInfo]:
         """The command's living processes, strays included. May take some milliseconds."""
         return [ProcessInfo(process.pid, process.name) for process in self._living()]
 
     def _living(self) -> list[proctree.Living]:
-        return proctree.living({self.pid}, self._marker)
+        return proctree.living(self._sessions(), self._marker)
+
+    def _sessions(self) -> set[int]:
+        """The command's session, as long as its number cannot have come to name a stranger's."""
+        return {self.pid} if self._session_until is None or time.monotonic() < self._session_until else set()
 
     def close(self) -> None:
         """Take what has already arrived, then let go of the streams."""

@@ -52,12 +52,17 @@ def main(descriptor: int, marker: bytes) -> None:
     poll.register(kernel, select.POLLIN)
     poll.register(wake_read, select.POLLIN)
     while True:
-        ready = dict(poll.poll())
-        if wake_read in ready:
-            with contextlib.suppress(BlockingIOError):
+        alive = True
+        # A number that names a session of ours can name a stranger's once that session is empty, so empty ones are
+        # forgotten soon: numbers do not come round within a second.
+        remains -= {pid for pid in remains if not has_members(pid)}
+        for ready, _ in poll.poll(1000 if remains else None):
+            if ready == wake_read:
                 os.read(wake_read, 4096)
-            reap(kernel, running, remains)
-        if kernel.fileno() in ready and not serve(kernel, running):
+                reap(kernel, running, remains)
+            else:
+                alive = serve(kernel, running)
+        if not alive:
             break
     kernel.close()
     end_all(running, remains, marker)
@@ -85,9 +90,9 @@ def serve(kernel: socket.socket, running: dict[int, int]) -> bool:
     else:
         running[pid] = number
         reply(kernel, ("started", number, pid))
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    os.chdir("/")  # keep no directory busy
     return True
 
 
@@ -98,12 +103,9 @@ def start(argv: list[bytes], cwd: str, env: dict[bytes, bytes], descriptors: lis
     one thread, goes there itself. All other descriptors of it are closed on exec.
     """
     os.chdir(cwd)
-    try:
-        path = find(argv[0], env)
-        actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(descriptors)]
-        return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigdef=SIGNALS_TO_RESET, setsigmask=())
-    finally:
-        os.chdir("/")  # keep no directory busy
+    path = find(argv[0], env)
+    actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(descriptors)]
+    return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigdef=SIGNALS_TO_RESET, setsigmask=())
 
 
 def find(name: bytes, env: dict[bytes, bytes]) -> bytes:
@@ -133,9 +135,6 @@ def reap(kernel: socket.socket, running: dict[int, int], remains: set[int]) -> N
         number = running.pop(pid, None)
         if number is None:
             continue
-        with contextlib.suppress(OSError):
-            os.killpg(pid, 0)
-            remains.add(pid)  # the shell has gone, children of it are still there
         unit = 1 if sys.platform == "darwin" else 1024
         peak = usage.ru_maxrss * unit
         reply(
@@ -143,6 +142,8 @@ def reap(kernel: socket.socket, running: dict[int, int], remains: set[int]) -> N
             ("exited", number, pid, status, usage.ru_utime, usage.ru_stime, peak if peak > own_peak() else None,
              usage.ru_inblock, usage.ru_oublock),
         )  # fmt: skip
+        if has_members(pid):
+            remains.add(pid)  # the shell has gone, children of it are still there
 
 
 _own_peak = [0]
@@ -175,6 +176,14 @@ def end_all(running: dict[int, int], remains: set[int], marker: bytes) -> None:
             alive = proctree.living(sessions, marker)
             if number == signal.SIGKILL:
                 proctree.send(number, sessions, alive)  # what was forked meanwhile
+
+
+def has_members(session: int) -> bool:
+    try:
+        os.killpg(session, 0)
+    except OSError:
+        return False
+    return True
 
 
 def collect() -> None:
