@@ -161,7 +161,9 @@ class Spawner:
         """The helper process has gone: whatever it was to report will not come."""
         self._close_socket()
         if self._process is not None:
-            self._process.poll()
+            self._process.kill()  # gone already, or stuck: a stopped one would hold its commands for ever
+            self._process.wait()
+            self._process = None
         words = "the helper process that starts commands was ended from outside"
         for starting in self._starting.values():
             if not starting.done():
