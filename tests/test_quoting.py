@@ -5,6 +5,7 @@ import decimal
 import enum
 import json
 import pathlib
+import random
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ _alphabet = st.one_of(
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(values=st.lists(st.text(_alphabet, max_size=12), min_size=6, max_size=6))
 def test_any_text_arrives_in_every_place(shell, values, tmp_path):
     assert arrivals(shell, values, tmp_path)[0] == []
@@ -399,3 +400,31 @@ def test_a_template_string_is_quoted_by_place():
         expand_tstring(Template(("echo\necho ", ""), (Part(None, "v"),)))
     with pytest.raises(TemplateError, match="with braces"):
         expand_tstring(Template(("echo $", ""), (Part("x"),)))
+
+
+_PIECES = [
+    "'", '"', "\\", "$(", ")", "`", "<<E\n", "<<'E'\n", "\nE\n", "\n", " # ", "${x:-", "${x/", "}", "$x", " ", "a", "y=", "$'", '$"',
+    "echo ", "((", "))", "$((", "[[ ", " ]]", " =~ ", "(", "{ ", "; }", ";", "&&", "|", "case x in ", "x) ", ";; esac", "*", "[",
+    "@(", "<(", "-eq ", "1", "declare ", "~", "\\\n", "\\'", "'a'", '"$(', '"${x:-', "${{v}}", "${{v}}", "${{v}}", "${{v}}",
+]  # fmt: skip
+_ESCAPES = [
+    "$(touch RAN)", "`touch RAN`", "'; touch RAN; '", '"; touch RAN; "', "\ntouch RAN #", ")\ntouch RAN\n", "a[$(touch RAN)]",
+    "}$(touch RAN)", "\\'$(touch RAN)", "x\nE\ntouch RAN\n", "]]\ntouch RAN\n", "| touch RAN", "x'\ntouch RAN\n'",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_no_text_lets_a_value_run(shell, tmp_path):
+    rng = random.Random(shell)
+    scripts = []
+    while len(scripts) < 120:
+        text = rng.choice(["", "echo "]) + "".join(rng.choices(_PIECES, k=rng.randint(2, 9)))
+        if "${{" not in text:
+            continue
+        try:
+            scripts.append((text, expand(text, namespace_evaluator({"v": rng.choice(_ESCAPES)}), family=FAMILY[shell])))
+        except TemplateError:
+            continue
+    for text, script in scripts:
+        subprocess.run([shell, "-c", script], stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False, cwd=tmp_path)
+        assert not (tmp_path / "RAN").exists(), (text, script)
