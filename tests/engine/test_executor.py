@@ -416,7 +416,7 @@ def test_a_fault_of_the_transport_leaves_nobody_waiting(executor, monkeypatch, r
     async def broken(_):
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr(executor._transports._local, "start", broken)
+    monkeypatch.setattr(executor.transports._local, "start", broken)
     r = wait(executor, "true")
     assert r.outcome is Outcome.LOST
     assert "a fault" in r.describe()

@@ -64,7 +64,9 @@ class Portal:
         """
         if self.inside:
             coroutine.close()
-            raise RuntimeError("a blocking call on the executor's own thread would wait for ever; use await, or a callback")
+            raise RuntimeError(
+                "a blocking call on the executor's own thread would wait for ever; use await, or a callback"
+            )
         future = self.submit(coroutine)
         try:
             return future.result(timeout_s)

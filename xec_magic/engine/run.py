@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import concurrent.futures
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from xec_magic.engine.buffer import Channel
 from xec_magic.engine.portal import WAKE_S
+from xec_magic.engine.stream import Chunks, Lines, OutputStream
 from xec_magic.events import Cause, Event, Output, Queued, Retrying, Started, Stopping, Stream
 from xec_magic.output import OutputLog, Piece
 from xec_magic.plan import Plan
@@ -19,10 +19,9 @@ from xec_magic.result import Outcome, Result, ResultFold
 if TYPE_CHECKING:
     from xec_magic.transport.base import Process
 
-__all__ = ["Engine", "OutputStream", "Run"]
+__all__ = ["Engine", "Run"]
 
-T = TypeVar("T")
-HAD_ENOUGH: Final = "its reader had enough"  # why the executor stops a run whose output goes into a pipe by way of this process
+HAD_ENOUGH: Final = "its reader had enough"  # why a run is stopped whose output goes into a pipe through this process
 DEFER_S: Final = 0.05  # time for `start(a) | start(b)` to join the two before either has started
 
 
@@ -59,7 +58,17 @@ class Run:
     at once when it is asked for anything, and 0.05 s later by itself, so that `start(a) | start(b)` can join the two.
     """
 
-    def __init__(self, engine: Engine, run_id: str, plan: Plan, new_log: Callable[[], OutputLog], *, check: bool, background: bool, keep: bool | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        run_id: str,
+        plan: Plan,
+        new_log: Callable[[], OutputLog],
+        *,
+        check: bool,
+        background: bool,
+        keep: bool | None,
+    ) -> None:
         self.run_id = run_id
         self.plan = plan
         self.background = background
@@ -92,7 +101,9 @@ class Run:
         """It is over."""
         return self._future.done()
 
-    def wait(self, timeout: float | None = None, *, on_tick: Callable[[], None] | None = None, tick_s: float = WAKE_S) -> Result:
+    def wait(
+        self, timeout: float | None = None, *, on_tick: Callable[[], None] | None = None, tick_s: float = WAKE_S
+    ) -> Result:
         """The result, good or bad, when the run is over.
 
         The kernel's interrupt stops the run by the stop ladder, waits until it is gone and raises
@@ -212,15 +223,15 @@ class Run:
         The command waits when the consumer is slow. What goes to the consumer is neither kept nor counted,
         unless the run was started with `keep=True`. Leaving the loop early stops the command.
         """
-        return OutputStream(self, stream, _Chunks)
+        return OutputStream(self, stream, Chunks)
 
     def line_batches(self, stream: Stream | None = "stdout") -> OutputStream[list[str]]:
         """Output as lists of lines without newlines, as many as arrived at once. Faster than `lines`."""
-        return OutputStream(self, stream, _Lines)
+        return OutputStream(self, stream, Lines)
 
     def lines(self, stream: Stream | None = "stdout") -> OutputStream[str]:
         """Output line by line, without newlines, as it arrives."""
-        return OutputStream(self, stream, _Lines, flatten=True)
+        return OutputStream(self, stream, Lines, flatten=True)
 
     def pipe(self, other: Run | str) -> Run:
         """Feed standard output to another command; gives that command's run.
@@ -357,97 +368,3 @@ def _ended_by_closed_pipe(result: Result) -> bool:
 
 async def _settle(future: concurrent.futures.Future[Result]) -> None:
     await asyncio.wait([asyncio.wrap_future(future)])
-
-
-class _Chunks:
-    def feed(self, data: bytes) -> list[bytes]:
-        return [data]
-
-    def end(self) -> list[bytes]:
-        return []
-
-
-class _Lines:
-    """Bytes to batches of lines; a line or a character may be cut anywhere."""
-
-    def __init__(self) -> None:
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        self._rest = ""
-
-    def feed(self, data: bytes) -> list[list[str]]:
-        lines = self._decode(data).split("\n")
-        if len(lines) == 1:
-            self._rest += lines[0]
-            return []
-        lines[0] = self._rest + lines[0]
-        self._rest = lines.pop()
-        return [lines]
-
-    def end(self) -> list[list[str]]:
-        rest = self._rest + self._decode(b"", True)
-        return [[rest]] if rest else []
-
-
-class OutputStream(Generic[T]):
-    """Output of a run for one `for` or one `async for`; at its end a failed run raises, as `Run.result` does."""
-
-    def __init__(self, run: Run, stream: Stream | None, splitter: Callable[[], Any], flatten: bool = False) -> None:
-        self._run = run
-        self._stream = stream
-        self._splitter = splitter
-        self._flatten = flatten
-
-    def __iter__(self) -> Iterator[T]:
-        backlog, channel = self._run.attach(self._stream)
-        splitter = self._splitter()
-        flatten = self._flatten
-        whole = False
-        try:
-            pieces: Iterable[Piece] | None = backlog
-            while pieces is not None:
-                for _, data in pieces:
-                    for item in splitter.feed(data):
-                        if flatten:
-                            yield from item
-                        else:
-                            yield item
-                pieces = channel.take()
-            for item in splitter.end():
-                if flatten:
-                    yield from item
-                else:
-                    yield item
-            whole = True
-        except KeyboardInterrupt:
-            channel.discard()
-            self._run.request_stop(cause=Cause.INTERRUPT)
-            whole = True
-            self._run.wait().check()
-            raise
-        finally:
-            if not whole:
-                channel.discard()
-                self._run.cancel()
-        self._run.result()
-
-    async def __aiter__(self) -> AsyncIterator[T]:
-        backlog, channel = self._run.attach(self._stream)
-        splitter = self._splitter()
-        whole = False
-        try:
-            pieces: Iterable[Piece] | None = backlog
-            while pieces is not None:
-                for _, data in pieces:
-                    for item in splitter.feed(data):
-                        for one in item if self._flatten else (item,):
-                            yield one
-                pieces = await channel.take_async()
-            for item in splitter.end():
-                for one in item if self._flatten else (item,):
-                    yield one
-            whole = True
-        finally:
-            if not whole:
-                channel.discard()
-                self._run.cancel()
-        await self._run

@@ -1,0 +1,117 @@
+"""`OutputStream`: the output of a run as something to loop over, as it arrives."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from xec_magic.events import Cause, Stream
+from xec_magic.output import Piece
+
+if TYPE_CHECKING:
+    from xec_magic.engine.run import Run
+
+T = TypeVar("T")
+
+__all__ = ["Chunks", "Lines", "OutputStream"]
+
+
+class Chunks:
+    """Bytes as they came."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """What can be given to the consumer."""
+        return [data]
+
+    def end(self) -> list[bytes]:
+        """The rest."""
+        return []
+
+
+class Lines:
+    """Bytes to batches of lines; a line or a character may be cut anywhere."""
+
+    def __init__(self) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._rest = ""
+
+    def feed(self, data: bytes) -> list[list[str]]:
+        """The lines that are complete now, as one batch or none."""
+        lines = self._decode(data).split("\n")
+        if len(lines) == 1:
+            self._rest += lines[0]
+            return []
+        lines[0] = self._rest + lines[0]
+        self._rest = lines.pop()
+        return [lines]
+
+    def end(self) -> list[list[str]]:
+        """A last line without its newline."""
+        rest = self._rest + self._decode(b"", True)
+        return [[rest]] if rest else []
+
+
+class OutputStream(Generic[T]):
+    """Output of a run for one `for` or one `async for`; at its end a failed run raises, as `Run.result` does."""
+
+    def __init__(self, run: Run, stream: Stream | None, splitter: Callable[[], Any], flatten: bool = False) -> None:
+        self._run = run
+        self._stream = stream
+        self._splitter = splitter
+        self._flatten = flatten
+
+    def __iter__(self) -> Iterator[T]:
+        backlog, channel = self._run.attach(self._stream)
+        splitter = self._splitter()
+        flatten = self._flatten
+        whole = False
+        try:
+            pieces: Iterable[Piece] | None = backlog
+            while pieces is not None:
+                for _, data in pieces:
+                    for item in splitter.feed(data):
+                        if flatten:
+                            yield from item
+                        else:
+                            yield item
+                pieces = channel.take()
+            for item in splitter.end():
+                if flatten:
+                    yield from item
+                else:
+                    yield item
+            whole = True
+        except KeyboardInterrupt:
+            channel.discard()
+            self._run.request_stop(cause=Cause.INTERRUPT)
+            whole = True
+            self._run.wait().check()
+            raise
+        finally:
+            if not whole:
+                channel.discard()
+                self._run.cancel()
+        self._run.result()
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        backlog, channel = self._run.attach(self._stream)
+        splitter = self._splitter()
+        whole = False
+        try:
+            pieces: Iterable[Piece] | None = backlog
+            while pieces is not None:
+                for _, data in pieces:
+                    for item in splitter.feed(data):
+                        for one in item if self._flatten else (item,):
+                            yield one
+                pieces = await channel.take_async()
+            for item in splitter.end():
+                for one in item if self._flatten else (item,):
+                    yield one
+            whole = True
+        finally:
+            if not whole:
+                channel.discard()
+                self._run.cancel()
+        await self._run
