@@ -29,3 +29,9 @@ def test_cancelling_the_last_member_cancels_those_before_it():
 def test_output_of_a_short_command_ends_with_its_standard_error():
     for _ in range(20):
         assert xec.run("echo out; echo err >&2").output == "out\nerr\n"
+
+
+def test_no_member_of_a_chain_passes_its_output_through_this_process():
+    first, second, third = xec.start("seq 5"), xec.start("cat"), xec.start("tail -n 1")
+    assert str((first | second | third).result()) == "5"
+    assert (first.log.size(), second.log.size()) == (0, 0)

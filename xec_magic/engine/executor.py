@@ -159,6 +159,8 @@ class Executor:
             return
         run.state = "starting"
         self._runs[run.run_id] = run
+        if run.upstream is not None:
+            self._begin(run.upstream)
         self._keep(Drive(self, run).go())
 
     def end_left_behind(self, run: Run) -> None:
@@ -190,11 +192,11 @@ class Executor:
         sink.upstream = source
         if source.state == "planned" and not source.has_consumers and not source.plan.tee:
             source.stdout_fd = write
-            self._begin(source)
         else:
             os.set_blocking(write, False)
             self._keep(self._pump(source, write))
-        self._begin(sink)
+        # Not at once: what follows in a chain of pipes joins before anything of it has started.
+        self.call_later(DEFER_S, lambda: self._begin(sink))
 
     async def _pump(self, source: Run, fd: int) -> None:
         """Copy a running command's output into a pipe, at the pace of its reader."""
