@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from xec_magic.errors import OptionError
 from xec_magic.optionspec.declare import Option
-from xec_magic.optionspec.words import FIELD, nearest, next_word
+from xec_magic.optionspec.words import FIELD, Word, nearest, next_word
 
 __all__ = ["OptionSet", "ParsedLine", "Trait"]
 
@@ -49,6 +49,7 @@ class OptionSet:
         owner: The dataclass.
 
     Example:
+        >>> from xec_magic.optionspec import DURATION, option
         >>> @dataclass(frozen=True)
         ... class Naps:
         ...     nap: float | None = option("-n", "--nap", unit=DURATION, metavar="TIME", group="rest", help="Sleep this long.")
