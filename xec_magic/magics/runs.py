@@ -51,7 +51,7 @@ class RunsMagics(Magics):
 
         ::
 
-            %xec_runs                 list them, newest last; the list is also returned
+            %xec_runs                 list them, newest last
             %xec_runs stop ID…|all    stop runs and what they left behind: INT, then TERM, then KILL
             %xec_runs kill ID…|all    kill them at once
             %xec_runs show ID         show a run again, live if it runs

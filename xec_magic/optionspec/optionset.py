@@ -239,7 +239,11 @@ class OptionSet:
 
     def traits(self) -> list[Trait]:
         """The configurable options as plain data, for `%config`."""
-        return [Trait(option.name, option.unit.kind, option.default, option.help) for option in self.configurable()]
+        return [
+            # A switch that is on says what it does when it is off: `--no-raise` is `check = False`.
+            Trait(option.name, option.unit.kind, option.default, f"False: {option.help}" if option.default is True else option.help)
+            for option in self.configurable()
+        ]
 
     # -- documentation
 
