@@ -231,9 +231,10 @@ class Report:
         self._parts.append(table(head, rows))
 
     def target(self, what, ours, target, *, met):
-        """Add a comparison with a target."""
-        self._targets.append((what, ours, target, "met" if met else "**missed**"))
-        print(f"  {what}: {ours}; target {target}: {'met' if met else 'MISSED'}", flush=True)
+        """Add a comparison with a target; `met` is None when it could not be decided."""
+        word = {True: "met", False: "**missed**", None: "not decided"}[met]
+        self._targets.append((what, ours, target, word))
+        print(f"  {what}: {ours}; target {target}: {word.strip('*')}", flush=True)
 
     def at_most(self, what, value, bound, unit="", note=""):
         """The figure must not exceed a bound."""
