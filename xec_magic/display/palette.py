@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-__all__ = ["BACKGROUND", "BAD", "FOREGROUND", "GOOD", "MARKED", "MUTED", "RULE", "WARN", "Rgb", "contrast", "hex_of", "indexed", "readable"]
+__all__ = ["BACKGROUND", "BAD", "FOREGROUND", "MARKED", "MUTED", "RULE", "Rgb", "contrast", "hex_of", "indexed", "readable"]
 
 Rgb: TypeAlias = tuple[int, int, int]
 
@@ -16,8 +16,6 @@ MUTED: Final = "#57606a"
 MARKED: Final = "#ffebe9"  # behind a line that looks like an error
 RULE: Final = "#d0d7de"
 BAD: Final = "#b3261e"
-GOOD: Final = "#0b6b2a"
-WARN: Final = "#7d5700"
 
 # 0-7 and their bright forms; as letters on BACKGROUND and on MARKED each has at least AA.
 LETTERS: Final = (

@@ -31,7 +31,7 @@ CPU_FROM_S: Final = 1.0  # CPU time and memory of a shorter run interest nobody 
 
 _PRE: Final = (
     f"margin:0;padding:0 10px;border:0;background:{palette.BACKGROUND};color:{palette.FOREGROUND};"
-    "font-size:12px;line-height:1.45;white-space:pre;overflow:visible"
+    "font-family:Menlo,Consolas,DejaVu Sans Mono,monospace;font-size:12px;line-height:1.45;white-space:pre;overflow:visible"
 )
 _ERR: Final = _PRE.replace("padding:0 10px;border:0", f"padding:0 10px 0 7px;border:0;border-left:3px solid {palette.BAD}")
 _WRAP: Final = "white-space:pre-wrap;overflow-wrap:anywhere"
@@ -145,11 +145,12 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
 
 
 def _header(result: Result, mask: Mask, *, elsewhere: bool) -> str:
-    state = _strong(result.outcome.value, palette.GOOD if result.ok else palette.BAD)
-    where = f" on <b>{_safe(result.target)}</b>" if elsewhere else ""
-    age = " · cached" if result.cached is not None else ""
+    # What ended well needs no word here: the line below the output says it.
+    state = [] if result.ok else [_strong(result.outcome.value, palette.BAD)]
+    where = [f"on <b>{_safe(result.target)}</b>"] if elsewhere else []
+    age = ["cached"] if result.cached is not None else []
     title = f"<span style='color:{palette.FOREGROUND};font-family:monospace'>{_safe(mask(result.plan.title))}</span>"
-    return f"<div style='{_SMALL};border-bottom:{_RULE}'>{state}{where}{age} · {title}</div>"
+    return f"<div style='{_SMALL};border-bottom:{_RULE}'>{' · '.join([*state, *where, *age, title])}</div>"
 
 
 def _footer(result: Result, volatile: bool, mask: Mask) -> str:

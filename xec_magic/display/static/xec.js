@@ -411,7 +411,6 @@ this.append(this.log.rows);
 this.drawPartial();
 this.bottom();
 this.drawEnd();
-this.fillLater(IDLE_MS);
 }
 grown(added, fresh) {
 if (fresh) return this.follow();
@@ -428,7 +427,6 @@ this.end = this.log.next;
 this.trimTop();
 this.drawPartial();
 this.bottom();
-this.fillLater(IDLE_MS);
 }
 this.drawEnd();
 }
@@ -451,7 +449,10 @@ this.rows.replaceChildren();
 this.count = 0;
 }
 append(rows) {
-if (rows.length > EAGER) this.undrawAll();
+if (rows.length > EAGER) {
+if (this.following) this.undrawAll();
+this.fillLater(IDLE_MS); // not before the flood is over
+}
 rows.forEach((row, index) => {
 let chunk = this.rows.lastElementChild;
 if (!chunk?.xecRows || chunk.xecRows.length >= CHUNK) {
@@ -656,7 +657,7 @@ const box = document.createElement("span");
 box.className = "xec-search";
 const input = document.createElement("input");
 input.type = "search";
-input.placeholder = "Search the output";
+input.placeholder = "Search output";
 input.setAttribute("aria-label", "Search the whole output");
 const count = document.createElement("span");
 count.className = "xec-count";
@@ -860,7 +861,7 @@ const root = document.createElement("div");
 root.className = "xec";
 root.setAttribute("role", "group");
 root.setAttribute("aria-label", "Run: " + head.title);
-root.dataset.lmSuppressShortcuts = "true"; // keys typed here are no notebook commands
+root.addEventListener("focusin", (event) => (event.target.dataset.lmSuppressShortcuts = "true"));
 const colours = document.createElement("style");
 colours.textContent = colourRules();
 const top = header(model);

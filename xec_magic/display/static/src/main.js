@@ -37,7 +37,8 @@ function render({ model, el, log, questions }) {
   root.className = "xec";
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", "Run: " + head.title);
-  root.dataset.lmSuppressShortcuts = "true"; // keys typed here are no notebook commands
+  // Keys typed here are no notebook commands; JupyterLab wants that said on the very element that has the focus.
+  root.addEventListener("focusin", (event) => (event.target.dataset.lmSuppressShortcuts = "true"));
   const colours = document.createElement("style");
   colours.textContent = colourRules();
 

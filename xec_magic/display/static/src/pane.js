@@ -91,7 +91,6 @@ export class Pane {
     this.drawPartial();
     this.bottom();
     this.drawEnd();
-    this.fillLater(IDLE_MS);
   }
 
   grown(added, fresh) {
@@ -110,7 +109,6 @@ export class Pane {
       this.trimTop();
       this.drawPartial();
       this.bottom();
-      this.fillLater(IDLE_MS);
     }
     this.drawEnd();
   }
@@ -141,7 +139,10 @@ export class Pane {
 
   // Most rows of a flood pass unseen: only those at the end are drawn at once, the others when they come into sight.
   append(rows) {
-    if (rows.length > EAGER) this.undrawAll();
+    if (rows.length > EAGER) {
+      if (this.following) this.undrawAll();
+      this.fillLater(IDLE_MS); // not before the flood is over
+    }
     rows.forEach((row, index) => {
       let chunk = this.rows.lastElementChild;
       if (!chunk?.xecRows || chunk.xecRows.length >= CHUNK) {

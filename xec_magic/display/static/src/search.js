@@ -7,7 +7,7 @@ export function searchBox(questions, pane) {
   box.className = "xec-search";
   const input = document.createElement("input");
   input.type = "search";
-  input.placeholder = "Search the output";
+  input.placeholder = "Search output";
   input.setAttribute("aria-label", "Search the whole output");
   const count = document.createElement("span");
   count.className = "xec-count";
