@@ -1,8 +1,16 @@
 """The live view in a real JupyterLab, fed by a run that the test writes."""
 
+import json
+import os
 import re
+from pathlib import Path
 
 import pytest
+from lab.labdriver import LabServer, Notebook, make_notebook
+
+HERE = Path(__file__).parent
+PYTHONPATH = [str(HERE), str(HERE.parents[1])]
+NO_SUBSHELLS = {"@jupyterlab/apputils-extension/kernels-settings": {"commsOverSubshells": "disabled"}}
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore")]
 
@@ -91,8 +99,27 @@ def test_stop_while_the_cell_waits(notebook, how):
         n.interrupt()
     n.wait(1, timeout=10)
     assert "interrupted" in n.text(1)
-    if how == "interrupt":
-        assert n.outputs(1)[-1]["output_type"] == "error"
+    # The kernel heard the button itself: an interrupt instead would have raised in the cell.
+    assert (n.outputs(1)[-1]["output_type"] == "error") == (how == "interrupt")
+
+
+def test_stop_interrupts_a_kernel_that_cannot_hear_the_page(jlab, tmp_path):
+    _, browser, _ = jlab
+    deaf = LabServer(tmp_path, settings=NO_SUBSHELLS, env={"PYTHONPATH": os.pathsep.join(PYTHONPATH)})
+    try:
+        deaf.wait()
+        cells = [LOAD, "%%fakerun\nfor i in range(600):\n    out(f'{i}\\n'); await sleep(.1)"]
+        (tmp_path / "a.ipynb").write_text(json.dumps(make_notebook(cells)))
+        n = Notebook(deaf, browser, "a.ipynb")
+        n.run_wait(0)
+        n.run(1)
+        until(n, 1, ".xec-row", "3")
+        n.find(1, ".xec-stop").click()
+        n.wait(1, timeout=10)
+        assert n.outputs(1)[-1]["ename"] == "KeyboardInterrupt"
+        n.close()
+    finally:
+        deaf.close()
 
 
 def test_the_second_press_kills(notebook):
