@@ -15,6 +15,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import io
+import json
 import os
 import re
 import sys
@@ -26,6 +27,7 @@ import pytest
 from traitlets.config import Config
 
 from xec_magic import runtime
+from xec_magic.options import RunOptions
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -172,6 +174,23 @@ def test_links_between_pages_lead_somewhere(page):
             heads = re.findall(r"^#+ (.+)$", other.read_text("utf-8"), re.MULTILINE)
             anchors = [re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads]
             assert anchor in anchors, f"{page.name} links to {target}; {name} has {', '.join(anchors)}"
+
+
+def test_the_notebook_of_options_has_every_option():
+    cells = json.loads((ROOT / "notebooks" / "run.ipynb").read_text("utf-8"))["cells"]
+    lines = ["".join(cell["source"]).partition("\n")[0] for cell in cells if cell["cell_type"] == "code"]
+    used = {word for line in lines for word in line.split() if line.startswith("%%xec")}
+    assert [option.long for option in RunOptions.SPEC if option.flags and option.long not in used] == []
+
+
+@pytest.mark.parametrize("name", ["quickstart", "run"])
+def test_a_stored_notebook_holds_static_outputs_and_nothing_of_its_machine(name):
+    text = (ROOT / "notebooks" / f"{name}.ipynb").read_text("utf-8")
+    notebook = json.loads(text)
+    assert all(cell["outputs"] or cell["execution_count"] for cell in notebook["cells"] if cell["cell_type"] == "code")
+    assert "widget" not in json.dumps(notebook["metadata"]) + json.dumps([c.get("outputs") for c in notebook["cells"]])
+    assert not re.search(r"/(?:root|home|Users|work)/", text)
+    assert len(text) < 60_000
 
 
 def test_every_page_is_in_the_table_of_contents():
