@@ -209,6 +209,21 @@ def test_search_goes_through_everything(notebook):
     assert not n.console
 
 
+def test_an_ended_run_can_be_searched_when_it_is_shown_again(notebook):
+    cells = [LOAD, "%%fakerun\nout(''.join(f'line {i} of many\\n' for i in range(30_000)))", "import fakerun; fakerun.views[_run.run_id].reopen()"]
+    n = notebook(cells)
+    for i in range(3):
+        n.run_wait(i)
+    until(n, 2, ".xec-row", "line 29999")
+    n.find(2, ".xec-search input").fill("line 1234")
+    until(n, 2, ".xec-hit", "line 12349 of many")
+    n.page.wait_for_timeout(700)  # it stays there when the rest is drawn
+    hit, log = n.find(2, ".xec-hit").bounding_box(), n.find(2, ".xec-log").bounding_box()
+    assert log["y"] <= hit["y"] <= log["y"] + log["height"]
+    assert n.find(2, ".xec-foot").inner_text().startswith("ok")
+    assert n.find(2, ".xec-stop").is_hidden()
+
+
 def test_copy_takes_everything(notebook):
     n = notebook([LOAD, MANY])
     n.context.grant_permissions(["clipboard-read", "clipboard-write"])

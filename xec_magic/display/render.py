@@ -130,7 +130,7 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
     plan = result.plan
     elsewhere = plan.command.target.kind != "local"
     if not result.ok or plan.label or elsewhere or result.cached is not None:
-        parts.append(_header(result, mask, elsewhere=elsewhere))
+        parts.append(_header(result, mask, elsewhere=elsewhere, title=not show or bool(plan.label)))
     if show:
         parts.append(f"<pre style='{_PRE};padding:4px 10px;border-bottom:{_RULE}'>{_safe(mask(result.command.rstrip()))}</pre>")
     body = _body(result, volatile, mask)
@@ -144,13 +144,13 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
     return f"<div style='background:{palette.BACKGROUND};border:{_RULE};border-radius:4px;overflow:hidden'>{''.join(parts)}</div>"
 
 
-def _header(result: Result, mask: Mask, *, elsewhere: bool) -> str:
+def _header(result: Result, mask: Mask, *, elsewhere: bool, title: bool) -> str:
     # What ended well needs no word here: the line below the output says it.
     state = [] if result.ok else [_strong(result.outcome.value, palette.BAD)]
     where = [f"on <b>{_safe(result.target)}</b>"] if elsewhere else []
     age = ["cached"] if result.cached is not None else []
-    title = f"<span style='color:{palette.FOREGROUND};font-family:monospace'>{_safe(mask(result.plan.title))}</span>"
-    return f"<div style='{_SMALL};border-bottom:{_RULE}'>{' · '.join([*state, *where, *age, title])}</div>"
+    name = [f"<span style='color:{palette.FOREGROUND};font-family:monospace'>{_safe(mask(result.plan.title))}</span>"] if title else []
+    return f"<div style='{_SMALL};border-bottom:{_RULE}'>{' · '.join([*state, *where, *age, *name])}</div>"
 
 
 def _footer(result: Result, volatile: bool, mask: Mask) -> str:

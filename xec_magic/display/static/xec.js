@@ -338,7 +338,8 @@ const EAGER = 60; // rows at the end that are drawn at once; more than fit into 
 const IDLE_MS = 300;
 const STEP = 500; // lines asked for at a time
 const AROUND = 200; // lines shown before a line that was jumped to
-const MEANT_MS = 1000; // a scroll this long after a wheel, key or pointer is the reader's
+const MEANT_MS = 1000; // a scroll this soon after a wheel, key or pointer is the reader's
+const TOUCHED_MS = 250; // else one this soon after a change of rows is the browser's
 const LINE_PX = 17; // as in the style sheet
 const LONG = 400; // characters; longer lines wrap, so that one does not make everything scroll sideways
 const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
@@ -369,7 +370,8 @@ this.questions = questions;
 this.say = say;
 this.hit = -1;
 this.theme = "light";
-this.meantAt = -Infinity;
+this.meantAt = this.touchedAt = -Infinity;
+this.lastTop = 0;
 this.rows = make("div", "xec-rows");
 this.partial = make("div", "xec-partial");
 this.box = make("div", "xec-log");
@@ -441,7 +443,7 @@ this.toEnd.textContent = more > 0 ? `Jump to the end (${counted(more, "more line
 }
 bottom() {
 this.box.scrollTop = this.box.scrollHeight;
-this.lastTop = this.box.scrollTop;
+this.touched();
 }
 clear() {
 this.seen.disconnect();
@@ -497,7 +499,10 @@ const before = chunk.offsetHeight;
 this.fill(chunk);
 const grown = chunk.offsetHeight - before;
 if (this.following) this.bottom();
-else if (grown && chunk.offsetTop < this.box.scrollTop) this.box.scrollTop = this.lastTop = this.box.scrollTop + grown;
+else {
+if (grown && chunk.offsetTop < this.box.scrollTop) this.box.scrollTop += grown;
+this.touched();
+}
 }
 fillLater(delay) {
 clearTimeout(this.idle);
@@ -550,18 +555,24 @@ else if (this.first > 0 && this.rows.firstElementChild) this.rows.firstElementCh
 }
 scrolled() {
 const { scrollTop, scrollHeight, clientHeight } = this.box;
-const up = scrollTop < (this.lastTop ?? 0) - 1 && performance.now() - this.meantAt < MEANT_MS;
+const moved = scrollTop - this.lastTop;
 this.lastTop = scrollTop;
+const now = performance.now();
+if (now - this.meantAt > MEANT_MS && now - this.touchedAt < TOUCHED_MS) return;
 const atEnd = scrollHeight - scrollTop - clientHeight < 4;
-if (this.following && up && !atEnd) {
+if (this.following && moved < -1 && !atEnd) {
 this.following = false;
 this.end = this.log.next;
 this.drawEnd();
-} else if (!this.following && atEnd && !up) {
+} else if (!this.following && atEnd && moved > 1 && !this.loading) {
 if (this.end >= this.log.next) this.resume();
 else this.loadAfter();
 }
-if (!this.following && scrollTop < 40 && up) this.loadBefore();
+if (!this.following && scrollTop < 40 && moved < -1) this.loadBefore();
+}
+touched() {
+this.touchedAt = performance.now();
+this.lastTop = this.box.scrollTop;
 }
 resume() {
 this.following = true;
@@ -597,8 +608,9 @@ for (let at = rows.length; at > 0; at -= CHUNK) this.rows.prepend(this.chunk(row
 this.first = first;
 this.count += rows.length;
 if (first > 0) this.rows.prepend(this.earlier());
-this.box.scrollTop = this.lastTop = this.box.scrollHeight - before;
+this.box.scrollTop = this.box.scrollHeight - before;
 this.trimBottom();
+this.touched();
 this.drawEnd();
 }
 trimBottom() {
@@ -619,6 +631,7 @@ this.end += page.rows.length;
 this.trimTop();
 this.drawPartial();
 this.drawEnd();
+this.touched();
 }
 async goTo(n, mark = true) {
 if (mark) this.hit = n;
@@ -628,6 +641,7 @@ let row = this.rowOf(n);
 if (!row) {
 const page = await this.page(Math.max(0, n - AROUND), AROUND + STEP);
 if (!page) return;
+this.following = false;
 this.clear();
 this.first = page.rows[0]?.n ?? 0;
 if (this.first > 0) this.rows.append(this.earlier());
@@ -641,7 +655,7 @@ if (mark) row.classList.add("xec-hit");
 const offset = row.getBoundingClientRect().top - this.box.getBoundingClientRect().top;
 this.box.scrollTop += offset - this.box.clientHeight / 3;
 }
-this.lastTop = this.box.scrollTop;
+this.touched();
 this.drawEnd();
 }
 key(event) {

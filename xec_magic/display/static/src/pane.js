@@ -8,7 +8,8 @@ const EAGER = 60; // rows at the end that are drawn at once; more than fit into 
 const IDLE_MS = 300;
 const STEP = 500; // lines asked for at a time
 const AROUND = 200; // lines shown before a line that was jumped to
-const MEANT_MS = 1000; // a scroll this long after a wheel, key or pointer is the reader's
+const MEANT_MS = 1000; // a scroll this soon after a wheel, key or pointer is the reader's
+const TOUCHED_MS = 250; // else one this soon after a change of rows is the browser's
 const LINE_PX = 17; // as in the style sheet
 const LONG = 400; // characters; longer lines wrap, so that one does not make everything scroll sideways
 
@@ -44,7 +45,8 @@ export class Pane {
     this.say = say;
     this.hit = -1;
     this.theme = "light";
-    this.meantAt = -Infinity;
+    this.meantAt = this.touchedAt = -Infinity;
+    this.lastTop = 0;
     this.rows = make("div", "xec-rows");
     this.partial = make("div", "xec-partial");
     this.box = make("div", "xec-log");
@@ -60,7 +62,6 @@ export class Pane {
     this.element.append(this.box, this.toEnd);
     this.box.addEventListener("scroll", () => this.scrolled());
     this.box.addEventListener("keydown", (event) => this.key(event));
-    // The box also scrolls when rows come and go; only after one of these it was the reader.
     const meant = (event) => (this.meantAt = event.timeStamp);
     for (const type of ["wheel", "touchmove", "pointerdown", "pointermove", "keydown"]) this.box.addEventListener(type, meant, { passive: true });
     this.seen = new IntersectionObserver(
@@ -126,7 +127,7 @@ export class Pane {
 
   bottom() {
     this.box.scrollTop = this.box.scrollHeight;
-    this.lastTop = this.box.scrollTop;
+    this.touched();
   }
 
   clear() {
@@ -196,7 +197,10 @@ export class Pane {
     this.fill(chunk);
     const grown = chunk.offsetHeight - before;
     if (this.following) this.bottom();
-    else if (grown && chunk.offsetTop < this.box.scrollTop) this.box.scrollTop = this.lastTop = this.box.scrollTop + grown;
+    else {
+      if (grown && chunk.offsetTop < this.box.scrollTop) this.box.scrollTop += grown;
+      this.touched();
+    }
   }
 
   // When the flood is over everything is drawn, so that the browser's own search and selection find it.
@@ -261,18 +265,27 @@ export class Pane {
 
   scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.box;
-    const up = scrollTop < (this.lastTop ?? 0) - 1 && performance.now() - this.meantAt < MEANT_MS;
+    const moved = scrollTop - this.lastTop;
     this.lastTop = scrollTop;
+    // The box also scrolls when rows come and go; that is not the reader's wish.
+    const now = performance.now();
+    if (now - this.meantAt > MEANT_MS && now - this.touchedAt < TOUCHED_MS) return;
     const atEnd = scrollHeight - scrollTop - clientHeight < 4;
-    if (this.following && up && !atEnd) {
+    if (this.following && moved < -1 && !atEnd) {
       this.following = false;
       this.end = this.log.next;
       this.drawEnd();
-    } else if (!this.following && atEnd && !up) {
+    } else if (!this.following && atEnd && moved > 1 && !this.loading) {
       if (this.end >= this.log.next) this.resume();
       else this.loadAfter();
     }
-    if (!this.following && scrollTop < 40 && up) this.loadBefore();
+    if (!this.following && scrollTop < 40 && moved < -1) this.loadBefore();
+  }
+
+  // Every change of our own that can move the rows.
+  touched() {
+    this.touchedAt = performance.now();
+    this.lastTop = this.box.scrollTop;
   }
 
   resume() {
@@ -312,8 +325,9 @@ export class Pane {
     this.first = first;
     this.count += rows.length;
     if (first > 0) this.rows.prepend(this.earlier());
-    this.box.scrollTop = this.lastTop = this.box.scrollHeight - before;
+    this.box.scrollTop = this.box.scrollHeight - before;
     this.trimBottom();
+    this.touched();
     this.drawEnd();
   }
 
@@ -336,6 +350,7 @@ export class Pane {
     this.trimTop();
     this.drawPartial();
     this.drawEnd();
+    this.touched();
   }
 
   // Shows line n; `mark` makes it stand out.
@@ -347,6 +362,7 @@ export class Pane {
     if (!row) {
       const page = await this.page(Math.max(0, n - AROUND), AROUND + STEP);
       if (!page) return;
+      this.following = false;
       this.clear();
       this.first = page.rows[0]?.n ?? 0;
       if (this.first > 0) this.rows.append(this.earlier());
@@ -360,7 +376,7 @@ export class Pane {
       const offset = row.getBoundingClientRect().top - this.box.getBoundingClientRect().top;
       this.box.scrollTop += offset - this.box.clientHeight / 3;
     }
-    this.lastTop = this.box.scrollTop;
+    this.touched();
     this.drawEnd();
   }
 
