@@ -324,6 +324,12 @@ def test_the_tee_file_gets_every_byte(executor, tmp_path):
     assert (tmp_path / "copy").read_text() == "a\nb\n"
 
 
+def test_a_tee_file_whose_disk_fills_up_is_said_and_the_command_goes_on(executor):
+    r = wait(executor, "echo a; sleep 0.1; echo b; exit 5", tee="/dev/full")
+    assert (r.exit_code, r.stdout) == (5, "a\nb\n")
+    assert r.notes == ("cannot write the --tee file /dev/full: No space left on device; the command goes on",)
+
+
 def test_a_tee_file_that_cannot_be_written_is_said_before_anything_runs(executor, tmp_path):
     r = wait(executor, f"touch {tmp_path}/ran", tee=str(tmp_path / "no" / "copy"))
     assert r.outcome is Outcome.NOT_STARTED
@@ -378,6 +384,77 @@ with Executor() as ex:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert done.stdout.startswith("['begun', 'cleaned'] interrupted"), done.stderr
+
+
+def test_an_interrupt_while_it_is_queued_takes_it_out_of_the_queue():
+    program = """
+import os, signal, threading, time
+from xec_magic.engine.executor import Executor
+from xec_magic.errors import RunInterrupted
+from xec_magic.plan import Plan
+from xec_magic.command import Command
+with Executor(max_running=1) as ex:
+    first = ex.start(Plan(Command("sleep 60")), check=False)
+    run = ex.start(Plan(Command("echo ran")))
+    def interrupt():
+        while run.state != "queued": time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=interrupt).start()
+    try:
+        run.result()
+    except RunInterrupted as error:
+        print(error.result.outcome.value, error.result.started_at, repr(error.result.stdout), first.done())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "interrupted None '' False\n", done.stderr
+
+
+def test_an_interrupt_of_a_loop_over_its_lines_stops_it_and_raises():
+    program = """
+import os, signal, threading
+from xec_magic.engine.executor import Executor
+from xec_magic.errors import RunInterrupted
+from xec_magic.plan import Plan
+from xec_magic.command import Command
+with Executor() as ex:
+    run = ex.start(Plan(Command("echo one; sleep 60")))
+    try:
+        for line in run.lines():  # the loop waits for the next line when the interrupt comes
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    except RunInterrupted as error:
+        print(line, error.result.outcome.value, run.process.alive())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "one interrupted []\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "printed", "code"),
+    [
+        ("echo a | cat\nexit 7\necho never", "a\n", 7),
+        ("( exit 3 ) | cat\necho never", "", 3),
+        ("echo a | cat\nexec echo b\necho never", "a\nb\n", 0),
+        ("exec sh -c 'echo b; exit 4'\necho never", "b\n", 4),
+        ("exec >&2\necho a | cat", "", 0),
+        ("trap 'echo bye' EXIT\necho a | cat\nfalse\necho never", "a\nbye\n", 1),
+        ("trap 'echo bye; exit 9' EXIT\nfalse | cat", "bye\n", 9),
+        ("trap 'echo $?' ERR\nfalse | cat", "1\n", 1),
+        ("trap 'echo usr' USR1\nkill -USR1 $$\necho a | cat", "usr\na\n", 0),
+        ("echo a | cat\nif true; then", "a\n", 2),
+        ("echo a | cat; fi", "", 2),
+        ("echo a | cat\necho 'open", "a\n", 2),
+        ('echo a | cat\necho "$(open', "a\n", 2),
+        ("echo a | cat\ncat <<EOF\nopen\n", "a\nopen\n", 0),
+        ("cat <<EOF | cat", "", 0),
+        ("cat - | wc -c", "0\n", 0),
+        ("read -r x || echo none", "none\n", 0),
+        ("printf a | cat", "a", 0),
+        ("echo a # | ' \\", "a\n", 0),
+    ],
+)
+def test_a_script_ends_as_it_does_by_itself(executor, script, printed, code):
+    r = wait(executor, Command(script, shell=("bash",)))
+    assert (r.stdout, r.exit_code) == (printed, code), r.stderr
 
 
 def test_a_fork_of_the_kernel_does_not_end_its_runs(executor):

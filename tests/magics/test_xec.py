@@ -329,10 +329,24 @@ def test_unloading_ends_all_runs_and_takes_the_magics_away(run, shell):
     assert run("%%xec\necho again").out == "again\n"
 
 
-def test_loading_twice_changes_nothing(run):
+def test_loading_twice_changes_nothing(run, shell):
+    run("%config XecMagics.timeout = '300ms'")
+    run("%%xec --bg --out r --timeout 20s\nsleep 0.3; echo kept")
     run("%load_ext xec_magic")
-    xec.load_ipython_extension(InteractiveShell.instance())
+    xec.load_ipython_extension(shell)
+    assert isinstance(run("%%xec\nsleep 20").error, TimedOut)
+    assert str(shell.user_ns["r"].result()) == "kept"
+    assert "kept" in run(f"%xec_runs show {shell.user_ns['r'].run_id}").out
+    run("%config XecMagics.timeout = None")
     assert run("%%xec\necho once").out == "once\n"
+
+
+def test_a_magic_before_its_extension_is_loaded_is_unknown_and_known_afterwards(run):
+    run("%unload_ext xec_magic")
+    cell = run("%xec echo early")
+    assert "not found" in cell.out + cell.err
+    run("%load_ext xec_magic")
+    assert run("%%xec\necho late").out == "late\n"
 
 
 def test_reloading_while_a_run_lives_ends_it_and_works_again(run, shell):
