@@ -261,6 +261,26 @@ with tempfile.TemporaryDirectory() as cache:
     assert again == "fine"
 
 
+def test_a_script_that_its_file_cannot_hold_is_not_run_and_leaves_no_file(tmp_path):
+    program = f"""
+import resource
+from xec_magic.command import Command
+from xec_magic.engine.executor import Executor
+from xec_magic.plan import Plan
+with Executor() as ex:
+    ex.start(Plan(Command("true"))).result()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    r = ex.start(Plan(Command("touch {tmp_path}/ran\\n# " + "x" * 1_000_000)), check=False).wait(20)
+    print(r.outcome.value, "|", r.describe()[:60], "|", [path.name for path in ex.spool.path().glob("script-*")])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    outcome, words, left = done.stdout.strip().split(" | ")
+    assert outcome == "not started", done
+    assert words.startswith("cannot write the script to a file: ")
+    assert left == "[]"
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_marker_that_could_match_anybody_is_refused():
     for marker in (b"X", b"XEC_RUN_ID=", b"PATH=/usr/bin:/bin"):
         with pytest.raises(ValueError, match="no marker"):

@@ -228,8 +228,12 @@ class LocalTransport:
         if text is None:
             return argv, None
         descriptor, path = tempfile.mkstemp(prefix="script-", dir=self._script_dir())
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(text)
+        except OSError:
+            os.unlink(path)  # a full disk
+            raise
         return [*argv, os.fsencode(path)], path
 
     def strays(self) -> list[ProcessInfo]:
