@@ -25,4 +25,16 @@ html_theme = "furo"
 html_title = f"xec-magic {release}"
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["docs.css"]
 html_theme_options = {"top_of_page_buttons": []}
+
+
+def setup(app):
+    app.connect("autodoc-process-signature", _without_constructor)
+
+
+def _without_constructor(_app, _what, name, _object, _options, _signature, _returns):
+    """What users get and never make has no constructor to show."""
+    return ("", None) if name in {"xec_magic.Run", "xec_magic.Result", "xec_magic.Outcome"} else None
