@@ -244,21 +244,31 @@ with tempfile.TemporaryDirectory() as cache:
     from xec_magic.command import Command
     from xec_magic.engine.executor import Executor
     from xec_magic.plan import Plan
+    from xec_magic.errors import SpawnError
+    soft, hard = resource.getrlimit(RLIMIT_NPROC)
+    resource.setrlimit(RLIMIT_NPROC, (1, hard))
+    try:
+        Executor()
+    except SpawnError as error:
+        print("no thread |", error)
+    resource.setrlimit(RLIMIT_NPROC, (soft, hard))
     with Executor() as ex:
+        def attempt(who):
+            resource.prlimit(who, RLIMIT_NPROC, (1, hard))
+            refused = ex.start(Plan(Command("echo ran")), check=False).wait(20)
+            resource.prlimit(who, RLIMIT_NPROC, (soft, hard))
+            print(refused.outcome.value, "|", refused.describe(), "|", refused.stdout)
+        attempt(os.getpid())  # there is no helper process yet
         ex.start(Plan(Command("true"))).result()
-        helper = ex.transports._local._spawner._process.pid
-        soft, hard = resource.prlimit(helper, RLIMIT_NPROC)
-        resource.prlimit(helper, RLIMIT_NPROC, (1, hard))
-        refused = ex.start(Plan(Command("echo ran")), check=False).wait(20)
-        print(refused.outcome.value, "|", refused.describe(), "|", refused.stdout)
-        resource.prlimit(helper, RLIMIT_NPROC, (soft, hard))
+        attempt(ex.transports._local._spawner._process.pid)
         print(ex.start(Plan(Command("echo fine"))).result())
 """
     done = subprocess.run([*AS_ANYBODY, sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd="/")
-    refused, again = done.stdout.splitlines()
-    assert refused.startswith("not started | cannot start it: no further process is allowed (ulimit -u)"), done
-    assert refused.endswith("| ")
-    assert again == "fine"
+    no_thread, no_helper, no_command, again = done.stdout.splitlines()
+    assert no_thread == "no thread | cannot start commands: no further thread is allowed (ulimit -u); end some first"
+    assert no_helper.startswith("not started | cannot start commands: no further process is allowed (ulimit -u)")
+    assert no_command.startswith("not started | cannot start it: no further process is allowed (ulimit -u)")
+    assert (no_command[-2:], again) == ("| ", "fine")
 
 
 def test_a_script_that_its_file_cannot_hold_is_not_run_and_leaves_no_file(tmp_path):

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+from xec_magic.errors import SpawnError
+
 T = TypeVar("T")
 
 __all__ = ["Portal"]
@@ -19,12 +21,19 @@ class Portal:
     """One asyncio loop in a thread of its own. No other file of the package crosses threads.
 
     The thread is a daemon: `close` ends it in order, and a kernel that forgets to is not held up.
+
+    Raises:
+        SpawnError: the operating system allows no further thread.
     """
 
     def __init__(self, name: str = "xec-loop") -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._loop.close()
+            raise SpawnError("cannot start commands: no further thread is allowed (ulimit -u); end some first") from error
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
