@@ -66,6 +66,7 @@ def test_a_line_gives_its_result_and_does_not_show_it_twice(run, shell):
 
 
 def test_the_rest_of_a_line_reaches_the_shell_byte_for_byte(run, shell):
+    shell.user_ns.update(x="not this x", HOME="not this home")  # IPython would put them in
     run(r"""r = %xec -t 5 printf '%s|' $HOME "{x}" {a,b} '  two  blanks' \\ `echo sub` # comment""")
     assert shell.user_ns["r"].stdout == f"{os.environ['HOME']}|{{x}}|a|b|  two  blanks|\\|sub|"
 
@@ -283,6 +284,22 @@ def test_a_cell_run_again_while_its_last_run_lives_gives_two_runs_that_both_end(
     run("%%xec --bg --out a\nsleep 0.4; echo one")
     run("%%xec --bg --out b\nsleep 0.4; echo two")
     assert (str(shell.user_ns["a"].result()), str(shell.user_ns["b"].result())) == ("one", "two")
+
+
+def test_of_two_runs_of_one_cell_the_first_can_be_stopped_and_the_second_goes_on(run, shell, tmp_path):
+    cell = f"%%xec --bg --out r\necho begun; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; echo done"
+    run(cell)
+    first = shell.user_ns["r"]
+    run(cell)
+    second = shell.user_ns["r"]
+    deadline = time.monotonic() + 10
+    while not (first.log.size() and second.log.size()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    run(f"%xec_runs stop {first.run_id}")
+    assert first.wait(10).outcome == "cancelled"
+    (tmp_path / "go").touch()
+    assert second.result(10).stdout == "begun\ndone\n"
 
 
 def test_runs_are_listed_and_stopped(run, shell):
