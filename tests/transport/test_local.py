@@ -186,12 +186,10 @@ class TestLocalWithoutProc(TestLocal):
         yield local
         await local.close(within_s=4)
 
-    @pytest.mark.skip(reason="strays are told by their environment, which only /proc shows")
-    async def test_a_stray_that_left_the_session_is_ended_with_the_run(self, transport):
-        pass
+    # Out of reach here: strays are told by their environment, which only /proc shows.
+    test_a_stray_that_left_the_session_is_ended_with_the_run = None
 
 
-@pytest.mark.parametrize("portable", [False, True], ids=["by /proc", "by ps"])
 def test_when_the_kernel_is_killed_everything_it_started_is_ended(portable):
     stray = "" if portable else "(setsid sleep 70 >/dev/null 2>&1 &) ; "  # ps does not show whose it is
     program = f"""
