@@ -449,6 +449,8 @@ with Executor() as ex:
         ("cat - | wc -c", "0\n", 0),
         ("read -r x || echo none", "none\n", 0),
         ("printf a | cat", "a", 0),
+        ("echo a | cat\n! true", "a\n", 1),
+        ("echo a | cat\nfalse && true", "a\n", 1),
         ("echo a # | ' \\", "a\n", 0),
     ],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 
@@ -69,6 +70,8 @@ def test_the_rest_of_a_line_reaches_the_shell_byte_for_byte(run, shell):
     shell.user_ns.update(x="not this x", HOME="not this home")  # IPython would put them in
     run(r"""r = %xec -t 5 printf '%s|' $HOME "{x}" {a,b} '  two  blanks' \\ `echo sub` # comment""")
     assert shell.user_ns["r"].stdout == f"{os.environ['HOME']}|{{x}}|a|b|  two  blanks|\\|sub|"
+    run('r = %xec echo $HOME "{x}"  # nothing here that would stop IPython')
+    assert shell.user_ns["r"].stdout == f"{os.environ['HOME']} {{x}}\n"
 
 
 def test_a_value_is_quoted_and_cannot_run(run, shell):
@@ -278,6 +281,27 @@ def test_in_the_background_the_cell_returns_at_once_and_wait_brings_the_end(run,
 def test_a_background_failure_is_raised_by_wait(run):
     run("%%xec --bg\nexit 9")
     assert isinstance(run("%xec_runs wait all").error, NonZeroExit)
+
+
+def test_a_background_failure_is_raised_by_its_result(run):
+    run("%%xec --bg --out r\nexit 9")
+    assert isinstance(run("r.result()").error, NonZeroExit)
+
+
+def test_a_background_failure_that_may_happen_is_raised_by_nobody(run, shell):
+    run("%%xec --bg --out r --no-raise\nexit 9")
+    assert run("%xec_runs wait all").error is None
+    assert run("code = r.result().exit_code").error is None
+    assert shell.user_ns["code"] == 9
+
+
+def test_the_table_of_runs_has_colours_of_its_own_in_every_cell(shell):
+    shell.run_cell("r = %xec true")
+    with capture_output() as captured:
+        shell.run_cell("%xec_runs")
+    cells = re.findall(r"<t[dh] [^>]*>", captured.outputs[0].data["text/html"])
+    assert cells
+    assert all("background:" in cell and ";color:" in cell for cell in cells)
 
 
 def test_a_cell_run_again_while_its_last_run_lives_gives_two_runs_that_both_end(run, shell):
