@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["RunsMagics"]
 
 LOG_LINES: Final = 40
-_TABLE: Final = "border-collapse:collapse;background:#f6f8fa;color:#24292f;font-size:90%"
-_CELL: Final = "padding:2px 10px;text-align:left;border-bottom:1px solid #d0d7de;white-space:pre"
+_TABLE: Final = "border-collapse:collapse;font-size:90%"
+# Each cell has colours of its own: a page's theme colours the rows of any table.
+_CELL: Final = "background:#f6f8fa;color:#24292f;padding:2px 10px;text-align:left;border-bottom:1px solid #d0d7de;white-space:pre"
 
 
 @magics_class
@@ -141,7 +142,7 @@ class RunsMagics(Magics):
                 view.close(result)
                 if view.mode == "text":  # what a page shows in the place of the run, a terminal shows here
                     view.reopen()
-            if not result.ok:
+            if run.check and not result.ok:
                 failed.append(result)
         if failed:
             error = failed[0].error()

@@ -124,7 +124,7 @@ class CommandMagics(Magics):
             redactor.register(name, value)
         _check_no_secret(plan, redactor.mask)
         mode = choose_mode(self.shell, request_allows_stdin(self.shell))
-        run = now.executor.start(plan, check=False, background=options.bg)
+        run = now.executor.start(plan, check=options.check, background=options.bg)
         view = View(run, mode, mask=redactor.mask, quiet=options.quiet, show=options.show)
         self._remember(view)
         if options.bg:
