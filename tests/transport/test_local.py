@@ -224,6 +224,31 @@ time.sleep(60)
     assert proctree.living({int(pid)}, marker) == []
 
 
+def test_without_free_descriptors_for_its_loop_it_says_so_and_the_next_one_works():
+    program = """
+import contextlib, os, resource
+from xec_magic.command import Command
+from xec_magic.engine.executor import Executor
+from xec_magic.errors import SpawnError
+from xec_magic.plan import Plan
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+held = []
+with contextlib.suppress(OSError):
+    while True:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+try:
+    Executor()
+except SpawnError as error:
+    print(error)
+for fd in held:
+    os.close(fd)
+with Executor() as ex:
+    print(ex.start(Plan(Command("echo fine"))).result())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "cannot start commands: Too many open files\nfine\n", done.stderr
+
+
 # The limit on processes does not bind root: there the user is nobody, who may read what root may.
 AS_ANYBODY = (
     ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]

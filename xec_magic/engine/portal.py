@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-from xec_magic.errors import SpawnError
+from xec_magic.errors import SpawnError, map_errors
 
 T = TypeVar("T")
 
@@ -23,11 +23,12 @@ class Portal:
     The thread is a daemon: `close` ends it in order, and a kernel that forgets to is not held up.
 
     Raises:
-        SpawnError: the operating system allows no further thread.
+        SpawnError: the operating system allows no further thread or open file.
     """
 
     def __init__(self, name: str = "xec-loop") -> None:
-        self._loop = asyncio.new_event_loop()
+        with map_errors(OSError, to=SpawnError, what="cannot start commands"):
+            self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         try:
             self._thread.start()
