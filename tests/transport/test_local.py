@@ -190,6 +190,7 @@ class TestLocalWithoutProc(TestLocal):
     test_a_stray_that_left_the_session_is_ended_with_the_run = None
 
 
+@pytest.mark.parametrize("portable", [False, True], ids=["by /proc", "by ps"])
 def test_when_the_kernel_is_killed_everything_it_started_is_ended(portable):
     stray = "" if portable else "(setsid sleep 70 >/dev/null 2>&1 &) ; "  # ps does not show whose it is
     program = f"""
