@@ -193,6 +193,13 @@ def test_a_stored_notebook_holds_static_outputs_and_nothing_of_its_machine(name)
     assert len(text) < 60_000
 
 
+def test_the_floors_are_those_that_imports_are_held_to():
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][0]
+    drawn = page.partition("## Floors")[2].partition("```text\n")[2].partition("```")[0]
+    assert [re.split(r"  +", line)[0] for line in drawn.splitlines()] == contract["layers"]
+
+
 def test_every_page_is_in_the_table_of_contents():
     index = (ROOT / "docs" / "index.md").read_text("utf-8")
     listed = re.search(r"```\{toctree\}.*?```", index, re.DOTALL)[0].split()
