@@ -97,7 +97,7 @@ class Case:
     def __init__(self, server, browser, name, cell, rounds, patience_s):
         self.patience_s = patience_s
         self.seconds, self.lags, self.stalls = [], [], []
-        self.bytes = self.messages = self.saved = self.cpu = self.wire_rate = None
+        self.bytes = self.messages = self.saved = self.cpu = self.page_cpu = self.wire_rate = None
         file = server.root / f"{name}.ipynb"
         setup = f"%load_ext xec_magic\nimport sys\nflood = {str(HERE / 'flood.py')!r}\npython = sys.executable"
         file.write_text(json.dumps(make_notebook([setup, *[cell] * rounds, ""])))
@@ -105,9 +105,11 @@ class Case:
         self.notebook = Notebook(server, browser, file.name)
         self.notebook.run_wait(0)
         kernel = self._kernel(server, file.name)
+        self._devtools = self.notebook.context.new_cdp_session(self.notebook.page)
+        self._devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
         measures = []
         for number in range(1, rounds + 1):
-            before, cpu, begun = self.notebook.traffic(), kernel.cpu_times(), time.monotonic()
+            before, cpu, drawn, begun = self.notebook.traffic(), kernel.cpu_times(), self._drawn(), time.monotonic()
             self.notebook.js(RUN_AND_WATCH, number)
             if not self._wait(number, patience_s):
                 return
@@ -115,11 +117,17 @@ class Case:
             after, spent = self.notebook.traffic(), kernel.cpu_times()
             measures.append((
                 after["rx"] - before["rx"], after["rxn"] - before["rxn"],
-                spent.user + spent.system - cpu.user - cpu.system, (after["rx"] - before["rx"]) / took,
+                spent.user + spent.system - cpu.user - cpu.system, self._drawn() - drawn, (after["rx"] - before["rx"]) / took,
             ))  # fmt: skip
-        self.bytes, self.messages, self.cpu, self.wire_rate = map(statistics.median, zip(*measures, strict=True))
+        medians = map(statistics.median, zip(*measures, strict=True))
+        self.bytes, self.messages, self.cpu, self.page_cpu, self.wire_rate = medians
         self.notebook.save()
         self.saved = (file.stat().st_size - empty) / rounds
+
+    def _drawn(self):
+        """Seconds of processor time of the page's main thread so far."""
+        metrics = self._devtools.send("Performance.getMetrics")["metrics"]
+        return next(one["value"] for one in metrics if one["name"] == "TaskDuration")
 
     def _kernel(self, server, path):
         [session] = [one for one in server.api("/api/sessions") if one["path"] == path]
@@ -150,10 +158,10 @@ class Case:
 
     def row(self):
         if not self.finished:
-            return [f"not within {self.patience_s} s", *["–"] * 6]
+            return [f"not within {self.patience_s} s", *["–"] * 7]
         return [
             duration(statistics.median(self.seconds)), duration(statistics.median(self.lags)),
-            duration(max(self.stalls)) if max(self.stalls) else "none", f"{self.messages:.0f}", size(self.bytes), duration(self.cpu),
+            duration(max(self.stalls)) if max(self.stalls) else "none", f"{self.messages:.0f}", size(self.bytes), duration(self.cpu), duration(self.page_cpu),
             size(self.saved),
         ]  # fmt: skip
 
@@ -170,6 +178,7 @@ HEAD = [
     "messages",
     "received",
     "kernel's CPU",
+    "page's CPU",
     "saved",
 ]
 
