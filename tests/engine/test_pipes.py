@@ -7,19 +7,19 @@ import xec_magic as xec
 
 @pytest.mark.parametrize("last", ["head -n 1", "head -n 1 | cat"])
 def test_a_reader_that_has_enough_is_no_failure_of_any_member_before_it(last):
-    chain = xec.start("yes") | xec.start("cat") | xec.start("cat") | xec.start(last)
+    chain = xec.start("yes") | "cat" | "cat" | last
     assert str(chain.result()) == "y"
 
 
 def test_a_failure_in_the_middle_is_a_failure_of_the_chain():
-    chain = xec.start("seq 3") | xec.start("cat; exit 4") | xec.start("cat")
+    chain = xec.start("seq 3") | "cat; exit 4" | "cat"
     with pytest.raises(xec.NonZeroExit) as caught:
         chain.result()
     assert caught.value.exit_code == 4
 
 
 def test_cancelling_the_last_member_cancels_those_before_it():
-    chain = xec.start("sleep 60") | xec.start("cat") | xec.start("cat")
+    chain = xec.start("sleep 60") | "cat" | "cat"
     chain.cancel()
     with pytest.raises(xec.Cancelled):
         chain.result(10)
