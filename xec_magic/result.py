@@ -246,13 +246,14 @@ class Result:
     def describe(self) -> str:
         """One short line: how it ended, what that means, where, after how long, and the command."""
         command = self.plan.title
-        words = self._verdict()
+        words = self.verdict()
         if self.outcome is Outcome.NOT_STARTED:
             return f"{words}: {command}"
         tries = f" (attempt {len(self.attempts) + 1})" if self.attempts else ""
         return f"{words} on {self.target} after {format_duration(self.duration_s)}{tries}: {command}"
 
-    def _verdict(self) -> str:
+    def verdict(self) -> str:
+        """How it ended, in words without place, time and command."""
         stop = self.plan.stop
         match self.outcome:
             case Outcome.OK:
@@ -323,7 +324,7 @@ class Result:
 
     def __repr__(self) -> str:
         size = self.log.size()
-        return f"<Result {self._verdict()}, {format_duration(self.duration_s)}, {format_size(size)}: {self.plan.title}>"
+        return f"<Result {self.verdict()}, {format_duration(self.duration_s)}, {format_size(size)}: {self.plan.title}>"
 
 
 def explain_exit(code: int, script: str = "") -> str:

@@ -44,7 +44,7 @@ _RULE: Final = f"1px solid {palette.RULE}"
 
 def headline(result: Result) -> str:
     """How it ended, in words that do not change from run to run: `exit code 2 (misuse, or a syntax error)`."""
-    return result._verdict()  # the one place that words a failure
+    return result.verdict()  # the one place that words a failure
 
 
 def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:

@@ -61,11 +61,13 @@ class Drive:
             exited = Exited(run.run_id, self._now(), None, None, Cause.LOST, f"internal error: {error!r}")
             raise
         finally:
-            if self._tee is not None:
-                self._tee.close()
-            run.emit(exited)
-            self._executor.finished(run)
-            run.finish()
+            try:
+                if self._tee is not None:
+                    self._tee.close()
+                run.emit(exited)
+                self._executor.finished(run)
+            finally:
+                run.finish()
 
     def _now(self) -> float:
         return self._loop.time()
@@ -148,7 +150,8 @@ class Drive:
         run.process = process
         if run.full_channels:
             process.pause()
-        run.emit(Started(run.run_id, self._now(), time.time(), process.pid, attempt))
+        age = self._now() - process.started_at
+        run.emit(Started(run.run_id, process.started_at, time.time() - age, process.pid, attempt))
         return await self._follow(process)
 
     async def _follow(self, process: Process) -> Exited:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from xec_magic.engine.drive import Drive
 from xec_magic.engine.portal import Portal
-from xec_magic.engine.run import DEFER_S, Run
+from xec_magic.engine.run import DEFER_S, HAD_ENOUGH, Run
 from xec_magic.engine.spool import SpoolDirectory
 from xec_magic.errors import OptionError, XecError
 from xec_magic.events import Cause
@@ -90,7 +90,10 @@ class Executor:
 
     def begin(self, run: Run) -> None:
         """Start a run that has only been planned. Any thread; a second call does nothing."""
-        self._runs.setdefault(run.run_id, run)  # here already: who lists the runs next must see it
+        if run.begun:
+            return
+        run.begun = True
+        self._runs[run.run_id] = run  # here already: who lists the runs next must see it
         if self._portal.inside:
             self._begin(run)
         else:
@@ -157,6 +160,7 @@ class Executor:
     def _begin(self, run: Run) -> None:
         if run.state != "planned":
             return
+        run.begun = True
         run.state = "starting"
         self._runs[run.run_id] = run
         if run.upstream is not None:
@@ -215,7 +219,7 @@ class Executor:
                 pieces = await channel.take_async()
         except BrokenPipeError:
             channel.discard()
-            source._stop(False, Cause.CANCEL, "its reader had enough")
+            source._stop(False, Cause.CANCEL, HAD_ENOUGH)
         finally:
             os.close(fd)
 

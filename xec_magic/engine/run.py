@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "Run"]
 
 HAD_ENOUGH: Final = "its reader had enough"  # why a run is stopped whose output goes into a pipe through this process
-DEFER_S: Final = 0.05  # time for `start(a) | start(b)` to join the two before either has started
+DEFER_S: Final = 0.2  # time for `start(a) | start(b)` to join the two before either has started
 
 
 class Engine(Protocol):
@@ -55,7 +55,7 @@ class Run:
     """One execution of a plan: wait for it, stop it, read from it while it runs.
 
     It is a handle for `with`-less use: nothing needs to be closed. A run that has been planned by `xec.start` begins
-    at once when it is asked for anything, and 0.05 s later by itself, so that `start(a) | start(b)` can join the two.
+    at once when it is asked for anything, and 0.2 s later by itself, so that `start(a) | start(b)` can join the two.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class Run:
         self._future: concurrent.futures.Future[Result] = concurrent.futures.Future()
         self._listeners: list[Callable[[Event], None]] = []
         self._channels: list[tuple[Channel, Stream | None]] = []
+        self.begun = False
         self.state = "planned"
         # The rest belongs to the executor, on the loop's thread.
         self.process: Process | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from xec_magic.events import Cause, Stream
@@ -62,25 +63,22 @@ class OutputStream(Generic[T]):
         self._flatten = flatten
 
     def __iter__(self) -> Iterator[T]:
+        items = self._items()
+        # A generator that handed out line by line would cost more than reading them.
+        return chain.from_iterable(items) if self._flatten else items
+
+    def _items(self) -> Iterator[Any]:
+        """What the splitter makes of the output: chunks, or batches of lines."""
         backlog, channel = self._run.attach(self._stream)
         splitter = self._splitter()
-        flatten = self._flatten
         whole = False
         try:
             pieces: Iterable[Piece] | None = backlog
             while pieces is not None:
                 for _, data in pieces:
-                    for item in splitter.feed(data):
-                        if flatten:
-                            yield from item
-                        else:
-                            yield item
+                    yield from splitter.feed(data)
                 pieces = channel.take()
-            for item in splitter.end():
-                if flatten:
-                    yield from item
-                else:
-                    yield item
+            yield from splitter.end()
             whole = True
         except KeyboardInterrupt:
             channel.discard()

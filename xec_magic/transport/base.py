@@ -52,6 +52,10 @@ class Process(Protocol):
         """The shell's process id, where it has one."""
 
     @property
+    def started_at(self) -> float:
+        """When it was started, in seconds of the monotonic clock."""
+
+    @property
     def exit(self) -> ExitStatus | None:
         """How the shell ended; None while it runs."""
 

@@ -125,6 +125,7 @@ class FakeProcess:
 
     def __init__(self, request: StartRequest, steps: tuple[Step, ...]) -> None:
         self.pid: int = next(_PIDS)
+        self.started_at = asyncio.get_running_loop().time()
         self.exit: ExitStatus | None = None
         self.streams_open = True
         self.signals: list[int] = []

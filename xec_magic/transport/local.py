@@ -24,6 +24,11 @@ __all__ = ["LocalProcess", "LocalTransport"]
 
 READ_BYTES: Final = 256 * 1024
 READS_A_WAKEUP: Final = 4  # then the loop serves others
+SHORT_READ_BYTES: Final = 4096
+FULL_PIPE_BYTES: Final = 65536  # what a pipe holds unless it is enlarged, pipe(7)
+QUICK_S: Final = 0.002  # wake-ups closer than this, so many in a row, are a stream of small pieces
+QUICK_WAKEUPS: Final = 16
+GATHER_S: Final = 0.001
 LARGE_PIPE_BYTES: Final = 1024 * 1024  # only for streams that fill the default: a user's pipe memory is bounded
 SESSION_KNOWN_S: Final = 10.0  # so long after the shell's end its number surely names nobody else's session
 SET_PIPE_SIZE: Final = getattr(fcntl, "F_SETPIPE_SZ", None)  # Linux only
@@ -40,41 +45,67 @@ class _Reader:
         self._ended = ended
         self._enlarged = SET_PIPE_SIZE is None
         self._loop = asyncio.get_running_loop()
+        self._wanted = False
         self._reading = False
+        self._woken_at = 0.0
+        self._streak = 0
         os.set_blocking(fd, False)
         self.resume()
 
     def _ready(self) -> None:
+        total = 0
         for _ in range(READS_A_WAKEUP):
-            if not self._reading or not self._read_once():
-                return
+            size = self._read_once() if self._reading else 0
+            total += size
+            if size < SHORT_READ_BYTES:  # it has emptied the pipe; the next wake-up tells more
+                break
+        now = self._loop.time()
+        self._streak = self._streak + 1 if total < FULL_PIPE_BYTES and now - self._woken_at < QUICK_S else 0
+        self._woken_at = now
+        if self._streak >= QUICK_WAKEUPS and self._reading:
+            # Many small pieces one upon the other: each costs as much as a large one, so let some come together.
+            self._enlarge()
+            self._halt()
+            self._loop.call_later(GATHER_S, self._go_on)
 
-    def _read_once(self) -> bool:
-        """False when there is nothing more to read for now."""
+    def _read_once(self) -> int:
+        """Read what is there, at most so much; gives the number of bytes."""
         try:
             data = os.read(self.fd, READ_BYTES)
         except BlockingIOError:
-            return False
+            return 0
         except OSError:
             data = b""
         if not data:
             self.close()
             self._ended()
-            return False
-        if not self._enlarged and len(data) >= 65536:
+            return 0
+        if len(data) >= FULL_PIPE_BYTES:
+            self._enlarge()
+        self._sink(self._stream, data)
+        return len(data)
+
+    def _enlarge(self) -> None:
+        if not self._enlarged:
             self._enlarged = True
             with contextlib.suppress(OSError):  # over the user's bound: the small pipe does as well
                 fcntl.fcntl(self.fd, SET_PIPE_SIZE or 0, LARGE_PIPE_BYTES)
-        self._sink(self._stream, data)
-        return len(data) >= 4096  # a short read has emptied the pipe; the next wake-up tells more
 
     def pause(self) -> None:
+        self._wanted = False
+        self._halt()
+
+    def resume(self) -> None:
+        self._wanted = True
+        self._go_on()
+
+    def _halt(self) -> None:
         if self._reading:
             self._loop.remove_reader(self.fd)
             self._reading = False
 
-    def resume(self) -> None:
-        if self.open and not self._reading:
+    def _go_on(self) -> None:
+        if self.open and self._wanted and not self._reading:
             self._loop.add_reader(self.fd, self._ready)
             self._reading = True
 
@@ -124,6 +155,11 @@ class LocalProcess:
     def pid(self) -> int:
         """The shell's process id; also its process group and its session."""
         return self._spawned.pid
+
+    @property
+    def started_at(self) -> float:
+        """When it was started, in seconds of the monotonic clock."""
+        return self._spawned.started_at
 
     @property
     def exit(self) -> ExitStatus | None:

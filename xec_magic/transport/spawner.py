@@ -37,10 +37,11 @@ _ADVICE: Final = {
 
 
 class Spawned:
-    """A command that the spawner has started; `exit` resolves to its `ExitStatus`."""
+    """A command that the spawner has started, when (monotonic seconds), and how it ends."""
 
-    def __init__(self, pid: int, exit: asyncio.Future[ExitStatus]) -> None:  # noqa: A002 - the word for it
+    def __init__(self, pid: int, started_at: float, exit: asyncio.Future[ExitStatus]) -> None:  # noqa: A002 - the word for it
         self.pid = pid
+        self.started_at = started_at
         self.exit = exit
 
 
@@ -58,7 +59,7 @@ class Spawner:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._numbers = itertools.count(1)
-        self._starting: dict[int, asyncio.Future[int]] = {}
+        self._starting: dict[int, asyncio.Future[tuple[int, float]]] = {}
         self._exits: dict[int, asyncio.Future[ExitStatus]] = {}
         self._received = bytearray()
 
@@ -102,7 +103,7 @@ class Spawner:
         assert self._socket is not None
         loop = asyncio.get_running_loop()
         number = next(self._numbers)
-        started: asyncio.Future[int] = loop.create_future()
+        started: asyncio.Future[tuple[int, float]] = loop.create_future()
         ended: asyncio.Future[ExitStatus] = loop.create_future()
         self._starting[number] = started
         self._exits[number] = ended
@@ -116,7 +117,8 @@ class Spawner:
             self._lost()
             raise SpawnError(f"cannot start commands: the helper process does not answer ({error})") from error
         try:
-            return Spawned(await started, ended)
+            pid, at = await started
+            return Spawned(pid, at, ended)
         except BaseException:
             self._exits.pop(number, None)
             raise
@@ -142,10 +144,10 @@ class Spawner:
 
     def _dispatch(self, message: tuple[Any, ...]) -> None:
         match message:
-            case ("started", int(number), int(pid)):
+            case ("started", int(number), int(pid), float(at)):
                 future = self._starting.pop(number)
                 if not future.done():
-                    future.set_result(pid)
+                    future.set_result((pid, at))
             case ("refused", int(number), int(code), str(where)):
                 future = self._starting.pop(number)
                 if not future.done():

@@ -8,7 +8,7 @@ Why a process of its own:
 * When the kernel is killed, its end of the socket closes, and everything it had started is ended from here.
 
 Messages are marshal'd tuples behind four bytes of length, little-endian. To the spawner:
-`(number, argv, cwd, env)`, with descriptors for stdin, stdout and stderr. From it: `("started", number, pid)`,
+`(number, argv, cwd, env)`, with descriptors for stdin, stdout and stderr. From it: `("started", number, pid, at)`,
 `("refused", number, errno, text)`, `("exited", number, pid, status, user_s, system_s, peak_kib, in_blocks, out_blocks)`.
 """
 
@@ -80,16 +80,17 @@ def serve(kernel: socket.socket, running: dict[int, int]) -> bool:
         number, argv, cwd, env = marshal.loads(receive(kernel, LENGTH.unpack(head)[0]))
     except (OSError, EOFError):
         return False
+    at = time.monotonic()  # the clock is the same in the kernel
     try:
         pid = start(argv, cwd, env, descriptors)
     except OSError as error:
-        at = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else error.filename
-        reply(kernel, ("refused", number, error.errno or 0, str(at or "")))
+        name = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else error.filename
+        reply(kernel, ("refused", number, error.errno or 0, str(name or "")))
     except (ValueError, TypeError) as error:
         reply(kernel, ("refused", number, 0, str(error)))
     else:
         running[pid] = number
-        reply(kernel, ("started", number, pid))
+        reply(kernel, ("started", number, pid, at))
     for descriptor in descriptors:
         os.close(descriptor)
     os.chdir("/")  # keep no directory busy
