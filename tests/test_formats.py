@@ -251,7 +251,16 @@ def test_a_row_shifted_by_a_cell_too_wide_is_still_cut_into_words():
         "root         1  0.4  44988 15188 ?        Ss   /sbin/init splash\n"
         "analytics-batch 31337 97.1 1234567890 987654321 pts/0 Rl+ python load.py --all\n"
     )
-    assert list(rows[1].values()) == ["analytics-batch", "31337", "97.1", "1234567890", "987654321", "pts/0", "Rl+", "python load.py --all"]
+    assert list(rows[1].values()) == [
+        "analytics-batch",
+        "31337",
+        "97.1",
+        "1234567890",
+        "987654321",
+        "pts/0",
+        "Rl+",
+        "python load.py --all",
+    ]
 
 
 def test_a_table_with_tabs_is_cut_at_them():
@@ -259,7 +268,9 @@ def test_a_table_with_tabs_is_cut_at_them():
 
 
 def test_a_ruler_below_the_header_is_dropped():
-    assert to_table("Package    Version\n---------- -------\npip        24.0\n") == [{"Package": "pip", "Version": "24.0"}]
+    assert to_table("Package    Version\n---------- -------\npip        24.0\n") == [
+        {"Package": "pip", "Version": "24.0"}
+    ]
 
 
 @pytest.mark.parametrize("row", ["root         2  0.0", "oops", "error: connection lost"])
@@ -330,7 +341,9 @@ def test_any_text_is_a_table_or_a_parse_error(text):
 def _output(*command):
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not here")
-    return subprocess.run(command, capture_output=True, text=True, check=True, env={"LC_ALL": "C", "PATH": "/usr/bin:/bin:/usr/sbin"}).stdout
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, env={"LC_ALL": "C", "PATH": "/usr/bin:/bin:/usr/sbin"}
+    ).stdout
 
 
 def test_ps_of_this_machine_gives_a_row_for_each_process():

@@ -29,16 +29,30 @@ from xec_magic.optionspec import (
 
 @dataclass(frozen=True)
 class Sample:
-    timeout: float | None = option("-t", "--timeout", unit=DURATION, metavar="TIME", group="stop", none=True, help="End it. Later.")
+    timeout: float | None = option(
+        "-t", "--timeout", unit=DURATION, metavar="TIME", group="stop", none=True, help="End it. Later."
+    )
     check: bool = flag("--no-raise", default=True, group="stop", help="Do not raise.")
-    env: tuple = option("--env", unit=PAIRS, metavar="K=V", group="where", default=(), repeatable=True, help="Add a variable.")
-    shell: tuple = option("--shell", unit=WORDS, metavar="CMD", group="where", default=(), needs_trust=True, help="Run by this.")
+    env: tuple = option(
+        "--env", unit=PAIRS, metavar="K=V", group="where", default=(), repeatable=True, help="Add a variable."
+    )
+    shell: tuple = option(
+        "--shell", unit=WORDS, metavar="CMD", group="where", default=(), needs_trust=True, help="Run by this."
+    )
     cwd: str | None = option("--cwd", unit=PATH, metavar="DIR", group="where", help="Run here.")
     quiet: bool = flag("-q", "--quiet", group="output", help="Show nothing.")
     form: str | None = option(
-        "--as", unit=choice("text", "json"), metavar="text|json", group="output", line_only=True, in_python=False, help="Turn into."
+        "--as",
+        unit=choice("text", "json"),
+        metavar="text|json",
+        group="output",
+        line_only=True,
+        in_python=False,
+        help="Turn into.",
     )
-    max_output: int | None = option("--max-output", unit=SIZE, metavar="SIZE", group="output", default=1, none=True, help="Stop it.")
+    max_output: int | None = option(
+        "--max-output", unit=SIZE, metavar="SIZE", group="output", default=1, none=True, help="Stop it."
+    )
     keep: bool = option(unit=SWITCH, metavar="BOOL", group="output", default=True, help="Keep it.")
 
 
@@ -62,7 +76,9 @@ def test_a_line_gives_only_what_it_sets():
     assert SPEC.parse_line("-q --no-raise true").values == {"quiet": True, "check": False}
 
 
-@pytest.mark.parametrize("line", ["--timeout=90", "--timeout 90s", "-t 1m30s", "-t90", "--timeout '90'", '--timeout="90 s"'])
+@pytest.mark.parametrize(
+    "line", ["--timeout=90", "--timeout 90s", "-t 1m30s", "-t90", "--timeout '90'", '--timeout="90 s"']
+)
 def test_a_value_may_stand_behind_its_option_in_each_usual_way(line):
     assert SPEC.parse_line(line).values == {"timeout": 90.0}
 
@@ -113,7 +129,9 @@ def test_a_field_ends_where_its_expression_does_in_and_out_of_quotes(body, templ
 
 def test_an_escaped_field_and_values_without_fields_are_left_alone():
     assert SPEC.parse_line("--cwd $${{x}} ls").values == {"cwd": "$${{x}}"}
-    assert SPEC.parse_line("--cwd '$x {y}'", expand=lambda _: pytest.fail("nothing to expand")).values == {"cwd": "$x {y}"}
+    assert SPEC.parse_line("--cwd '$x {y}'", expand=lambda _: pytest.fail("nothing to expand")).values == {
+        "cwd": "$x {y}"
+    }
 
 
 @given(st.text(st.sampled_from("a$b{} '\"\\}!:-=\t\n")))
@@ -182,7 +200,11 @@ def test_keywords_take_what_the_line_takes():
     assert SPEC.read_keywords({"timeout": "5m", "env": {"A": "1"}, "shell": "zsh -f"}) == {
         "timeout": 300.0, "env": (("A", "1"),), "shell": ("zsh", "-f"),
     }  # fmt: skip
-    assert SPEC.read_keywords({"timeout": None, "max_output": None, "cwd": None}) == {"timeout": None, "max_output": None, "cwd": None}
+    assert SPEC.read_keywords({"timeout": None, "max_output": None, "cwd": None}) == {
+        "timeout": None,
+        "max_output": None,
+        "cwd": None,
+    }
     assert SPEC.read_keywords({"keep": False}) == {"keep": False}
 
 
@@ -212,7 +234,11 @@ def test_configuration_takes_keywords_and_long_options_with_dash_or_underscore()
     assert SPEC.read_config({"timeout": "10m", "max-output": "none", "no-raise": True}, "f") == {
         "timeout": 600.0, "max_output": None, "check": False,
     }  # fmt: skip
-    assert SPEC.read_config({"max_output": 5, "raise": False, "no-quiet": True}, "f") == {"max_output": 5, "check": False, "quiet": False}
+    assert SPEC.read_config({"max_output": 5, "raise": False, "no-quiet": True}, "f") == {
+        "max_output": 5,
+        "check": False,
+        "quiet": False,
+    }
     assert SPEC.read_config({"env": {"A": "1"}, "check": True}, "f") == {"env": (("A", "1"),), "check": True}
 
 
@@ -283,14 +309,27 @@ def test_units_refuse_what_they_cannot_read(unit, value):
 
 @pytest.mark.parametrize(
     ("unit", "value"),
-    [(CODES, "0,1"), (COUNT, "3"), (WORDS, "zsh -f"), (PAIRS, "A=1 B="), (DURATION, "5m"), (SIZE, "1k"), (SWITCH, "on"), (PATH, "x")],
+    [
+        (CODES, "0,1"),
+        (COUNT, "3"),
+        (WORDS, "zsh -f"),
+        (PAIRS, "A=1 B="),
+        (DURATION, "5m"),
+        (SIZE, "1k"),
+        (SWITCH, "on"),
+        (PATH, "x"),
+    ],
 )
 def test_a_value_that_was_read_can_be_read_again(unit, value):
     assert unit.read(unit.read(value)) == unit.read(value)
 
 
 def test_none_sets_back_what_has_no_default():
-    assert SPEC.read_config({"cwd": None, "shell": None, "env": None}, "%config") == {"cwd": None, "shell": (), "env": ()}
+    assert SPEC.read_config({"cwd": None, "shell": None, "env": None}, "%config") == {
+        "cwd": None,
+        "shell": (),
+        "env": (),
+    }
 
 
 def test_a_field_that_is_a_typing_error_costs_no_time():

@@ -61,7 +61,12 @@ def test_a_really_full_disk_keeps_what_fitted(tmp_path):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    pieces=st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(min_size=1, max_size=30).map(lambda b: b.replace(b"x", b"\n")))),
+    pieces=st.lists(
+        st.tuples(
+            st.sampled_from(["stdout", "stderr"]),
+            st.binary(min_size=1, max_size=30).map(lambda b: b.replace(b"x", b"\n")),
+        )
+    ),
     first=st.integers(0, 40),
     count=st.integers(0, 40),
 )
@@ -92,7 +97,11 @@ def test_search_counts_all_and_returns_the_first(tmp_path):
         log.append("stdout", b"line %d\n" % number)
     found, total = log.search(re.compile(rb"^line 777\d\d$"), limit=3)
     assert total == 100
-    assert [(match.line, match.text) for match in found] == [(77700, "line 77700"), (77701, "line 77701"), (77702, "line 77702")]
+    assert [(match.line, match.text) for match in found] == [
+        (77700, "line 77700"),
+        (77701, "line 77701"),
+        (77702, "line 77702"),
+    ]
     assert log.search(re.compile(rb"99999"), limit=3)[0][0].line == 99_999
     assert log.search(re.compile(rb"nothing like it"), limit=3) == ([], 0)
 

@@ -48,7 +48,7 @@ EVERYWHERE = {
     "behind a bare variable": ("x=ab; printf %s ${x}${{v}}", lambda v: f"ab{v}"),
     "behind a substitution": ('printf %s "$(printf ab)${{v}}"', lambda v: f"ab{v}"),
     "single quotes": ("printf %s 'a ${{v}} b'", lambda v: f"a {v} b"),
-    "all quotes": ("printf %s \"a${{v}}\"'b${{v}}'c${{v}} \"d\"", lambda v: f"a{v}b{v}c{v}d"),
+    "all quotes": ('printf %s "a${{v}}"\'b${{v}}\'c${{v}} "d"', lambda v: f"a{v}b{v}c{v}d"),
     "side by side": ('printf %s ${{v}}${{v}}"${{v}}${{v}}"', lambda v: v * 4),
     "here-document": ("cat <<EOF\n${{v}}\nEOF\n", lambda v: f"{v}\n"),
     "inside a here-document": ("cat <<EOF\nab ${{v}} cd\nx\nEOF\n", lambda v: f"ab {v} cd\nx\n"),
@@ -71,7 +71,10 @@ EVERYWHERE = {
     "command": ('${{["printf", "%s", v]}}', same),
     "for": ('for i in ${{[v, "b"]}} ${{v}}; do printf %s. "$i"; done', lambda v: f"{v}.b.{v}."),
     "case": ("case ${{v}} in ${{v}}) printf y;; *) printf n;; esac", lambda _: "y"),
-    "case pattern": ('x=a${{v}}b; case "$x" in a${{v}}) printf n;; *${{v}}*) printf y;; *) printf n;; esac', lambda _: "y"),
+    "case pattern": (
+        'x=a${{v}}b; case "$x" in a${{v}}) printf n;; *${{v}}*) printf y;; *) printf n;; esac',
+        lambda _: "y",
+    ),
     "test": ('x=${{v}}; [ "$x" = ${{v}} ] && printf y', lambda _: "y"),
     "default": ("printf %s ${nope:-${{v}}}${nope-${{v}}}", lambda v: v + v),
     "default assigned": (': ${nope:=${{v}}}; printf %s "$nope"', same),
@@ -116,10 +119,16 @@ def arrivals(shell, values, tmp_path):
     path = tmp_path / "script"
     mark = b"printf '\\036\\036end of one\\036'\n"
     path.write_bytes(b"".join(b"(\n" + encode_script(script) + b"\n)\n" + mark for _, _, script, _ in cases))
-    done = subprocess.run([shell, path], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False, cwd=tmp_path)
+    done = subprocess.run(
+        [shell, path], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False, cwd=tmp_path
+    )
     outputs = done.stdout.split(SEPARATOR)
     assert len(outputs) == len(cases) + 1, done.stderr[-2000:]
-    wrong = [(name, value, script, out) for (name, value, script, wanted), out in zip(cases, outputs, strict=False) if out != wanted]
+    wrong = [
+        (name, value, script, out)
+        for (name, value, script, wanted), out in zip(cases, outputs, strict=False)
+        if out != wanted
+    ]
     return wrong, refused
 
 
@@ -135,12 +144,15 @@ def test_what_arrives_is_the_value_in_every_place(shell, tmp_path):
 
 
 _alphabet = st.one_of(
-    st.sampled_from(list("'\"\\$`\n\t !~*?[]{}()<>|&;#=:-@%^EOFax0\x01\x7f\udcff\udc81é")), st.characters(exclude_characters="\0", codec="utf-8")
+    st.sampled_from(list("'\"\\$`\n\t !~*?[]{}()<>|&;#=:-@%^EOFax0\x01\x7f\udcff\udc81é")),
+    st.characters(exclude_characters="\0", codec="utf-8"),
 )
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(values=st.lists(st.text(_alphabet, max_size=12), min_size=6, max_size=6))
 def test_any_text_arrives_in_every_place(shell, values, tmp_path):
     assert arrivals(shell, values, tmp_path)[0] == []
@@ -221,7 +233,7 @@ def test_what_cannot_be_quoted_is_refused_and_says_why(text, why):
         "echo ~ =~ $'; }${{f}}",  # the grammar takes a quote that never ends
         'echo "$(case a in a) echo ${{f}};; esac)"',  # a pattern's `)` looks like the substitution's end
         "echo \"${x:-'${{f}}'}\"",
-        "echo \"${x:-\"${{f}}\"}\"",
+        'echo "${x:-"${{f}}"}"',
         "echo $(( '${{f}}' ))",
     ],
 )
@@ -231,14 +243,25 @@ def test_a_value_goes_in_only_where_two_readings_agree(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["printf %s $'${{f}}'", "[[ a == ${{f}} ]]", "a=(${{f}})", "cat <<< ${{f}}", "cat <(echo ${{f}})", "(( x = ${{n}} ))"]
+    "text",
+    [
+        "printf %s $'${{f}}'",
+        "[[ a == ${{f}} ]]",
+        "a=(${{f}})",
+        "cat <<< ${{f}}",
+        "cat <(echo ${{f}})",
+        "(( x = ${{n}} ))",
+    ],
 )
 def test_sh_is_refused_what_it_does_not_have(text):
     with pytest.raises(TemplateError, match="which sh does not have"):
         expand(text, namespace_evaluator({"f": "a", "n": 1}), family="sh")
 
 
-@pytest.mark.parametrize("text", ["[[ $x =~ ${{v}} ]]", 'echo "${x:-${{v}}}"', "cat <<E\n$x:${{v}}\nE\n", "echo $x[${{v}}]", "echo $x:s/a${{v}}"])
+@pytest.mark.parametrize(
+    "text",
+    ["[[ $x =~ ${{v}} ]]", 'echo "${x:-${{v}}}"', "cat <<E\n$x:${{v}}\nE\n", "echo $x[${{v}}]", "echo $x:s/a${{v}}"],
+)
 def test_zsh_is_refused_what_it_would_read_further(text):
     with pytest.raises(TemplateError):
         expand(text, namespace_evaluator({"v": "a"}), family="zsh")
@@ -258,7 +281,10 @@ def test_zsh_is_refused_what_it_would_read_further(text):
 )
 def test_numbers_stand_in_arithmetic(text, printed):
     script = template(text, n=-3, np=np)
-    assert subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=20).stdout.strip() == printed
+    assert (
+        subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+        == printed
+    )
 
 
 @pytest.mark.parametrize("value", [1.5, 2**63, True, float("nan"), "1"])
@@ -315,7 +341,7 @@ def test_values_without_one_text_are_refused(value):
         ("${{ 'a}}b' }}", "'a}}b'"),
         ("${{x != 3}}", "'True'"),
         ("${{f!r}}", "''\\''a b'\\'''"),
-        ("${{xs!json}}", "'[\"a\", \"b\"]'"),
+        ("${{xs!json}}", '\'["a", "b"]\''),
         ("${{f!raw}}", "a b"),
         ("${{x:.1f}}${{f}}", "'3.1''a b'"),
         ("${{[y for y in xs if f]}}", "'a' 'b'"),
@@ -358,7 +384,9 @@ def test_python_gets_literals(value):
     assert scope["v"] == value
 
 
-@pytest.mark.parametrize("text", ["x = ${{v}}", "x = ${{v:>3}}", "x = ${{p!r}}", "x = ${{nan!r}}", "x = ${{nan!json}}", "x = ${{p!json}}"])
+@pytest.mark.parametrize(
+    "text", ["x = ${{v}}", "x = ${{v:>3}}", "x = ${{p!r}}", "x = ${{nan!r}}", "x = ${{nan!json}}", "x = ${{p!json}}"]
+)
 def test_other_languages_are_refused_what_is_no_literal(text):
     with pytest.raises(TemplateError):
         expand(text, namespace_evaluator({"v": 1, "p": pathlib.Path("x"), "nan": float("nan")}), family="other")
@@ -426,5 +454,7 @@ def test_no_text_lets_a_value_run(shell, tmp_path):
         except TemplateError:
             continue
     for text, script in scripts:
-        subprocess.run([shell, "-c", script], stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False, cwd=tmp_path)
+        subprocess.run(
+            [shell, "-c", script], stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False, cwd=tmp_path
+        )
         assert not (tmp_path / "RAN").exists(), (text, script)

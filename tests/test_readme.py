@@ -23,7 +23,11 @@ def test_a_cure_that_is_named_in_the_table_is_there(file, name):
 
 
 def test_every_row_names_a_cure_and_a_test():
-    rows = [line for line in TABLE[TABLE.index("## Traps") :].splitlines() if line.startswith("| ") and not line.startswith("| trap")]
+    rows = [
+        line
+        for line in TABLE[TABLE.index("## Traps") :].splitlines()
+        if line.startswith("| ") and not line.startswith("| trap")
+    ]
     assert len(rows) > 40
     for row in rows:
         _, cure, tests, change = re.split(r"(?<!\\)\|", row.strip("| "))

@@ -40,12 +40,20 @@ def test_success_is_true_and_reads_like_a_command_substitution():
         ({"exit_code": None, "signal": 2, "cause": Cause.CANCEL}, errors.Cancelled, "cancelled"),
         ({"exit_code": None, "signal": 2, "cause": Cause.OUTPUT_LIMIT}, errors.OutputLimit, "--max-output"),
         ({"exit_code": None, "signal": 2, "cause": Cause.INTERRUPT}, errors.RunInterrupted, "interrupted"),
-        ({"exit_code": None, "cause": Cause.SPAWN, "detail": "cannot start nosh", "start": False}, errors.SpawnError, "cannot start nosh: cmd"),
+        (
+            {"exit_code": None, "cause": Cause.SPAWN, "detail": "cannot start nosh", "start": False},
+            errors.SpawnError,
+            "cannot start nosh: cmd",
+        ),
         ({"exit_code": None, "cause": Cause.LOST, "detail": "gone"}, errors.TransportError, "gone"),
     ],
 )
 def test_each_bad_end_has_its_error_with_the_cause_in_its_first_line(how, kind, words):
-    r = result(("stderr", b"the reason\n"), command=Plan(Command("cmd"), stop=StopPolicy(timeout_s=5), limits=Limits(1024)), **how)
+    r = result(
+        ("stderr", b"the reason\n"),
+        command=Plan(Command("cmd"), stop=StopPolicy(timeout_s=5), limits=Limits(1024)),
+        **how,
+    )
     assert not r
     with pytest.raises(kind) as caught:
         r.check()
@@ -104,7 +112,12 @@ def test_every_attempt_is_kept():
 
 
 def test_notes_and_what_was_left_behind_are_on_the_result():
-    happened = [Started("r", 0.0, 0.0, 1), Note("r", 0.1, "disk full"), LeftBehind("r", 0.2, (ProcessInfo(7, "sleep"),)), Exited("r", 1.0, 0, None, truncated=True)]
+    happened = [
+        Started("r", 0.0, 0.0, 1),
+        Note("r", 0.1, "disk full"),
+        LeftBehind("r", 0.2, (ProcessInfo(7, "sleep"),)),
+        Exited("r", 1.0, 0, None, truncated=True),
+    ]
     r = fold(happened, Command("cmd"))
     assert r.notes == ("disk full",)
     assert [str(p) for p in r.left_behind] == ["sleep (pid 7)"]

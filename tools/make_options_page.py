@@ -54,14 +54,18 @@ def page() -> str:
     untrusted = " and ".join(f"`{option.name}`" for option in spec if option.needs_trust)
     counters = ", ".join(f"`{option.counter}`" for option in spec if option.counter)
     head = HEAD.replace("{untrusted}", untrusted).replace("{counters}", counters)
-    only = "\n".join(f"| `{option.name}` | {option.help} Default: `{option.default}`. |" for option in spec if not option.flags)
+    only = "\n".join(
+        f"| `{option.name}` | {option.help} Default: `{option.default}`. |" for option in spec if not option.flags
+    )
     return head + "\n" + spec.markdown() + "\n" + TAIL.replace("{only}", only)
 
 
 def main() -> int:
     """Write the page, or check it; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when the page differs, printing what it should be")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 when the page differs, printing what it should be"
+    )
     text = page()
     if not parser.parse_args().check:
         PAGE.write_text(text, "utf-8")

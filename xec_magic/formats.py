@@ -32,7 +32,9 @@ _VALUE = re.compile(
     r"[\d.,:/%+-]*\d[\d.,:/%+-]*|\d[\d.,]*[BKMGTP](?:i?B)?|/\S+|[-bcdlps][-rwxsStT]{9}[.+@]?|[-=]{2}.*|.*:|.*=.*"
 )
 _PREAMBLE = re.compile(r"Active (?:Internet|UNIX|Multipath)\b.*|\s*\d\d:\d\d:\d\d up .*load average.*")  # netstat, w
-_LEGEND = re.compile(r"\s*(?:Legend: )?(?:LOAD|ACTIVE|SUB|JOB|UNIT)\s+[=→] .*|\d+ [\w ]+ listed\..*|(?:To show|Pass) .*")
+_LEGEND = re.compile(
+    r"\s*(?:Legend: )?(?:LOAD|ACTIVE|SUB|JOB|UNIT)\s+[=→] .*|\d+ [\w ]+ listed\..*|(?:To show|Pass) .*"
+)
 _MARK = re.compile(r"^ ?[●○◌↻×*✗](?= )")  # systemctl, before the unit's name
 _BRANCH = re.compile(r"^(?:[│├└─ ]|\|-|`-|\| )+")  # lsblk, lsns, ps --forest
 _NUMBER = re.compile(r"[-+]?(?:0|[1-9]\d{0,17})(?:\.\d+)?(?:[eE][-+]?\d{1,2})?")
@@ -78,7 +80,9 @@ def _load(text: str, first_line: int, form: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        _refuse(f"no {form}: {error.msg}", first_line + error.lineno - 1, to_lines(text)[error.lineno - 1 :], error.colno)
+        _refuse(
+            f"no {form}: {error.msg}", first_line + error.lineno - 1, to_lines(text)[error.lineno - 1 :], error.colno
+        )
     except (ValueError, RecursionError) as error:  # an integer of thousands of digits; a thousand brackets
         raise ParseError(f"the output is no {form} that can be read: {error}; the raw text is in .stdout") from error
 
@@ -233,7 +237,11 @@ def _read_table(text: str) -> tuple[list[str], list[list[str]]]:
     for index, cells in enumerate(cut):
         if len(cells) != len(names):
             found = len(cells) or len(rows[index].split())
-            what = f"{found} fields under a header of {len(names)}" if found < len(names) else "the line does not stand under its header"
+            what = (
+                f"{found} fields under a header of {len(names)}"
+                if found < len(names)
+                else "the line does not stand under its header"
+            )
             _refuse(f"{what} ({' | '.join(names)})", first + index + 1, lines[first + index :])
         cells[0] = _BRANCH.sub("", cells[0])
     return names, cut
@@ -343,7 +351,12 @@ def _cut_words(row: str, headings: Sequence[_Cell]) -> list[str]:
         if word.end <= heading.start:
             return []
         # Right of its heading: only because a wider cell before it took the place.
-        if word.start >= heading.end and 0 < number < count - 1 and not shifted and words[number - 1].end < heading.start:
+        if (
+            word.start >= heading.end
+            and 0 < number < count - 1
+            and not shifted
+            and words[number - 1].end < heading.start
+        ):
             return []
         shifted = word.start >= heading.end
     return [word.text for word in words] + [""] * (count - len(words))
@@ -401,7 +414,9 @@ def to_frame(text: str, form: Literal["auto", "table"] = "auto") -> pd.DataFrame
             tried.append(f"a table ({_first_line(error)})")
     for names, rows in fits.values():
         return _text_frame(names, rows)
-    raise ParseError(f"the output is no data frame; tried {', '.join(['JSON', 'JSON lines', *tried])}. The raw text is in .stdout.")
+    raise ParseError(
+        f"the output is no data frame; tried {', '.join(['JSON', 'JSON lines', *tried])}. The raw text is in .stdout."
+    )
 
 
 def _first_line(error: ParseError) -> str:
@@ -425,7 +440,9 @@ def _json_frame(text: str) -> pd.DataFrame:
             value = [value]
     elif not all(isinstance(row, dict) for row in value) and any(isinstance(row, dict) for row in value):
         odd = next(number for number, row in enumerate(value) if not isinstance(row, dict))
-        raise ParseError(f"the JSON array mixes objects and other values (element {odd}), so it is no data frame; use .json()")
+        raise ParseError(
+            f"the JSON array mixes objects and other values (element {odd}), so it is no data frame; use .json()"
+        )
     return pd.DataFrame(value)
 
 

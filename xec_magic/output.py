@@ -89,9 +89,7 @@ class OutputLog:
             return True
 
     def _store(self, data: bytes) -> bool:
-        if self._file is None and (
-            self._open_spool is None or len(self._memory) + len(data) <= self._memory_bytes
-        ):
+        if self._file is None and (self._open_spool is None or len(self._memory) + len(data) <= self._memory_bytes):
             self._memory += data
             return True
         try:

@@ -83,7 +83,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         if self.max_output_bytes is not None and self.max_output_bytes < 1:
-            raise OptionError(f"max-output must be at least 1 byte, not {self.max_output_bytes}; write none for no limit")
+            raise OptionError(
+                f"max-output must be at least 1 byte, not {self.max_output_bytes}; write none for no limit"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,9 @@ class Redactor:
             OptionError: the value is too short to be told from ordinary output, or holds a NUL.
         """
         if len(value) < _SHORTEST:
-            raise OptionError(f"the secret {name} is shorter than {_SHORTEST} characters; it would be found in ordinary output")
+            raise OptionError(
+                f"the secret {name} is shorter than {_SHORTEST} characters; it would be found in ordinary output"
+            )
         if "\0" in value:
             raise OptionError(f"the secret {name} holds a NUL character, which no variable of an environment can carry")
         try:

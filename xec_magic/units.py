@@ -40,7 +40,11 @@ def parse_duration(value: float | str) -> float:
         parts = _PART.findall(text)
         if _NUMBER.fullmatch(text):
             seconds = float(text)
-        elif parts and "".join(n + u for n, u in parts) == re.sub(r"\s", "", text) and all(u in _SECONDS for _, u in parts):
+        elif (
+            parts
+            and "".join(n + u for n, u in parts) == re.sub(r"\s", "", text)
+            and all(u in _SECONDS for _, u in parts)
+        ):
             seconds = sum(float(n) * _SECONDS[u] for n, u in parts)
         else:
             raise OptionError(f"{value!r} is no duration; write 90, 90s, 5m, 1h30m or 250ms")
@@ -102,7 +106,8 @@ def format_size(size: float) -> str:
     value = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024:
-            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}" if value >= 100 else f"{value:.{2 if value < 10 else 1}f} {unit}"
+            digits = 0 if unit == "B" or value >= 100 else 1 if value >= 10 else 2
+            return f"{value:.{digits}f} {unit}"
         value /= 1024
     return f"{value:.2f} TiB"
 

@@ -7,7 +7,9 @@ from xec_magic.plan import Plan
 from xec_magic.result import fold
 
 
-def make_result(*pieces, code=0, signal=None, cause=None, script="make all", label="", target=LOCAL, more=(), seconds=0.5, **exited):
+def make_result(
+    *pieces, code=0, signal=None, cause=None, script="make all", label="", target=LOCAL, more=(), seconds=0.5, **exited
+):
     """A result from pieces of output: bytes for stdout, ("stderr", bytes) for the other."""
     events = [Started("r1", 0.0, 1_700_000_000.0, 4242)]
     for piece in pieces:

@@ -49,20 +49,36 @@ def test_html_has_our_own_tags_only(case):
 
 def test_bombs_take_linear_time():
     begin = time.perf_counter()
-    for bomb in ("\x1b[" + "1;" * 200_000, "\x1b]" * 100_000, "\x1b[31m" * 50_000, "\r" * 200_000, "\x1b[" * 100_000, "x\b" * 100_000):
+    for bomb in (
+        "\x1b[" + "1;" * 200_000,
+        "\x1b]" * 100_000,
+        "\x1b[31m" * 50_000,
+        "\r" * 200_000,
+        "\x1b[" * 100_000,
+        "x\b" * 100_000,
+    ):
         parse_line(bomb)
         terminal_text(bomb)
     assert time.perf_counter() - begin < 10
 
 
 def test_a_terminal_gets_colours_and_nothing_else():
-    text = "\x1b[31mred\x1b[0m\x1b]0;title\x07 \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ \x1b[2J\x1b[3;4H\x1b[Kend\r\n\x00"
+    text = (
+        "\x1b[31mred\x1b[0m\x1b]0;title\x07 \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ \x1b[2J\x1b[3;4H\x1b[Kend\r\n\x00"
+    )
     assert terminal_text(text) == "\x1b[31mred\x1b[0m link \x1b[Kend\r\n\u2400"
 
 
 @pytest.mark.parametrize(
     ("text", "kept"),
-    [("abc", "abc"), ("abc\x1b[3", "abc"), ("abc\x1b[31m", "abc\x1b[31m"), ("a\x1b]0;ti", "a"), ("a\x1b]0;ti\x1b", "a"), ("a\x1b", "a")],
+    [
+        ("abc", "abc"),
+        ("abc\x1b[3", "abc"),
+        ("abc\x1b[31m", "abc\x1b[31m"),
+        ("a\x1b]0;ti", "a"),
+        ("a\x1b]0;ti\x1b", "a"),
+        ("a\x1b", "a"),
+    ],
 )
 def test_an_escape_without_its_end_is_held_back(text, kept):
     assert text[: unfinished_escape(text)] == kept

@@ -42,11 +42,15 @@ def test_one_huge_line_shows_its_two_ends(end):
     assert cut.gap == "960 KiB not shown"
 
 
-@pytest.mark.parametrize("text", ["ERROR: disk", "Traceback (most recent call last):", "make: *** [all] Error 1", "permission denied"])
+@pytest.mark.parametrize(
+    "text", ["ERROR: disk", "Traceback (most recent call last):", "make: *** [all] Error 1", "permission denied"]
+)
 def test_lines_that_speak_of_errors(text):
     assert looks_bad(text)
 
 
-@pytest.mark.parametrize("text", ["0 errors", "no failures", "12 passed, 0 failed", "errors: 0", "mirror terror-free", ""])
+@pytest.mark.parametrize(
+    "text", ["0 errors", "no failures", "12 passed, 0 failed", "errors: 0", "mirror terror-free", ""]
+)
 def test_lines_that_only_seem_to(text):
     assert not looks_bad(text)

@@ -52,7 +52,10 @@ def test_text_has_no_escapes():
         (make_result(b"x\n", truncated=True), "[xec] ok, output is incomplete"),
         (make_result(b"x\n", code=None, signal=9), "[xec] ended by signal SIGKILL (often: out of memory)"),
         (make_result(b"x\n", code=None, signal=15, cause=Cause.CANCEL), "[xec] cancelled"),
-        (make_result(b"x\n", more=[LeftBehind("r1", 0.3, (ProcessInfo(77, "sleep"),))]), "[xec] ok, still running: sleep"),
+        (
+            make_result(b"x\n", more=[LeftBehind("r1", 0.3, (ProcessInfo(77, "sleep"),))]),
+            "[xec] ok, still running: sleep",
+        ),
         (make_result(b"x\n", more=[note("the disk is full")]), "[xec] ok, the disk is full"),
     ],
 )
@@ -62,7 +65,9 @@ def test_what_matters_is_said_without_anything_volatile(result, words):
 
 def test_volatile_words_say_what_it_took():
     text = render_text(make_result(b"x\n", seconds=75.0, more=[LeftBehind("r1", 0.3, (ProcessInfo(77, "sleep"),))]))
-    assert text.splitlines()[-1] == "[xec] ok, still running: sleep (pid 77), 1 min 15 s, CPU 300 ms, peak memory 64.0 MiB"
+    assert (
+        text.splitlines()[-1] == "[xec] ok, still running: sleep (pid 77), 1 min 15 s, CPU 300 ms, peak memory 64.0 MiB"
+    )
 
 
 def test_the_gap_is_said():
@@ -73,7 +78,12 @@ def test_the_gap_is_said():
 
 
 def test_the_command_is_shown_on_demand():
-    text = render_text(make_result(b"x\n", script="cd /tmp\nmake s3cret"), volatile=False, show=True, mask=lambda t: t.replace("s3cret", "***"))
+    text = render_text(
+        make_result(b"x\n", script="cd /tmp\nmake s3cret"),
+        volatile=False,
+        show=True,
+        mask=lambda t: t.replace("s3cret", "***"),
+    )
     assert text == "$ cd /tmp\n$ make ***\nx"
 
 
@@ -95,7 +105,13 @@ def test_failure_is_said_in_words():
 
 @pytest.mark.parametrize("volatile", [True, False])
 def test_output_never_comes_alive(volatile):
-    result = make_result(HOSTILE, ("stderr", HOSTILE), code=1, script=HOSTILE.decode("utf-8", "replace").replace("\0", ""), label="<b>x</b>")
+    result = make_result(
+        HOSTILE,
+        ("stderr", HOSTILE),
+        code=1,
+        script=HOSTILE.decode("utf-8", "replace").replace("\0", ""),
+        label="<b>x</b>",
+    )
     page = Page(render_html(result, volatile, show=True))
     assert {tag for tag, _ in page.tags} <= {"div", "pre", "span", "b"}
     for _, attributes in page.tags:

@@ -16,7 +16,9 @@ SOURCES = ROOT / "xec_magic" / "display" / "static" / "src"
 
 
 def test_the_shipped_files_are_up_to_date():
-    done = subprocess.run([sys.executable, ROOT / "tools" / "join_js.py", "--check"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "join_js.py", "--check"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

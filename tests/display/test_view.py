@@ -78,7 +78,9 @@ def shown(monkeypatch):
 def sent(monkeypatch):
     """Messages that widgets sent: content and buffers."""
     messages = []
-    monkeypatch.setattr(widget.RunWidget, "send", lambda self, content, buffers=None: messages.append((content, buffers or [])))
+    monkeypatch.setattr(
+        widget.RunWidget, "send", lambda self, content, buffers=None: messages.append((content, buffers or []))
+    )
     return messages
 
 
@@ -229,7 +231,7 @@ def test_the_widget_opens_with_what_is_there_and_is_replaced_at_the_end(shown, s
     one = make_view(handle, Mode.WIDGET)
     one.open()
     one.open()
-    (kind, bundle), = shown
+    ((kind, bundle),) = shown
     assert kind == "display"
     assert set(bundle) == {view.WIDGET_MIME, "text/plain", "text/html"}
     assert bundle["text/plain"] == "[xec] started, run r1: make ***"

@@ -27,7 +27,13 @@ def ask(page, **content):
 
 def test_a_page_of_lines(page):
     content, buffers = ask(page, op="page", first=12_345, count=2)
-    assert (content["t"], content["id"], content["first"], content["n"], content["total"]) == ("reply", 7, 12_345, 2, 20_000)
+    assert (content["t"], content["id"], content["first"], content["n"], content["total"]) == (
+        "reply",
+        7,
+        12_345,
+        2,
+        20_000,
+    )
     assert buffers[0] == b"line 12345 ***\nline 12346 ***\n"
 
 

@@ -29,7 +29,9 @@ def executor():
 
 
 def wait(executor, script, **policies):
-    return executor.start(Plan(script if isinstance(script, Command) else Command(script), **policies), check=False).wait(30)
+    return executor.start(
+        Plan(script if isinstance(script, Command) else Command(script), **policies), check=False
+    ).wait(30)
 
 
 def until(condition, within_s=10.0):
@@ -69,7 +71,14 @@ def test_at_its_time_limit_it_is_stopped_and_what_it_printed_is_kept(executor):
 
 
 def test_clean_up_output_still_arrives_while_it_is_stopped(executor):
-    run = executor.start(Plan(Command("trap 'echo cleaning; sleep 0.2; echo cleaned; exit 1' INT; echo ready; while :; do sleep 0.05; done")), check=False)
+    run = executor.start(
+        Plan(
+            Command(
+                "trap 'echo cleaning; sleep 0.2; echo cleaned; exit 1' INT; echo ready; while :; do sleep 0.05; done"
+            )
+        ),
+        check=False,
+    )
     until(lambda: run.log.size())
     run.cancel()
     r = run.wait(10)
@@ -78,14 +87,20 @@ def test_clean_up_output_still_arrives_while_it_is_stopped(executor):
 
 
 def test_the_first_cause_counts(executor):
-    run = executor.start(Plan(Command("trap '' INT; while :; do sleep 0.05; done"), stop=StopPolicy(timeout_s=0.4, grace_s=0.6)), check=False)
+    run = executor.start(
+        Plan(Command("trap '' INT; while :; do sleep 0.05; done"), stop=StopPolicy(timeout_s=0.4, grace_s=0.6)),
+        check=False,
+    )
     until(lambda: run.state == "running")
     run.cancel()
     assert run.wait(10).outcome is Outcome.CANCELLED
 
 
 def test_a_second_request_kills_at_once(executor):
-    run = executor.start(Plan(Command("trap '' INT TERM; echo ready; while :; do sleep 0.05; done"), stop=StopPolicy(grace_s=60)), check=False)
+    run = executor.start(
+        Plan(Command("trap '' INT TERM; echo ready; while :; do sleep 0.05; done"), stop=StopPolicy(grace_s=60)),
+        check=False,
+    )
     rungs = []
     run.subscribe(lambda event: rungs.append(event.signal) if isinstance(event, Stopping) else None)
     until(lambda: run.log.size())

@@ -36,7 +36,12 @@ def test_a_short_run_shows_one_static_display(notebook):
 
 
 def test_output_is_live_while_the_cell_waits_and_static_at_the_end(notebook):
-    n = notebook([LOAD, "%%fakerun exit=2\nfor i in range(30):\n    out(f'line {i}\\n'); err(f'warn {i}\\n')\n    await sleep(.1)"])
+    n = notebook(
+        [
+            LOAD,
+            "%%fakerun exit=2\nfor i in range(30):\n    out(f'line {i}\\n'); err(f'warn {i}\\n')\n    await sleep(.1)",
+        ]
+    )
     n.run_wait(0)
     n.run(1)
     until(n, 1, ".xec-row", "line 5")
@@ -50,7 +55,12 @@ def test_output_is_live_while_the_cell_waits_and_static_at_the_end(notebook):
 
 
 def test_progress_overwrites_its_line(notebook):
-    n = notebook([LOAD, "%%fakerun\nfor i in range(40):\n    out(f'\\r{i} of 40 '); await sleep(.05)\nout('\\ndone\\n')\nawait sleep(1)"])
+    n = notebook(
+        [
+            LOAD,
+            "%%fakerun\nfor i in range(40):\n    out(f'\\r{i} of 40 '); await sleep(.05)\nout('\\ndone\\n')\nawait sleep(1)",
+        ]
+    )
     n.run_wait(0)
     n.run(1)
     until(n, 1, ".xec-partial", re.compile(r"2\d of 40"))
@@ -123,7 +133,13 @@ def test_stop_interrupts_a_kernel_that_cannot_hear_the_page(jlab, tmp_path):
 
 
 def test_the_second_press_kills(notebook):
-    n = notebook([LOAD, "%%fakerun bg label=stubborn\nfor i in range(600):\n    out(f'{i}\\n'); await sleep(.1)", "print(_run.stops)"])
+    n = notebook(
+        [
+            LOAD,
+            "%%fakerun bg label=stubborn\nfor i in range(600):\n    out(f'{i}\\n'); await sleep(.1)",
+            "print(_run.stops)",
+        ]
+    )
     n.run_wait(0)
     n.run_wait(1)
     until(n, 1, ".xec-row", "3")
@@ -210,7 +226,11 @@ def test_search_goes_through_everything(notebook):
 
 
 def test_an_ended_run_can_be_searched_when_it_is_shown_again(notebook):
-    cells = [LOAD, "%%fakerun\nout(''.join(f'line {i} of many\\n' for i in range(30_000)))", "import fakerun; fakerun.views[_run.run_id].reopen()"]
+    cells = [
+        LOAD,
+        "%%fakerun\nout(''.join(f'line {i} of many\\n' for i in range(30_000)))",
+        "import fakerun; fakerun.views[_run.run_id].reopen()",
+    ]
     n = notebook(cells)
     for i in range(3):
         n.run_wait(i)
@@ -239,7 +259,13 @@ def test_copy_takes_everything(notebook):
 
 
 def test_a_background_run_ends_while_another_cell_runs(notebook):
-    n = notebook([LOAD, "%%fakerun bg\nfor i in range(15):\n    out(f'{i}\\n'); await sleep(.1)", "import time\nfor k in range(10): print('other', k); time.sleep(.2)"])
+    n = notebook(
+        [
+            LOAD,
+            "%%fakerun bg\nfor i in range(15):\n    out(f'{i}\\n'); await sleep(.1)",
+            "import time\nfor k in range(10): print('other', k); time.sleep(.2)",
+        ]
+    )
     n.run_wait(0)
     n.run_wait(1)
     assert "other 9" in n.run_wait(2)
@@ -263,7 +289,9 @@ def test_a_reloaded_page_finds_its_run_again(notebook):
 
 
 def test_colours_follow_the_theme(notebook):
-    n = notebook([LOAD, "%%fakerun bg\nout('\\x1b[31mred \\x1b[38;5;19mdeep blue\\x1b[0m\\n')\nawait sleep(60)"], fresh=True)
+    n = notebook(
+        [LOAD, "%%fakerun bg\nout('\\x1b[31mred \\x1b[38;5;19mdeep blue\\x1b[0m\\n')\nawait sleep(60)"], fresh=True
+    )
     n.run_wait(0)
     n.run_wait(1)
     until(n, 1, ".xec-row", "red")
@@ -285,7 +313,12 @@ def test_the_view_can_be_used_without_a_mouse_or_eyes(notebook):
     assert view.get_attribute("role") == "group"
     assert view.get_attribute("aria-label") == "Run: nightly"
     log = n.find(1, ".xec-log")
-    assert [log.get_attribute(name) for name in ("role", "aria-live", "tabindex", "aria-label")] == ["log", "off", "0", "Output"]
+    assert [log.get_attribute(name) for name in ("role", "aria-live", "tabindex", "aria-label")] == [
+        "log",
+        "off",
+        "0",
+        "Output",
+    ]
     assert n.find(1, "[role=status]").first.inner_text() == "running"
     for button in n.find(1, ".xec button").all():
         if button.is_visible():
@@ -301,7 +334,13 @@ def test_the_view_can_be_used_without_a_mouse_or_eyes(notebook):
 
 
 def test_a_saved_notebook_reads_the_same_without_kernel(notebook):
-    n = notebook([LOAD, "%%fakerun exit=3\nfor i in range(10):\n    out(f'\\x1b[32mline {i}\\x1b[0m\\n'); await sleep(.05)\nerr('error: it broke\\n')"], fresh=True)
+    n = notebook(
+        [
+            LOAD,
+            "%%fakerun exit=3\nfor i in range(10):\n    out(f'\\x1b[32mline {i}\\x1b[0m\\n'); await sleep(.05)\nerr('error: it broke\\n')",
+        ],
+        fresh=True,
+    )
     n.run_wait(0)
     n.run_wait(1)
     text = n.text(1)
@@ -310,7 +349,9 @@ def test_a_saved_notebook_reads_the_same_without_kernel(notebook):
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
         n.theme(theme)
         span = n.find(1, "pre span").first
-        assert span.evaluate("e => [getComputedStyle(e).color, getComputedStyle(e.closest('pre')).backgroundColor]") == [
+        assert span.evaluate(
+            "e => [getComputedStyle(e).color, getComputedStyle(e.closest('pre')).backgroundColor]"
+        ) == [
             "rgb(11, 122, 44)",
             "rgb(246, 248, 250)",
         ]

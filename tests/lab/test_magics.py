@@ -15,7 +15,9 @@ def until(n, i, selector, text, timeout=15):
 
 
 def test_a_cell_streams_then_leaves_a_record_that_needs_no_kernel(notebook):
-    n = notebook([LOAD, "%%xec --out r\nfor i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.15; done; echo oops >&2"], fresh=True)
+    n = notebook(
+        [LOAD, "%%xec --out r\nfor i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.15; done; echo oops >&2"], fresh=True
+    )
     n.run_wait(0)
     n.run(1)
     until(n, 1, ".xec-row", "line 2")
@@ -29,7 +31,14 @@ def test_a_cell_streams_then_leaves_a_record_that_needs_no_kernel(notebook):
 
 @pytest.mark.parametrize("how", ["button", "interrupt"])
 def test_a_foreground_run_is_stopped_and_run_all_stops(notebook, how):
-    n = notebook([LOAD, f"%%xec --out r\ntrap 'echo cleaned; exit 1' INT\n{TICKS}", "print('next')", "print(r.outcome, 'cleaned' in r.stdout)"])
+    n = notebook(
+        [
+            LOAD,
+            f"%%xec --out r\ntrap 'echo cleaned; exit 1' INT\n{TICKS}",
+            "print('next')",
+            "print(r.outcome, 'cleaned' in r.stdout)",
+        ]
+    )
     n.run_wait(0)
     n.run(1)
     until(n, 1, ".xec-row", "tick 3")

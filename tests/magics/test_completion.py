@@ -79,7 +79,9 @@ def test_directories_and_files_are_completed_where_they_belong(ip):
 
 def test_variables_that_fit_are_completed(ip):
     assert "%xec --secret TOKEN" in complete(ip, "%xec --secret ")
-    assert not {"%xec --secret rows", "%xec --secret number", "%xec --secret tables"} & set(complete(ip, "%xec --secret "))
+    assert not {"%xec --secret rows", "%xec --secret number", "%xec --secret tables"} & set(
+        complete(ip, "%xec --secret ")
+    )
     assert complete(ip, "%xec --stdin ro") == ["%xec --stdin rows"]
 
 

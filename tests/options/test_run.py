@@ -39,8 +39,20 @@ def test_every_option_reaches_the_plan(tmp_path):
     assert (command.shell, command.login, command.strict) == (("sh", "-f"), True, False)
     assert (plan.stop.timeout_s, plan.stop.grace_s, plan.stop.wait) == (300.0, 1.0, True)
     assert (plan.retry.retries, plan.retry.codes, plan.retry.backoff_s) == (2, {75, 255}, 0.1)
-    assert (plan.limits.max_output_bytes, plan.ok_codes, plan.tee, plan.label) == (None, {0, 1}, f"{tmp_path}/log", "the load")
-    assert (options.out, options.form, options.quiet, options.bg, options.show, options.check) == ("result", "json", True, True, True, False)
+    assert (plan.limits.max_output_bytes, plan.ok_codes, plan.tee, plan.label) == (
+        None,
+        {0, 1},
+        f"{tmp_path}/log",
+        "the load",
+    )
+    assert (options.out, options.form, options.quiet, options.bg, options.show, options.check) == (
+        "result",
+        "json",
+        True,
+        True,
+        True,
+        False,
+    )
 
 
 def test_a_call_gives_the_same_plan_as_the_line(tmp_path):
@@ -53,7 +65,12 @@ def test_a_call_gives_the_same_plan_as_the_line(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "keywords"),
-    [("-t 0", {"timeout": 0}), ("--retries 2", {"retries": 2}), ("--ok-codes 256", {"ok_codes": 256}), ("--max-output 0", {"max_output": 0})],
+    [
+        ("-t 0", {"timeout": 0}),
+        ("--retries 2", {"retries": 2}),
+        ("--ok-codes 256", {"ok_codes": 256}),
+        ("--max-output 0", {"max_output": 0}),
+    ],
 )
 def test_line_and_call_refuse_the_same_values_in_the_same_words(text, keywords):
     with pytest.raises(OptionError) as caught:
@@ -81,7 +98,10 @@ def test_a_directory_is_expanded_and_made_absolute(tmp_path, monkeypatch):
 def test_a_directory_that_is_not_there_is_refused_with_the_nearest(tmp_path):
     (tmp_path / "warehouse").mkdir()
     (tmp_path / "file").touch()
-    assert refused(f"--cwd {tmp_path}/warehose") == f"--cwd: no such directory: {tmp_path}/warehose; did you mean warehouse?"
+    assert (
+        refused(f"--cwd {tmp_path}/warehose")
+        == f"--cwd: no such directory: {tmp_path}/warehose; did you mean warehouse?"
+    )
     assert refused(f"--cwd {tmp_path}/file") == f"--cwd: {tmp_path}/file is no directory"
     with pytest.raises(OptionError, match=r"^cwd: no such directory"):
         RunOptions.from_keywords({"cwd": "/nowhere/at/all"}).plan("ls")
@@ -111,7 +131,10 @@ def test_standard_input_comes_from_a_variable_or_a_file(tmp_path, monkeypatch):
 def test_standard_input_that_is_not_there_or_no_text_is_refused(tmp_path):
     assert refused(f"--stdin @{tmp_path}/no") == f"--stdin: no such file: {tmp_path}/no"
     assert refused(f"--stdin @{tmp_path}") == f"--stdin: {tmp_path} is a directory"
-    assert refused("--stdin rosw", namespace={"rows": ""}) == "--stdin: there is no variable 'rosw' in the notebook; did you mean rows?"
+    assert (
+        refused("--stdin rosw", namespace={"rows": ""})
+        == "--stdin: there is no variable 'rosw' in the notebook; did you mean rows?"
+    )
     assert "--stdin: a list cannot be given to a command" in refused("--stdin rows", namespace={"rows": ["a"]})
     assert "neither a variable's name nor a file" in refused("--stdin a.txt")
 
@@ -153,7 +176,9 @@ def test_a_secret_that_cannot_be_handed_over_is_refused_without_its_value(value)
 
 
 def test_a_secret_must_be_there_and_not_be_given_twice():
-    assert "there is no variable 'TOKN' in the notebook; did you mean TOKEN?" in refused("--secret TOKN", namespace={"TOKEN": "x"})
+    assert "there is no variable 'TOKN' in the notebook; did you mean TOKEN?" in refused(
+        "--secret TOKN", namespace={"TOKEN": "x"}
+    )
     assert "keep one" in refused("--env A=1 --secret A", namespace={"A": "x"})
     with pytest.raises(OptionError, match="secret: give a dict"):
         RunOptions.from_keywords({"secret": ["TOKEN"]})
@@ -181,7 +206,13 @@ def test_later_sources_win_and_each_value_knows_who_set_it(places):
     project.write_text('timeout = "2m"\ngrace = 2\nbackoff = 8\nstrict = true\n')
     settings = Settings(project.parent, environ | {"XEC_TIMEOUT": "3m", "XEC_GRACE": "3", "XEC_BACKOFF": "7"})
     options = line("-t 5m ls", settings=settings, config={"timeout": "4m", "grace": 4})
-    assert (options.timeout, options.grace, options.backoff, options.strict, options.quiet) == (300.0, 4.0, 7.0, True, True)
+    assert (options.timeout, options.grace, options.backoff, options.strict, options.quiet) == (
+        300.0,
+        4.0,
+        7.0,
+        True,
+        True,
+    )
     assert options.sources == {
         "timeout": "the line", "grace": "%config", "backoff": "XEC_BACKOFF", "strict": str(project), "quiet": str(user),
         "retry_codes": str(user),

@@ -99,7 +99,10 @@ def test_a_file_is_read_again_when_it_has_changed(home):
         ("retries = 2\n", ": retries needs --read-only"),
         ("ok-codes = [256]\n", ": ok-codes: exit codes lie between 0 and 255"),
         ("out = 'x'\n", ": out is no standing default; write --out on the line"),
-        ("shell = 'sh'\n", ": shell can make every command run other code, so a project's file may not set it; put it in your own config.toml"),
+        (
+            "shell = 'sh'\n",
+            ": shell can make every command run other code, so a project's file may not set it; put it in your own config.toml",
+        ),
         ("[env]\nBASH_ENV = 'x'\n", ": env can make every command run other code"),
         ("[stop]\ntimeout = 5\n", ": there is no option 'stop'"),
     ],

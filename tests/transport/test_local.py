@@ -112,7 +112,9 @@ class TestLocal(TransportContract):
         small = await self.start(transport, "exit 0")
         await small.ended()
         assert small.process.exit.usage.peak_rss_bytes is None  # below the helper's own size it cannot be told
-        large = await self.start(transport, f"{sys.executable} -c 'x = b\"y\" * (60 << 20); y = sum(range(10**6))'; true")
+        large = await self.start(
+            transport, f"{sys.executable} -c 'x = b\"y\" * (60 << 20); y = sum(range(10**6))'; true"
+        )
         await large.ended()
         assert 60 * 2**20 < large.process.exit.usage.peak_rss_bytes < 120 * 2**20
         assert large.process.exit.usage.cpu_s > 0.01
@@ -252,7 +254,14 @@ with Executor() as ex:
 
 # The limit on processes does not bind root: there the user is nobody, who may read what root may.
 AS_ANYBODY = (
-    ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
+    [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--inh-caps=-all,+dac_override",
+        "--ambient-caps=-all,+dac_override",
+    ]
     if os.getuid() == 0
     else []
 )
@@ -287,7 +296,9 @@ with tempfile.TemporaryDirectory() as cache:
         attempt(ex.transports._local._spawner._process.pid)
         print(ex.start(Plan(Command("echo fine"))).result())
 """
-    done = subprocess.run([*AS_ANYBODY, sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd="/")
+    done = subprocess.run(
+        [*AS_ANYBODY, sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd="/"
+    )
     no_thread, no_helper, no_command, again = done.stdout.splitlines()
     assert no_thread == "no thread | cannot start commands: no further thread is allowed (ulimit -u); end some first"
     assert no_helper.startswith("not started | cannot start commands: no further process is allowed (ulimit -u)")

@@ -10,7 +10,9 @@ from xec_magic.transport.strict import strict_script
 
 def run(script, shell="bash", *, strict=True):
     text = strict_script(script, shell if shell in {"bash", "zsh"} else "sh") if strict else script
-    return subprocess.run([shell, "-c", text], stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False, text=True)
+    return subprocess.run(
+        [shell, "-c", text], stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False, text=True
+    )
 
 
 # Places of a pipeline, as PIPE, and of what shows that the script went on: `after`.
@@ -160,7 +162,10 @@ def test_what_is_no_failure_in_a_shell_is_none_here(script, shell):
     assert done.stdout == ("after\n" if "after" in script else "")
 
 
-@pytest.mark.parametrize("script", ["trap 'echo caught $?' ERR\nfalse | cat\necho after", "trap 'echo caught $?' ERR\ntrue | false\necho after"])
+@pytest.mark.parametrize(
+    "script",
+    ["trap 'echo caught $?' ERR\nfalse | cat\necho after", "trap 'echo caught $?' ERR\ntrue | false\necho after"],
+)
 def test_the_users_own_err_trap_runs_once(script):
     done = run(script)
     assert (done.stdout, done.returncode) == ("caught 1\n", 1)
@@ -187,7 +192,11 @@ def test_a_background_pipeline_keeps_its_pid(shell):
 
 @pytest.mark.parametrize(
     "script",
-    ["false | true; echo ${PIPESTATUS[0]}", "set -o pipefail; false | true || echo mine", "set +o pipefail; false | true; echo on"],
+    [
+        "false | true; echo ${PIPESTATUS[0]}",
+        "set -o pipefail; false | true || echo mine",
+        "set +o pipefail; false | true; echo on",
+    ],
 )
 def test_a_script_that_judges_its_pipes_itself_is_left_alone(script):
     text = strict_script(script, "bash")
@@ -239,14 +248,14 @@ LIFE = [
     "printf '%s\\n' b a c | sort | uniq -c | sort -rn",
     "ls / | wc -l",
     "seq 10 | awk '{s+=$1} END {print s}'",
-    "seq 5 | while read -r n; do echo \"n=$n\"; done",
+    'seq 5 | while read -r n; do echo "n=$n"; done',
     "seq 5 | while read -r n; do echo $n | sed 's/^/x/'; done | tail -2",
     "for f in a b c; do echo $f; done | sort -r",
     "if echo abc | grep -q b; then echo found; fi",
     "if ! echo abc | grep -q z; then echo none; fi",
     "echo abc | grep z || echo fallback",
     "echo abc | grep z; echo unreachable",
-    "x=$(echo abc | grep z || true); echo \"[$x]\"",
+    'x=$(echo abc | grep z || true); echo "[$x]"',
     "x=$(echo abc | grep z); echo unreachable",
     "count=$(seq 3 | wc -l); echo $((count + 1))",
     "cat <<EOF | sort\nb\na | c\nEOF",
@@ -266,8 +275,8 @@ LIFE = [
     "x=$(while read -r l; do echo $l | cat; done <<E | tr a-z A-Z\nhi\nE\n); echo $x",
     "cat <<E\n$(echo a | cat)\nE",
     "f() { cat <<E | tr a-z A-Z; }\nhi\nE\nf; x=$(f); echo $x",
-    "while read -r a; do echo \"<$a>\"; done <<E | sort -r\n1\n2\nE",
-    "while read -r a; do echo \"<$a>\"; done < <(seq 3 | tail -2)",
+    'while read -r a; do echo "<$a>"; done <<E | sort -r\n1\n2\nE',
+    'while read -r a; do echo "<$a>"; done < <(seq 3 | tail -2)',
     "diff <(seq 3 | sort) <(seq 3) && echo same",
     "sort < <(printf 'b\\na\\n' | cat) | cat",
     "case abc in a*|b*) echo one | cat;; *) echo two;; esac",
@@ -282,20 +291,20 @@ LIFE = [
     "ls /nonexistent |& wc -l",
     "{ echo a; echo b; } | sort -r",
     "( echo a; echo b ) | sort -r | cat > /dev/stdout",
-    "f() { local x; x=$(echo \"$1\" | tr a-z A-Z); echo \"$x\" | cat; }\nf abc",
+    'f() { local x; x=$(echo "$1" | tr a-z A-Z); echo "$x" | cat; }\nf abc',
     "f() ( echo sub | cat )\nf | tr s S",
     "function g { echo g | cat; }; g",
     "echo a | cat &\nwait\necho b | cat",
     "a=(x y z); printf '%s\\n' \"${a[@]}\" | sort -r",
-    "declare -A m=([k]=v); echo \"${m[k]}\" | cat",
-    "echo \"$(echo \"$(echo deep | cat)\" | cat)\" | cat",
-    "echo \"${nope:-$(echo def | cat)}\"",
+    'declare -A m=([k]=v); echo "${m[k]}" | cat',
+    'echo "$(echo "$(echo deep | cat)" | cat)" | cat',
+    'echo "${nope:-$(echo def | cat)}"',
     "echo a | tee /dev/null | cat",
     "echo a | tee >(cat >/dev/null) | cat",
     "printf 'a,b\\n' | { IFS=, read -r x y; echo \"$y\"; }",
     "echo a | (cat; exit 3); echo unreachable",
     "(exit 3) | cat; echo unreachable",
-    "set +e; (exit 3) | cat; echo \"went on $?\"",
+    'set +e; (exit 3) | cat; echo "went on $?"',
     "trap 'echo bye | cat' EXIT; echo a | cat",
     "true | true && echo and || echo or",
     "! true | false; echo $?",
@@ -337,6 +346,8 @@ def test_strict_gives_what_pipefail_gives_where_no_pipe_is_closed():
 
 
 def test_real_scripts_are_understood():
-    refused = [script for script in LIFE if "set -o pipefail; " in strict_script(script, "bash") and "pipefail" not in script]
+    refused = [
+        script for script in LIFE if "set -o pipefail; " in strict_script(script, "bash") and "pipefail" not in script
+    ]
     # bash 5.2 misprints a substitution that holds both a here-document and a group; the grammar has no `select … <<<`.
     assert [script for script in refused if not script.startswith(("x=$(", "cat < <(", "select"))] == []

@@ -130,7 +130,10 @@ def _picture(control: str) -> str:
 def _sgr(parameters: str, style: Style) -> Style:
     if re.search("[<=>?]", parameters):
         return style  # private sequences such as CSI > 4 m set no colour
-    codes = [[int(part[:6]) if part else 0 for part in code.split(":")] for code in parameters.split(";", MAX_PARAMETERS)[:MAX_PARAMETERS]]
+    codes = [
+        [int(part[:6]) if part else 0 for part in code.split(":")]
+        for code in parameters.split(";", MAX_PARAMETERS)[:MAX_PARAMETERS]
+    ]
     at = 0
     while at < len(codes):
         code, *more = codes[at]

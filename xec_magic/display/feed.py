@@ -46,7 +46,13 @@ class Batch:
 
     def content(self) -> dict[str, Any]:
         """All but the bytes, for a message; `buffers` go beside."""
-        return {"first": self.first, "n": self.count, "cut": self.cut, "marks": self.marks, "pmarks": self.partial_marks}
+        return {
+            "first": self.first,
+            "n": self.count,
+            "cut": self.cut,
+            "marks": self.marks,
+            "pmarks": self.partial_marks,
+        }
 
     def buffers(self) -> list[bytes]:
         """The bytes that belong to `content`."""

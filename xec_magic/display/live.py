@@ -162,7 +162,12 @@ class Live:
     def _snapshot(self, elapsed: float) -> None:
         batch = self._feed.snapshot()
         if batch is not None:
-            snap: dict[str, Any] = {"epoch": self._epoch, **batch.content(), "data": batch.data, "partial": batch.partial}
+            snap: dict[str, Any] = {
+                "epoch": self._epoch,
+                **batch.content(),
+                "data": batch.data,
+                "partial": batch.partial,
+            }
             with self.widget.hold_sync():
                 self.widget.snap = snap
                 self.widget.elapsed = elapsed

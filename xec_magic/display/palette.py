@@ -5,7 +5,19 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-__all__ = ["BACKGROUND", "BAD", "FOREGROUND", "MARKED", "MUTED", "RULE", "Rgb", "contrast", "hex_of", "indexed", "readable"]
+__all__ = [
+    "BACKGROUND",
+    "BAD",
+    "FOREGROUND",
+    "MARKED",
+    "MUTED",
+    "RULE",
+    "Rgb",
+    "contrast",
+    "hex_of",
+    "indexed",
+    "readable",
+]
 
 Rgb: TypeAlias = tuple[int, int, int]
 
@@ -58,7 +70,9 @@ def contrast(one: Rgb, other: Rgb) -> float:
 
 
 def _luminance(colour: Rgb) -> float:
-    red, green, blue = ((c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in (x / 255 for x in colour))
+    red, green, blue = (
+        (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in (x / 255 for x in colour)
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 

@@ -20,7 +20,15 @@ from xec_magic.units import format_count, format_duration, format_size
 if TYPE_CHECKING:
     from xec_magic.plan import Plan
 
-__all__ = ["closing_line", "facts", "headline", "render_html", "render_started_html", "render_started_text", "render_text"]
+__all__ = [
+    "closing_line",
+    "facts",
+    "headline",
+    "render_html",
+    "render_started_html",
+    "render_started_text",
+    "render_text",
+]
 
 Mask = Callable[[str], str]
 
@@ -33,7 +41,9 @@ _PRE: Final = (
     f"margin:0;padding:0 10px;border:0;background:{palette.BACKGROUND};color:{palette.FOREGROUND};"
     "font-family:Menlo,Consolas,DejaVu Sans Mono,monospace;font-size:12px;line-height:1.45;white-space:pre;overflow:visible"
 )
-_ERR: Final = _PRE.replace("padding:0 10px;border:0", f"padding:0 10px 0 7px;border:0;border-left:3px solid {palette.BAD}")
+_ERR: Final = _PRE.replace(
+    "padding:0 10px;border:0", f"padding:0 10px 0 7px;border:0;border-left:3px solid {palette.BAD}"
+)
 _WRAP: Final = "white-space:pre-wrap;overflow-wrap:anywhere"
 _SMALL: Final = f"padding:2px 10px;color:{palette.MUTED};background:{palette.BACKGROUND};font-size:12px;line-height:1.6"
 _RULE: Final = f"1px solid {palette.RULE}"
@@ -70,14 +80,20 @@ def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:
             if usage.peak_rss_bytes is not None:
                 said.append(f"peak memory {format_size(usage.peak_rss_bytes)}")
         if result.log_path is not None:
-            said.append(f"{format_count(result.log.line_count, 'line')}, {format_size(result.log.size())} in {result.log_path}")
+            said.append(
+                f"{format_count(result.log.line_count, 'line')}, {format_size(result.log.size())} in {result.log_path}"
+            )
     said.extend(result.notes)
     return [mask(fact) for fact in said]
 
 
 def _remarkable(result: Result) -> bool:
     """Something besides the output is worth a line even where nothing volatile may be said."""
-    return not (result.ok and result.log.size()) or result.truncated or bool(result.left_behind or result.notes or result.attempts)
+    return (
+        not (result.ok and result.log.size())
+        or result.truncated
+        or bool(result.left_behind or result.notes or result.attempts)
+    )
 
 
 # -- text ---------------------------------------------------------------------------------------
@@ -132,7 +148,9 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
     if not result.ok or plan.label or elsewhere or result.cached is not None:
         parts.append(_header(result, mask, elsewhere=elsewhere, title=not show or bool(plan.label)))
     if show:
-        parts.append(f"<pre style='{_PRE};padding:4px 10px;border-bottom:{_RULE}'>{_safe(mask(result.command.rstrip()))}</pre>")
+        parts.append(
+            f"<pre style='{_PRE};padding:4px 10px;border-bottom:{_RULE}'>{_safe(mask(result.command.rstrip()))}</pre>"
+        )
     body = _body(result, volatile, mask)
     if body:
         # column-reverse: the block opens at its end, where a terminal would be.
@@ -149,7 +167,11 @@ def _header(result: Result, mask: Mask, *, elsewhere: bool, title: bool) -> str:
     state = [] if result.ok else [_strong(result.outcome.value, palette.BAD)]
     where = [f"on <b>{_safe(result.target)}</b>"] if elsewhere else []
     age = ["cached"] if result.cached is not None else []
-    name = [f"<span style='color:{palette.FOREGROUND};font-family:monospace'>{_safe(mask(result.plan.title))}</span>"] if title else []
+    name = (
+        [f"<span style='color:{palette.FOREGROUND};font-family:monospace'>{_safe(mask(result.plan.title))}</span>"]
+        if title
+        else []
+    )
     return f"<div style='{_SMALL};border-bottom:{_RULE}'>{' · '.join([*state, *where, *age, *name])}</div>"
 
 

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from xec_magic.plan import Plan
     from xec_magic.result import Result
 
-__all__ = ["Cancellable", "Mode", "RunHandle", "View", "choose_mode", "display_result", "mark_shown", "request_allows_stdin"]
+__all__ = [
+    "Cancellable",
+    "Mode",
+    "RunHandle",
+    "View",
+    "choose_mode",
+    "display_result",
+    "mark_shown",
+    "request_allows_stdin",
+]
 
 WIDGET_MIME: Final = "application/vnd.jupyter.widget-view+json"
 
@@ -112,7 +121,9 @@ class View:
         show: Show the command as well.
     """
 
-    def __init__(self, handle: RunHandle, mode: Mode, *, mask: Callable[[str], str], quiet: bool = False, show: bool = False) -> None:
+    def __init__(
+        self, handle: RunHandle, mode: Mode, *, mask: Callable[[str], str], quiet: bool = False, show: bool = False
+    ) -> None:
         self.handle = handle
         self.mode = mode
         self._mask = mask

@@ -54,7 +54,9 @@ class RunWidget(anywidget.AnyWidget):
     snap = traitlets.Dict().tag(sync=True)  # the last lines
     end = traitlets.Dict().tag(sync=True)  # how it ended, in words
 
-    def __init__(self, read_log: Callable[[], OutputLog], request_stop: Callable[[bool], None], mask: Mask, **traits: Any) -> None:
+    def __init__(
+        self, read_log: Callable[[], OutputLog], request_stop: Callable[[bool], None], mask: Mask, **traits: Any
+    ) -> None:
         super().__init__(kernel_id=_kernel_id(), **traits)
         self._read_log = read_log
         self._request_stop = request_stop

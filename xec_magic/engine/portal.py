@@ -34,7 +34,9 @@ class Portal:
             self._thread.start()
         except RuntimeError as error:
             self._loop.close()
-            raise SpawnError("cannot start commands: no further thread is allowed (ulimit -u); end some first") from error
+            raise SpawnError(
+                "cannot start commands: no further thread is allowed (ulimit -u); end some first"
+            ) from error
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

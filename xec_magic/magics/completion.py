@@ -63,7 +63,9 @@ def unregister(ip: InteractiveShell) -> None:
     matchers[:] = [matcher for matcher in matchers if getattr(matcher, "matcher_identifier", "") != _IDENTIFIER]
 
 
-def _find(context: CompletionContext, namespace: Mapping[str, Any], run_ids: Callable[[], Sequence[str]]) -> _Found | None:
+def _find(
+    context: CompletionContext, namespace: Mapping[str, Any], run_ids: Callable[[], Sequence[str]]
+) -> _Found | None:
     """What can stand at the cursor; None where it is not in a line or cell of ours."""
     before = context.text_until_cursor
     if before.rfind("${{") > before.rfind("}}"):
@@ -117,7 +119,9 @@ def _of_options(line: str, namespace: Mapping[str, Any], *, cell: bool) -> _Foun
         (flag, option.brief)
         for option in RunOptions.SPEC
         for flag in option.flags
-        if flag.startswith(raw) and (option.repeatable or option.name not in given) and (flag.startswith("--") or raw == "-")
+        if flag.startswith(raw)
+        and (option.repeatable or option.name not in given)
+        and (flag.startswith("--") or raw == "-")
     ]
     return _Found(raw, options)
 
@@ -130,7 +134,9 @@ def _of_value(option: Option, text: str, raw: str, namespace: Mapping[str, Any])
         return _paths(text[1:], raw, prefix="@")
     if option.completes.startswith("variable"):
         kinds = str if option.completes == "variable" else (str, bytes, bytearray, os.PathLike)
-        names = sorted(name for name, value in namespace.items() if isinstance(value, kinds) and not name.startswith("_"))
+        names = sorted(
+            name for name, value in namespace.items() if isinstance(value, kinds) and not name.startswith("_")
+        )
         return _Found(raw, [(name, "variable") for name in names if name.startswith(text) and name.isidentifier()])
     if option.completes:
         return _paths(text, raw, directories_only=option.completes == "directory")

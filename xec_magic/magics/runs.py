@@ -29,7 +29,9 @@ __all__ = ["RunsMagics"]
 LOG_LINES: Final = 40
 _TABLE: Final = "border-collapse:collapse;font-size:90%"
 # Each cell has colours of its own: a page's theme colours the rows of any table.
-_CELL: Final = "background:#f6f8fa;color:#24292f;padding:2px 10px;text-align:left;border-bottom:1px solid #d0d7de;white-space:pre"
+_CELL: Final = (
+    "background:#f6f8fa;color:#24292f;padding:2px 10px;text-align:left;border-bottom:1px solid #d0d7de;white-space:pre"
+)
 
 
 @magics_class
@@ -88,7 +90,9 @@ class RunsMagics(Magics):
         run = executor.find(name)
         if run is None:
             known = ", ".join(run.run_id for run in executor.runs()[-10:])
-            raise OptionError(f"there is no run {name!r}; " + (f"the last ones are {known}" if known else "nothing has run yet"))
+            raise OptionError(
+                f"there is no run {name!r}; " + (f"the last ones are {known}" if known else "nothing has run yet")
+            )
         return run
 
     def _list(self, names: list[str]) -> None:
@@ -109,7 +113,9 @@ class RunsMagics(Magics):
         for run in self._runs(names):
             view = self._views.get(run.run_id)
             if view is None:
-                raise OptionError(f"run {run.run_id} was started from Python and has no view; %xec_runs log {run.run_id} has its output")
+                raise OptionError(
+                    f"run {run.run_id} was started from Python and has no view; %xec_runs log {run.run_id} has its output"
+                )
             view.reopen()
 
     def _log(self, names: list[str]) -> None:
@@ -175,7 +181,14 @@ def _bundle(rows: list[tuple[str, str, str, str, str]]) -> dict[str, str]:
         return {"text/plain": "[xec] nothing has run yet"}
     table = [_HEAD, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(_HEAD) - 1)]
-    text = "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in table)
+    text = "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in table
+    )
     head = "".join(f'<th style="{_CELL}">{cell}</th>' for cell in _HEAD)
-    body = "".join("<tr>" + "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in row) + "</tr>" for row in rows)
-    return {"text/plain": text, "text/html": f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'}
+    body = "".join(
+        "<tr>" + "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
+    )
+    return {
+        "text/plain": text,
+        "text/html": f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>',
+    }

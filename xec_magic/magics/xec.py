@@ -49,7 +49,9 @@ _FORMS: Final[dict[str, Callable[[Result], Any]]] = {
 
 # `%config` shows and sets class traits, so each standing default becomes one.
 _Configured: Any = type(
-    "_Configured", (Configurable,), {name: AnyTrait(trait.default, help=trait.help).tag(config=True) for name, trait in _TRAITS.items()}
+    "_Configured",
+    (Configurable,),
+    {name: AnyTrait(trait.default, help=trait.help).tag(config=True) for name, trait in _TRAITS.items()},
 )
 
 
@@ -183,7 +185,9 @@ class CommandMagics(Magics):
         if options.form is None:
             _close(view, result, None, quiet=options.quiet)
             return None if is_cell else result
-        return self._value(result, view, options, is_cell=is_cell, record=not only_value or (opened and view.mode == "widget"))
+        return self._value(
+            result, view, options, is_cell=is_cell, record=not only_value or (opened and view.mode == "widget")
+        )
 
     def _value(self, result: Result, view: View, options: RunOptions, *, is_cell: bool, record: bool) -> Any:
         try:
@@ -211,7 +215,9 @@ def _close(view: View, result: Result, error: BaseException | None, *, quiet: bo
 
 def _check_together(options: RunOptions) -> None:
     if options.bg and options.form:
-        raise OptionError("--bg gives the run itself, so --as has nothing to turn yet; call r.result() and its .json(), .df(), …")
+        raise OptionError(
+            "--bg gives the run itself, so --as has nothing to turn yet; call r.result() and its .json(), .df(), …"
+        )
     if options.form in ("df", "table") and find_spec("pandas") is None:
         raise OptionError(f"--as {options.form} needs pandas, which is not installed; pip install 'xec-magic[frames]'")
 
@@ -221,7 +227,7 @@ def _check_no_secret(plan: Plan, mask: Callable[[str], str]) -> None:
     if mask(plan.command.script) != plan.command.script:
         raise OptionError(
             "the command would hold the value of a secret, and every user of this machine could read it; "
-            "write its variable instead, as in \"$TOKEN\" with --secret TOKEN"
+            'write its variable instead, as in "$TOKEN" with --secret TOKEN'
         )
 
 

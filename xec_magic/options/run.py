@@ -201,12 +201,16 @@ class RunOptions:
         help="Call the run this in what is shown. Default: its first line.",
     )  # fmt: skip
 
-    bg: bool = flag("--bg", group="watch", line_only=True, in_python=False, help="Give the notebook back at once and let it run.")
+    bg: bool = flag(
+        "--bg", group="watch", line_only=True, in_python=False, help="Give the notebook back at once and let it run."
+    )
 
     show: bool = flag(
         "--show", group="safety", line_only=True, in_python=False, help="Show the command with its values filled in, secrets masked, above its output."
     )  # fmt: skip
-    read_only: bool = flag("--read-only", group="safety", help="The command changes nothing, so a retry after any failure is safe.")
+    read_only: bool = flag(
+        "--read-only", group="safety", help="The command changes nothing, so a retry after any failure is safe."
+    )
 
     keep: bool = option(
         unit=SWITCH, keyword=_keep, metavar="BOOL", group="output", default=True,
@@ -261,7 +265,9 @@ class RunOptions:
         return cls._over(settings, config, cls.SPEC.read_keywords(keywords), THE_CALL)
 
     @classmethod
-    def _over(cls, settings: Settings | None, config: Mapping[str, Any] | None, values: Mapping[str, Any], who: str) -> Self:
+    def _over(
+        cls, settings: Settings | None, config: Mapping[str, Any] | None, values: Mapping[str, Any], who: str
+    ) -> Self:
         merged: dict[str, Any] = {}
         sources: dict[str, str] = {}
         layers = settings.layers() if settings is not None else []
@@ -290,7 +296,9 @@ class RunOptions:
         return Plan(
             command,
             stop=StopPolicy(timeout_s=self.timeout, grace_s=self.grace, wait=self.wait),
-            retry=RetryPolicy(retries=self.retries, codes=self.retry_codes, backoff_s=self.backoff, read_only=self.read_only),
+            retry=RetryPolicy(
+                retries=self.retries, codes=self.retry_codes, backoff_s=self.backoff, read_only=self.read_only
+            ),
             limits=Limits(max_output_bytes=self.max_output, keep=self.keep),
             ok_codes=self.ok_codes,
             tee=self._tee_path(),
@@ -396,14 +404,18 @@ def _look_up(variable: Variable, namespace: Mapping[str, Any]) -> Any:
         return namespace[variable.name]
     except KeyError:
         hint = nearest(variable.name, [name for name in namespace if not name.startswith("_")])
-        raise OptionError(f"there is no variable {variable.name!r} in the notebook" + (f"; {hint}" if hint else "")) from None
+        raise OptionError(
+            f"there is no variable {variable.name!r} in the notebook" + (f"; {hint}" if hint else "")
+        ) from None
 
 
 def _absolute(path: str, where: str) -> str:
     try:
         return os.path.abspath(os.path.expanduser(path))
     except OSError as error:  # the kernel's own directory was removed
-        raise OptionError(f"{where}: {path} has no absolute name, since the kernel's directory is gone: {error.strerror}") from error
+        raise OptionError(
+            f"{where}: {path} has no absolute name, since the kernel's directory is gone: {error.strerror}"
+        ) from error
 
 
 def _names_in(directory: str) -> list[str]:

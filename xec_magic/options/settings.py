@@ -49,7 +49,9 @@ class Settings:
         self._environ = os.environ if environ is None else environ
         home = _home(self._environ)
         self._user = _user_file(self._environ, home)
-        self._projects = _project_directories(_current_directory() if start is None else Path(os.path.realpath(start)), home)
+        self._projects = _project_directories(
+            _current_directory() if start is None else Path(os.path.realpath(start)), home
+        )
         self._read: dict[str, tuple[_Stamp, Mapping[str, Any] | None]] = {}
 
     def __repr__(self) -> str:
@@ -76,7 +78,9 @@ class Settings:
                 break
         variables = RunOptions.SPEC.read_environment(self._environ)
         if variables:
-            _check_ranges({name: value for name, (_, value) in variables.items()}, ", ".join(v for v, _ in variables.values()))
+            _check_ranges(
+                {name: value for name, (_, value) in variables.items()}, ", ".join(v for v, _ in variables.values())
+            )
         return found + [(variable, {name: value}) for name, (variable, value) in variables.items()]
 
     def _values(self, file: str, *, trusted: bool = False) -> Mapping[str, Any] | None:

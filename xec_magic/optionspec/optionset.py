@@ -241,7 +241,12 @@ class OptionSet:
         """The configurable options as plain data, for `%config`."""
         return [
             # A switch that is on says what it does when it is off: `--no-raise` is `check = False`.
-            Trait(option.name, option.unit.kind, option.default, f"False: {option.help}" if option.default is True else option.help)
+            Trait(
+                option.name,
+                option.unit.kind,
+                option.default,
+                f"False: {option.help}" if option.default is True else option.help,
+            )
             for option in self.configurable()
         ]
 

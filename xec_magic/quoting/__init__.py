@@ -317,7 +317,9 @@ def _single(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def _check_result(tree: Tree, source: bytes, spans: _Spans, values: list[_Value], filled: list[tuple[Place, str]]) -> None:
+def _check_result(
+    tree: Tree, source: bytes, spans: _Spans, values: list[_Value], filled: list[tuple[Place, str]]
+) -> None:
     """Read the finished text again: what the user wrote must still mean what it meant.
 
     Raises:

@@ -88,10 +88,16 @@ class Heredoc:
             text = line.lstrip(b"\t") if self.tabs else line
             if text == self.mark:
                 raise Unfit(f"makes a line that is the here-document's end mark, {mark}; use another mark")
-            same = next((n for n, pair in enumerate(zip(text, self.mark, strict=False)) if pair[0] != pair[1]), len(self.mark))
+            same = next(
+                (n for n, pair in enumerate(zip(text, self.mark, strict=False)) if pair[0] != pair[1]), len(self.mark)
+            )
             if self.family == "sh" and 0 < same < len(text) and text[same] >= 0x80:  # seen in dash 0.5.12
-                raise Unfit(f"makes a line that begins like the end mark {mark}, where dash loses a byte; use another mark")
-        if self.tabs and (b"\n\t" in value or (value.startswith(b"\t") and not before.rpartition(b"\n")[2].strip(b"\t"))):
+                raise Unfit(
+                    f"makes a line that begins like the end mark {mark}, where dash loses a byte; use another mark"
+                )
+        if self.tabs and (
+            b"\n\t" in value or (value.startswith(b"\t") and not before.rpartition(b"\n")[2].strip(b"\t"))
+        ):
             raise Unfit("has a line that begins with a tab, which <<- would strip; use <<")
 
 
@@ -351,7 +357,9 @@ def _default(word: Node, expansion: Node, family: Family) -> tuple[Place, Node]:
     parent = _known(node.parent)
     while parent.type == "concatenation":
         node, parent = parent, _known(parent.parent)
-    if parent.type not in {"command", "variable_assignment", "file_redirect", "for_statement", "array"} or _in_heredoc(node):
+    if parent.type not in {"command", "variable_assignment", "file_redirect", "for_statement", "array"} or _in_heredoc(
+        node
+    ):
         raise Unfit(_UNKNOWN)
     _refuse_declared_number(_known(parent.parent))
     return place, node

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Quotes", "quotes_at"]
 
-Quotes = Literal["code", "double", "single", "ansi", "heredoc", "comment", "param", "quoted param", "arithmetic", "backquotes"]
+Quotes = Literal[
+    "code", "double", "single", "ansi", "heredoc", "comment", "param", "quoted param", "arithmetic", "backquotes"
+]
 
 _HEREDOC = re.compile(rb"<<(-?)[ \t]*((?:'[^'\n]*'|\"[^\"\n]*\"|\\[^\n]|[^\s'\"\\;&|<>()])+)")
 _PLAIN = re.compile(rb"[\w./:,=%+@~^-]+")  # nothing in any quotes
@@ -174,7 +176,9 @@ class _Scan:
 
     def _code(self, char: bytes, two: bytes) -> None:
         source, here, top = self.source, self.position, self.stack[-1]
-        if char == b"#" and (here == 0 or source[here - 1] in _BEFORE_COMMENT or (top == "backquotes" and source[here - 1] == 96)):
+        if char == b"#" and (
+            here == 0 or source[here - 1] in _BEFORE_COMMENT or (top == "backquotes" and source[here - 1] == 96)
+        ):
             end = source.find(b"\n", here)
             self._advance(end if end >= 0 else len(source), "comment")
         elif two == b"((":

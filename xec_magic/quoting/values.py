@@ -125,7 +125,9 @@ def _check_literal(value: Any, depth: int) -> None:
             _check_literal(key, depth + 1)
             _check_literal(element, depth + 1)
     else:
-        raise Unfit(f"is or holds {value!r:.40}, which has no Python literal; make a str, int, float, list or dict of it")
+        raise Unfit(
+            f"is or holds {value!r:.40}, which has no Python literal; make a str, int, float, list or dict of it"
+        )
 
 
 def check_text(text: str) -> str:

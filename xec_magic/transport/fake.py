@@ -198,5 +198,3 @@ def transport_of(target: Target) -> FakeHost:
     if host is None:
         raise SpawnError(f"there is no fake host {target.name!r}; make one with FakeHost({target.name!r}) and keep it")
     return host
-
-

@@ -245,7 +245,9 @@ class LocalTransport:
             with map_errors(OSError, to=SpawnError, what="cannot write the script to a file"):
                 argv, script_file = self._dress(request.command)
             mark = f"{self._kernel_id}.{request.run_id}"
-            spawned = await self._spawner.spawn(argv, _directory(request.command), environment(request.command, mark), theirs)
+            spawned = await self._spawner.spawn(
+                argv, _directory(request.command), environment(request.command, mark), theirs
+            )
         except BaseException:
             for fd in ours:
                 os.close(fd)

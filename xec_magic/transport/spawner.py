@@ -152,7 +152,17 @@ class Spawner:
                 future = self._starting.pop(number)
                 if not future.done():
                     future.set_exception(SpawnError(_refusal(code, where)))
-            case ("exited", int(number), _, int(status), float(user), float(system), peak, int(blocks_in), int(blocks_out)):
+            case (
+                "exited",
+                int(number),
+                _,
+                int(status),
+                float(user),
+                float(system),
+                peak,
+                int(blocks_in),
+                int(blocks_out),
+            ):
                 ended = self._exits.pop(number, None)
                 if ended is not None and not ended.done():
                     usage = Usage(user, system, peak, blocks_in, blocks_out)

@@ -166,7 +166,9 @@ def _pipelines(tree: Tree, source: bytes, heredocs: list[int]) -> set[tuple[int,
             continue
         pipelines = _joined_pipelines(node)
         around = [node, *ancestors(node)]
-        if not pipelines or any(above.type == "command_substitution" and above.children[0].type == "`" for above in around):
+        if not pipelines or any(
+            above.type == "command_substitution" and above.children[0].type == "`" for above in around
+        ):
             continue
         if any(above.type == "subshell" and not _opens_subshell(source, above) for above in around):
             raise _NotUnderstood
@@ -220,4 +222,8 @@ def _flat(node: Node) -> Iterator[Node]:
 def _opens_subshell(source: bytes, subshell: Node) -> bool:
     """Whether a `(` begins a command; in zsh one behind other text begins a group of patterns."""
     before = source[: subshell.start_byte].rstrip(b" \t")
-    return not before or before[-1:] in b"\n;&|(){!" or bool(re.search(rb"(?:^|[\s;&|(){}])(?:then|do|else|elif|if|while|until|!|time|in)\Z", before))
+    return (
+        not before
+        or before[-1:] in b"\n;&|(){!"
+        or bool(re.search(rb"(?:^|[\s;&|(){}])(?:then|do|else|elif|if|while|until|!|time|in)\Z", before))
+    )

@@ -53,7 +53,11 @@ async def _wait(process: Process, seconds: float, hurry: asyncio.Event | None) -
     while True:
         alive = process.alive()
         # A shell that has ended is a zombie until its exit is reported; only then do we know how it ended.
-        if (not alive and process.exit is not None) or loop.time() >= deadline or (hurry is not None and hurry.is_set()):
+        if (
+            (not alive and process.exit is not None)
+            or loop.time() >= deadline
+            or (hurry is not None and hurry.is_set())
+        ):
             return alive
         if hurry is None and alive:
             process.send_signal(signal.SIGKILL)

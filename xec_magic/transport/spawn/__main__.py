@@ -154,7 +154,10 @@ def own_peak() -> int:
     """This process's peak memory in bytes, below which a child's cannot be told."""
     if not _own_peak[0]:
         _own_peak[0] = 16 * 2**20
-        with contextlib.suppress(OSError, ValueError), open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        with (
+            contextlib.suppress(OSError, ValueError),
+            open("/proc/self/status", encoding="ascii", errors="replace") as file,
+        ):
             for line in file:
                 if line.startswith("VmHWM:"):
                     _own_peak[0] = int(line.split()[1]) * 1024 + 2**18  # a little above: it may still grow
