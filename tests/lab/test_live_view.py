@@ -288,6 +288,18 @@ def test_a_reloaded_page_finds_its_run_again(notebook):
     assert n.find(1, ".xec-stop").is_hidden()
 
 
+def test_a_reloaded_page_shows_what_a_silent_run_has_printed(notebook):
+    n = notebook([LOAD, "%%fakerun bg\nout('long ago\\n')\nfor i in range(600):\n    await sleep(.2)"], fresh=True)
+    n.run_wait(0)
+    n.run_wait(1)
+    until(n, 1, ".xec-row", "long ago")
+    n.save()
+    n.load()
+    until(n, 1, ".xec-row", "long ago", timeout=30)
+    n.find(1, ".xec-stop").click()
+    until(n, 1, ".xec-foot", "cancelled")
+
+
 def test_colours_follow_the_theme(notebook):
     n = notebook(
         [LOAD, "%%fakerun bg\nout('\\x1b[31mred \\x1b[38;5;19mdeep blue\\x1b[0m\\n')\nawait sleep(60)"], fresh=True
