@@ -133,7 +133,7 @@ class Commands:
             >>> slow.run("exit 3").exit_code
             3
         """
-        defaults: RunKeywords = {**self._defaults, **options}
+        defaults = _over(self._defaults, options)
         self._options(defaults)  # refuse a wrong default here, not at its first use
         return Commands(self._executor, self._settings, defaults)
 
@@ -142,20 +142,17 @@ class Commands:
         return RunOptions.from_keywords(known, settings=self._settings())
 
     def _plan(self, script: Script, options: RunKeywords) -> tuple[Plan, bool, bool | None]:
-        merged: RunKeywords = {**self._defaults, **options}
-        if "env" in merged and "env" in self._defaults:
-            merged["env"] = {**self._defaults["env"], **merged["env"]}
+        merged = _over(self._defaults, options)
         read = self._options(merged)
         plan = read.plan(_text_of(script, read.shell))
         target = merged.get("target")
         if target is not None:
             plan = replace(plan, command=replace(plan.command, target=target))
-        for name, value in plan.command.secret_env:
-            self._executor().redactor.register(name, value)
         return plan, read.check, _keep(merged.get("keep"))
 
     def __repr__(self) -> str:
-        return f"<Commands with {', '.join(f'{name}={value!r}' for name, value in self._defaults.items()) or 'no defaults'}>"
+        shown = [f"{name}={'…' if name == 'secret' else repr(value)}" for name, value in self._defaults.items()]
+        return f"<Commands with {', '.join(shown) or 'no defaults'}>"
 
 
 class Executor(Commands):
@@ -173,9 +170,9 @@ class Executor(Commands):
     """
 
     def __init__(self, max_running: int = engine.MAX_RUNNING, **options: Unpack[RunKeywords]) -> None:
-        self._engine = engine.Executor(max_running)
         super().__init__(lambda: self._engine, lambda: None, options)
-        self._options(options)
+        self._options(options)  # a wrong default is refused before there is a thread to end
+        self._engine = engine.Executor(max_running)
 
     def close(self) -> None:
         """End all its runs by the stop ladder, and let go of everything. A second call does nothing."""
@@ -197,6 +194,16 @@ class Executor(Commands):
 
     def __repr__(self) -> str:
         return repr(self._engine)
+
+
+def _over(defaults: RunKeywords, options: RunKeywords) -> RunKeywords:
+    """Keywords over defaults; variables and secrets add up, unless a call sets them back with None."""
+    merged: RunKeywords = {**defaults, **options}
+    if defaults.get("env") and isinstance(options.get("env"), Mapping):
+        merged["env"] = {**defaults["env"], **options["env"]}
+    if defaults.get("secret") and isinstance(options.get("secret"), Mapping):
+        merged["secret"] = {**defaults["secret"], **options["secret"]}
+    return merged
 
 
 def _keep(value: object) -> bool | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 __all__ = ["LOCAL", "Command", "FileInput", "Target", "decode_script", "encode_script"]
@@ -60,6 +60,14 @@ class Command:
     env: tuple[tuple[str, str], ...] = ()
     secret_env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     stdin: bytes | FileInput | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, object]:
+        """All but the secrets, which leave the kernel by the command's environment only."""
+        return {each.name: () if each.name == "secret_env" else getattr(self, each.name) for each in fields(self)}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
 
     def title(self, width: int = 72) -> str:
         """The script's first line of substance, cut to `width` characters."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Final
 
-from xec_magic.command import Command
+from xec_magic.command import Command, encode_script
 from xec_magic.errors import OptionError
 
 __all__ = ["DEFAULT_MAX_OUTPUT_BYTES", "Limits", "Plan", "RetryPolicy", "StopPolicy"]
@@ -114,6 +114,12 @@ class Plan:
         if not self.ok_codes:
             raise OptionError("ok-codes must name at least one exit code, for example 0,1")
         _check_codes("ok-codes", self.ok_codes)
+        try:
+            encode_script(self.command.script)
+        except UnicodeEncodeError as error:
+            raise OptionError(
+                f"the script holds a lone surrogate at character {error.start}, which is no text; remove it"
+            ) from None
         if "\0" in self.command.script:
             line = self.command.script[: self.command.script.index("\0")].count("\n") + 1
             raise OptionError(f"line {line} of the script holds a NUL character, which no shell can read; remove it")

@@ -31,11 +31,12 @@ class Runtime:
             RunInterrupted: interrupted while waiting.
         """
         try:
-            self.last = run.wait(**how)  # type: ignore[arg-type]  # the keywords of Run.wait, passed on
+            result = run.wait(**how)  # type: ignore[arg-type]  # the keywords of Run.wait, passed on
         except RunInterrupted as error:
             self.last = error.result
             raise
-        return self.last
+        self.last = result
+        return result
 
 
 _lock = threading.Lock()

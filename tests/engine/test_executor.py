@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import time
 import pytest
 
 from xec_magic import errors
-from xec_magic.command import Command
+from xec_magic.command import Command, FileInput
 from xec_magic.engine.executor import Executor
 from xec_magic.errors import OptionError, XecError
 from xec_magic.events import Exited, Output, Queued, Retrying, Started, Stopping
@@ -413,6 +414,7 @@ with Executor(max_running=1) as ex:
     run = ex.start(Plan(Command("echo ran")))
     def interrupt():
         while run.state != "queued": time.sleep(0.01)
+        time.sleep(0.3)  # the main thread is out of Thread.start() by then
         os.kill(os.getpid(), signal.SIGINT)
     threading.Thread(target=interrupt).start()
     try:
@@ -514,3 +516,90 @@ def test_a_fault_of_the_transport_leaves_nobody_waiting(executor, monkeypatch, r
     r = wait(executor, "true")
     assert r.outcome is Outcome.LOST
     assert "a fault" in r.describe()
+
+
+def test_a_fifo_is_no_tee_file_and_blocks_nobody(executor, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    assert wait(executor, "echo hi", tee=str(tmp_path / "fifo")).outcome is Outcome.NOT_STARTED
+    assert wait(executor, "echo other").stdout == "other\n"
+
+
+def test_late_output_of_children_is_kept_also_beside_a_tee_file(executor, tmp_path):
+    run = executor.start(Plan(Command("(sleep 0.9; echo late) & echo now"), tee=str(tmp_path / "copy")), check=False)
+    assert run.wait(10).ok
+    until(lambda: run.log.stream() == b"now\nlate\n")
+
+
+def test_a_handle_that_outlives_its_executor_ends_instead_of_waiting_for_ever():
+    with Executor() as executor:
+        ended = executor.start(Plan(Command("echo kept")), check=False)
+        ended.wait(10)
+        planned = executor.plan_run(Plan(Command("echo never")), check=False)
+        later = executor.plan_run(Plan(Command("echo never")), check=False)
+        executor.begin_later(later)
+    assert list(ended.lines()) == ["kept"]
+    assert planned.wait(10).outcome is Outcome.CANCELLED
+    assert later.wait(10).outcome is Outcome.CANCELLED
+
+
+def test_waiting_for_children_costs_no_cpu(executor):
+    before = time.process_time()
+    wait(executor, "sleep 1.5 & echo x", stop=StopPolicy(wait=True))
+    assert time.process_time() - before < 1.0
+
+
+def test_a_pipe_whose_source_cannot_start_ends(executor, tmp_path):
+    (tmp_path / "input").write_text("x")
+    source = executor.plan_run(Plan(Command("cat", stdin=FileInput(str(tmp_path / "gone")))), check=False)
+    assert source.pipe("cat; echo done").wait(10).stdout == "done\n"
+
+
+def test_a_listener_that_fails_does_not_take_the_command_with_it(executor):
+    run = executor.plan_run(Plan(Command("echo on")), check=False)
+    run.subscribe(lambda _: 1 / 0)
+    assert run.wait(10).stdout == "on\n"
+
+
+def test_a_callback_on_the_loop_that_would_wait_is_refused(executor):
+    refused = []
+
+    def wait_inside(_):
+        try:
+            executor.start(Plan(Command("true"))).wait()
+        except RuntimeError as error:
+            refused.append(str(error))
+
+    executor.start(Plan(Command("true"))).add_done_callback(wait_inside)
+    until(lambda: refused)
+    assert "wait for ever" in refused[0]
+
+
+def test_a_chain_of_pipes_needs_one_place(tmp_path):
+    with Executor(max_running=1) as executor:
+        source = executor.start(Plan(Command("seq 300000"), tee=str(tmp_path / "copy")), check=False)
+        assert str(source.pipe("wc -l").wait(30)).strip() == "300000"
+
+
+def test_a_pipe_into_itself_is_refused(executor):
+    run = executor.plan_run(Plan(Command("cat")))
+    with pytest.raises(XecError, match="its own output"):
+        run.pipe(run)
+
+
+def test_a_secret_is_refused_wherever_others_could_read_it(executor):
+    executor.redactor.register("TOKEN", "s3cr3t-value")
+    for command in (
+        Command("echo s3cr3t-value"),
+        Command("true", env=(("A", "s3cr3t-value"),)),
+        Command("true", cwd="/s3cr3t-value"),
+    ):
+        with pytest.raises(OptionError, match="secret"):
+            executor.start(Plan(command))
+    with pytest.raises(OptionError, match="secret"):
+        executor.start(Plan(Command("true"), label="s3cr3t-value"))
+
+
+def test_a_result_leaves_the_kernel_without_its_secrets(executor):
+    result = wait(executor, Command("true", secret_env=(("TOKEN", "s3cr3t-value"),)))
+    assert b"s3cr3t" not in pickle.dumps(result)
+    assert pickle.loads(pickle.dumps(result)).command == "true"

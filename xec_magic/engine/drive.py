@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import os
 import random
+import signal
+import stat
 import time
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -59,11 +62,15 @@ class Drive:
             exited = await self._open_tee() or await self._admitted()
         except BaseException as error:  # a fault of ours must not leave anybody waiting
             exited = Exited(run.run_id, self._now(), None, None, Cause.LOST, f"internal error: {error!r}")
+            if run.process is not None:
+                run.process.send_signal(signal.SIGKILL)
+                run.process.close()
             raise
         finally:
             try:
                 if self._tee is not None:
-                    self._tee.close()
+                    tee, self._tee = self._tee, None
+                    tee.close()
                 run.emit(exited)
                 self._executor.finished(run)
             finally:
@@ -76,7 +83,7 @@ class Drive:
         if self._plan.tee is None:
             return None
         try:
-            self._tee = open(self._plan.tee, "wb", buffering=0)  # noqa: SIM115, ASYNC230 - lives as long as the run; a local file
+            self._tee = _open_tee_file(self._plan.tee)
         except OSError as error:
             reason = f"cannot write the --tee file {self._plan.tee}: {error.strerror}"
             self._drop_pipes()
@@ -85,7 +92,12 @@ class Drive:
 
     async def _admitted(self) -> Exited:
         run, admission = self._run, self._executor.admission
-        if run.stdout_fd is not None:  # the first of a pair: it starts with its reader, or both would wait for ever
+        if run.upstream is not None:
+            # A chain of pipes has one place, that of its first member: with one each, its members could wait for each
+            # other for ever.
+            run.upstream.subscribe(lambda _: self._changed.set())
+            while run.stop_cause is None and run.upstream.state in {"planned", "starting", "queued"}:
+                await self._wait(None)
             return await self._attempts()
         if admission.locked():
             run.emit(Queued(run.run_id, self._now()))
@@ -136,23 +148,44 @@ class Drive:
 
     async def _attempt(self, attempt: int) -> Exited:
         run = self._run
-        self._printed, self._over = 0, False
+        self._printed, self._over, self._unkept = 0, False, False
         self._redact.clear()
         request = StartRequest(
             self._plan.command, run.run_id, self._output, self._changed.set, run.stdin_fd, run.stdout_fd
         )
         run.stdin_fd = run.stdout_fd = None  # the transport closes them
         try:
-            transport = self._executor.transports.of(self._plan.command.target)
-            process = await transport.start(request)
+            process = await self._started(request)
         except SpawnError as error:
             return Exited(run.run_id, self._now(), None, None, Cause.SPAWN, str(error))
+        if process is None:
+            return self._stopped_before_start()
         run.process = process
         if run.full_channels:
             process.pause()
         age = self._now() - process.started_at
         run.emit(Started(run.run_id, process.started_at, time.time() - age, process.pid, attempt))
         return await self._follow(process)
+
+    async def _started(self, request: StartRequest) -> Process | None:
+        """The process; None when the run was stopped, or its time was over, before there was one.
+
+        Raises:
+            SpawnError: it cannot be started.
+        """
+        run, timeout_s = self._run, self._plan.stop.timeout_s
+        transport = self._executor.transports.of(self._plan.command.target)
+        starting = asyncio.ensure_future(transport.start(request))
+        deadline = None if timeout_s is None else self._now() + timeout_s
+        starting.add_done_callback(lambda _: self._changed.set())
+        while not starting.done():
+            if run.stop_cause is None and deadline is not None and self._now() >= deadline:
+                run._stop(False, Cause.TIMEOUT, "before it started")
+            if run.stop_cause is not None:
+                starting.cancel()  # what is started nevertheless is then ended by its transport
+                return None
+            await self._wait(None if deadline is None else deadline - self._now())
+        return starting.result()
 
     async def _follow(self, process: Process) -> Exited:
         """Wait for the end, by itself or by our hand: one race, one outcome."""
@@ -179,7 +212,8 @@ class Drive:
             if run.stop_cause is not None:
                 await self._end(process)
                 break
-            limits = [at for at in (deadline, shell_ended_at and shell_ended_at + LEFT_BEHIND_S) if at]
+            left_behind_at = None if shell_ended_at is None or policy.wait else shell_ended_at + LEFT_BEHIND_S
+            limits = [at for at in (deadline, left_behind_at) if at is not None]
             await self._wait(min(limits) - now if limits else None)
         return self._exited(process)
 
@@ -274,3 +308,19 @@ class Drive:
             tee.close()
             note = f"cannot write the --tee file {self._plan.tee}: {error.strerror}; the command goes on"
             self._run.emit(Note(self._run.run_id, self._now(), note))
+
+
+def _open_tee_file(path: str) -> BinaryIO:
+    """A file to be written to, empty. Not a FIFO: who does not read it would make the loop wait.
+
+    Raises:
+        OSError: it cannot be opened, or is a FIFO.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISFIFO(mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is a FIFO")
+    if stat.S_ISREG(mode):
+        os.ftruncate(fd, 0)
+    return open(fd, "wb", buffering=0)

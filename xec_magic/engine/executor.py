@@ -71,11 +71,36 @@ class Executor:
         """A run that is planned and not started; `begin`, or its first use, starts it."""
         if self._closed or not self._portal.is_open or os.getpid() != self._owner:
             raise XecError("the executor is closed; make a new one, or load the extension again")
+        self._guard_secrets(plan)
         run_id = str(next(self._numbers))
         return Run(
             self, run_id, plan, lambda: self.spool.new_log(run_id, plan.limits.memory_bytes),
             check=check, background=background, keep=keep if plan.limits.keep else False,
         )  # fmt: skip
+
+    def _guard_secrets(self, plan: Plan) -> None:
+        """Register the plan's secrets, and refuse one that would stand where others can read it.
+
+        Raises:
+            OptionError: a secret's value in the script, the interpreter's arguments, a name or a plain variable.
+        """
+        command = plan.command
+        for name, value in command.secret_env:
+            self.redactor.register(name, value)
+        open_texts = {
+            "the command": command.script,
+            "shell": " ".join(command.shell),
+            "env": " ".join(f"{name}={value}" for name, value in command.env),
+            "cwd": command.cwd or "",
+            "tee": plan.tee or "",
+            "label": plan.label,
+        }
+        for where, text in open_texts.items():
+            if text and self.redactor.mask(text) != text:
+                raise OptionError(
+                    f"{where} would hold the value of a secret, and every user of this machine could read it; "
+                    'write its variable instead, as in "$TOKEN" with --secret TOKEN'
+                )
 
     def plan_next(self, script: str, like: Run) -> Run:
         """A further run with the policies and surroundings of `like`, planned and not started."""
@@ -86,11 +111,15 @@ class Executor:
 
     def begin_later(self, run: Run) -> None:
         """Begin by itself in a moment, unless something has begun it before."""
+        self._runs[run.run_id] = run
         self.post(lambda: self.call_later(DEFER_S, lambda: self._begin(run)))
 
     def begin(self, run: Run) -> None:
         """Start a run that has only been planned. Any thread; a second call does nothing."""
         if run.begun:
+            return
+        if not self._portal.is_open:
+            run.abandon()
             return
         run.begun = True
         self._runs[run.run_id] = run  # here already: who lists the runs next must see it
@@ -98,6 +127,16 @@ class Executor:
             self._begin(run)
         else:
             self._portal.post(self._begin, run)
+
+    @property
+    def is_open(self) -> bool:
+        """It can still run something."""
+        return self._portal.is_open
+
+    @property
+    def inside(self) -> bool:
+        """The caller is on the loop's thread."""
+        return self._portal.inside
 
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Call on the loop's thread, soon."""
@@ -189,6 +228,11 @@ class Executor:
             raise XecError(
                 "the second command has already started, without input; write first.pipe('second command') instead"
             )
+        member: Run | None = source
+        while member is not None:
+            if member is sink:
+                raise XecError("a command cannot read its own output; the pipe would end nowhere")
+            member = member.upstream
         if sink.plan.command.stdin is not None or sink.upstream is not None:
             raise XecError("the second command already has an input; a command reads from one")
         read, write = os.pipe()
@@ -244,6 +288,8 @@ class Executor:
     async def _close(self, grace_s: float) -> None:
         for run in self._runs.values():
             run.grace_s = min(run.grace_s, grace_s)
+            if run.hurry is not None:  # a ladder that is being walked has a grace of its own
+                self.call_later(2 * grace_s, run.hurry.set)
             if not run.done():
                 run._stop(False, Cause.CANCEL, "its kernel is ending")
             else:
@@ -253,6 +299,7 @@ class Executor:
         for run in self._runs.values():
             if run.process is not None:
                 run.process.close()
+            run.abandon()
         await self.transports.close(within_s=3 * grace_s + 1)
 
 

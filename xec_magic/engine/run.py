@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
+import logging
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from xec_magic.engine.buffer import Channel
 from xec_magic.engine.portal import WAKE_S
 from xec_magic.engine.stream import Chunks, Lines, OutputStream
-from xec_magic.events import Cause, Event, Output, Queued, Retrying, Started, Stopping, Stream
+from xec_magic.events import Cause, Event, Exited, Output, Queued, Retrying, Started, Stopping, Stream
 from xec_magic.output import OutputLog, Piece
 from xec_magic.plan import Plan
 from xec_magic.result import Outcome, Result, ResultFold
@@ -30,6 +32,14 @@ class Engine(Protocol):
 
     def begin(self, run: Run) -> None:
         """Start a run that has only been planned. Any thread; a second call does nothing."""
+
+    @property
+    def is_open(self) -> bool:
+        """It can still run something."""
+
+    @property
+    def inside(self) -> bool:
+        """The caller is on the loop's thread."""
 
     def post(self, callback: Callable[..., object], *args: Any) -> None:
         """Call on the loop's thread, soon."""
@@ -118,6 +128,7 @@ class Run:
             TimeoutError: not over after `timeout` seconds; the run goes on.
             RunInterrupted: interrupted while waiting.
         """
+        self._refuse_inside()
         self._begin()
         deadline = None if timeout is None else time.monotonic() + timeout
         interrupted = 0
@@ -129,6 +140,9 @@ class Run:
                 result = self._future.result(pause)
                 break
             except TimeoutError:
+                if not self._engine.is_open:
+                    self.abandon()
+                    continue
                 if deadline is not None and not interrupted and time.monotonic() >= deadline:
                     raise TimeoutError(f"{self.plan.title} still runs after {timeout:g} s") from None
             except KeyboardInterrupt:
@@ -141,6 +155,9 @@ class Run:
             except KeyboardInterrupt:
                 interrupted += 1
                 self.request_stop(now=interrupted > 1, cause=Cause.INTERRUPT)
+            except BaseException:
+                self.request_stop(cause=Cause.CANCEL, detail="who waited for it failed")
+                raise
         if interrupted:
             error = result.error()
             if result.outcome is Outcome.INTERRUPTED and error is not None:
@@ -199,14 +216,14 @@ class Run:
     def _stop(self, now: bool, cause: Cause, detail: str) -> None:
         if self.upstream is not None:
             self.upstream._stop(now, cause, detail)
+        if now and self.hurry is not None:
+            self.hurry.set()
         if self.state == "done":
             self._engine.end_left_behind(self)
             return
         if self.stop_cause is None:
             self.stop_cause = cause
             self.stop_detail = detail
-        if now and self.hurry is not None:
-            self.hurry.set()
         self.wake()
         if self.state == "planned":
             self._begin()  # it ends at once, as cancelled
@@ -284,7 +301,10 @@ class Run:
 
     def _tell(self, event: Event) -> None:
         for listener in self._listeners:
-            listener(event)
+            try:
+                listener(event)
+            except Exception:  # a view that fails must not take the command with it
+                logging.getLogger("xec_magic").exception("a listener of run %s failed", self.run_id)
 
     def emit_output(self, event: Output) -> bool:
         """Take output: to consumers, else to the log. False when the log could not keep it."""
@@ -314,12 +334,29 @@ class Run:
         if not self._future.done():
             self._future.set_result(self._fold.result())
 
+    def abandon(self) -> None:
+        """Its executor has been closed, so nothing will happen to it any more: it ends as it is. Any thread."""
+        if not self._future.done():
+            self._fold.apply(Exited(self.run_id, time.monotonic(), None, None, Cause.CANCEL, "its executor is closed"))
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                self.finish()
+
+    def _refuse_inside(self) -> None:
+        if self._engine.inside:
+            raise RuntimeError(
+                "waiting on the executor's own thread would wait for ever; a callback must not wait for a run"
+            )
+
     def add_done_callback(self, callback: Callable[[Result], None]) -> None:
         """Call `callback` with the result when the run is over, on the loop's thread, or now if it is."""
         self._future.add_done_callback(lambda future: callback(future.result()))
 
     def attach(self, stream: Stream | None) -> tuple[Iterator[Piece], Channel]:
         """What has been kept of a stream so far, and a channel with all that follows. Any thread but the loop's."""
+        self._refuse_inside()
+        if not self._engine.is_open:
+            self.abandon()
+            return self.attach_here(stream)
         attached: concurrent.futures.Future[tuple[Iterator[Piece], Channel]] = concurrent.futures.Future()
         self._engine.post(lambda: attached.set_result(self.attach_here(stream)))
         self._begin()

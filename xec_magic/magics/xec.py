@@ -17,14 +17,13 @@ from traitlets import TraitError, validate
 from traitlets.config import Configurable
 
 from xec_magic.errors import OptionError, ParseError, RunInterrupted, XecError
-from xec_magic.options import RunOptions
+from xec_magic.options import RunOptions, Variable
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from xec_magic.display.view import View
     from xec_magic.engine.run import Run
-    from xec_magic.plan import Plan
     from xec_magic.result import Result
     from xec_magic.runtime import Runtime
 
@@ -32,6 +31,7 @@ __all__ = ["CommandMagics", "XecMagics"]
 
 OPEN_AFTER_S: Final = 0.2  # a shorter run shows one static display and no widget
 TICK_S: Final = 0.05
+_TAKEN: Final = {"get_ipython", "In", "Out", "exit", "quit", "open"}
 HISTORY_VIEWS: Final = 200
 
 _TRAITS: Final = {trait.name: trait for trait in RunOptions.SPEC.traits()}
@@ -101,7 +101,7 @@ class CommandMagics(Magics):
             namespace = ChainMap({}, dict(local_ns or {}), self._namespace())
             return self._run(line, cell, namespace)
         except OptionError as error:
-            raise UsageError(str(error)) from error
+            raise UsageError(_masked(str(error))) from None
 
     def _run(self, line: str, cell: str | None, namespace: Mapping[str, Any]) -> Any:
         # Here and not above: what loads the extension need not wait for what runs commands.
@@ -120,11 +120,12 @@ class CommandMagics(Magics):
         if not text.strip():
             raise OptionError("there is no command; write %xec CMD, or %%xec with the command on the lines below")
         _check_together(options)
-        plan = options.plan(expand(text, evaluate, family=family_of(options.shell)), namespace)
         redactor = now.executor.redactor
-        for name, value in plan.command.secret_env:
-            redactor.register(name, value)
-        _check_no_secret(plan, redactor.mask)
+        for name, value in options.secret:  # before anything can go wrong and show them
+            known = namespace.get(value.name) if isinstance(value, Variable) else value
+            if isinstance(known, str) and known:
+                redactor.register(name, known)
+        plan = options.plan(expand(text, evaluate, family=family_of(options.shell)), namespace)
         mode = choose_mode(self.shell, request_allows_stdin(self.shell))
         run = now.executor.start(plan, check=options.check, background=options.bg)
         view = View(run, mode, mask=redactor.mask, quiet=options.quiet, show=options.show)
@@ -213,22 +214,22 @@ def _close(view: View, result: Result, error: BaseException | None, *, quiet: bo
         error.shown = not quiet
 
 
+def _masked(text: str) -> str:
+    """A message without the values of secrets: what is refused may hold one."""
+    from xec_magic import runtime
+
+    return runtime.current().executor.redactor.mask(text)
+
+
 def _check_together(options: RunOptions) -> None:
     if options.bg and options.form:
         raise OptionError(
             "--bg gives the run itself, so --as has nothing to turn yet; call r.result() and its .json(), .df(), …"
         )
+    if options.out in _TAKEN or (options.out or "").startswith("_"):
+        raise OptionError(f"--out {options.out}: IPython itself uses that name; write another one")
     if options.form in ("df", "table") and find_spec("pandas") is None:
         raise OptionError(f"--as {options.form} needs pandas, which is not installed; pip install 'xec-magic[frames]'")
-
-
-def _check_no_secret(plan: Plan, mask: Callable[[str], str]) -> None:
-    """The command line is visible to every user of the machine (ps)."""
-    if mask(plan.command.script) != plan.command.script:
-        raise OptionError(
-            "the command would hold the value of a secret, and every user of this machine could read it; "
-            'write its variable instead, as in "$TOKEN" with --secret TOKEN'
-        )
 
 
 CommandMagics.xec.__doc__ = f"""Run a command, or a cell of them; show what it prints, keep it, raise if it fails.

@@ -230,23 +230,26 @@ class LocalTransport:
         Raises:
             SpawnError: it cannot be started; the message says why.
         """
-        theirs: list[int] = []  # descriptors that only the command needs
+        # Descriptors that only the command needs. Those that were given are among them from the begin: one that
+        # stayed open would keep the other end of its pipe waiting.
+        theirs = [fd for fd in (request.stdin_fd, request.stdout_fd) if fd is not None]
         ours: list[int] = []
         script_file = None
         try:
             with map_errors(OSError, to=SpawnError, what="cannot open the command's streams"):
-                theirs.append(_open_stdin(request.command) if request.stdin_fd is None else request.stdin_fd)
-                stdout = None
-                if request.stdout_fd is None:
-                    stdout = _pipe(ours, theirs)
-                else:
-                    theirs.append(request.stdout_fd)
-                stderr = _pipe(ours, theirs)
+                stdin_fd, stdout_fd, stdout = request.stdin_fd, request.stdout_fd, None
+                if stdin_fd is None:
+                    stdin_fd = _open_stdin(request.command)
+                    theirs.append(stdin_fd)
+                if stdout_fd is None:
+                    stdout, stdout_fd = _pipe(ours, theirs)
+                stderr, stderr_fd = _pipe(ours, theirs)
             with map_errors(OSError, to=SpawnError, what="cannot write the script to a file"):
                 argv, script_file = self._dress(request.command)
             mark = f"{self._kernel_id}.{request.run_id}"
+            streams = (stdin_fd, stdout_fd, stderr_fd)
             spawned = await self._spawner.spawn(
-                argv, _directory(request.command), environment(request.command, mark), theirs
+                argv, _directory(request.command), environment(request.command, mark), streams
             )
         except BaseException:
             for fd in ours:
@@ -295,11 +298,12 @@ def environment(command: Command, mark: str) -> dict[bytes, bytes]:
     return env
 
 
-def _pipe(ours: list[int], theirs: list[int]) -> int:
+def _pipe(ours: list[int], theirs: list[int]) -> tuple[int, int]:
+    """The two ends of a new pipe, noted down for whoever has to close them."""
     read, write = os.pipe()
     ours.append(read)
     theirs.append(write)
-    return read
+    return read, write
 
 
 def _directory(command: Command) -> str:

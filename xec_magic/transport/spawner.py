@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import itertools
 import marshal
@@ -148,6 +149,9 @@ class Spawner:
                 future = self._starting.pop(number)
                 if not future.done():
                     future.set_result((pid, at))
+                elif future.cancelled():  # nobody waits for it any more, so nobody would ever end it
+                    with contextlib.suppress(OSError):
+                        os.killpg(pid, signal.SIGKILL)
             case ("refused", int(number), int(code), str(where)):
                 future = self._starting.pop(number)
                 if not future.done():
@@ -189,6 +193,8 @@ class Spawner:
     def _close_socket(self) -> None:
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket)
+            with contextlib.suppress(OSError):  # a forked copy of this process may hold it open
+                self._socket.shutdown(socket.SHUT_RDWR)
             self._socket.close()
             self._socket = None
 
