@@ -50,6 +50,8 @@ _MARK = re.compile(rb"\\?([A-Za-z_][A-Za-z0-9_.-]*)|'([A-Za-z_][A-Za-z0-9_.-]*)'
 # In zsh a `$name` reads on into a subscript or a :modifier, in here-documents as well. A change of quotes ends it.
 _ZSH_WORD_READS_ON = re.compile(rb"\$[^\s'\"]*[\[:][^\s'\"]*\Z")
 _ZSH_HEREDOC_READS_ON = re.compile(rb"\$(?:[^\s'\"/]*|[^\s'\"]*:\S*)\Z")
+# Options of `declare` with one of these letters, in quotes or not, or unknown until it runs.
+_EVALUATES = re.compile(rb"[\"'\\]*(?:[-+][\w\"'\\]*[inEFaA]|[-+]?[$`])")
 _PLAIN_PATTERN = re.compile(rb"[A-Za-z0-9_*?.,:/@%+=^|-]*\$?")
 
 
@@ -278,6 +280,8 @@ def _role(kind: Kind, node: Node, source: bytes, start: int, end: int, family: F
         case "for_statement" | "array":
             if parent.type == "array" and (word.text or b"").lstrip().startswith(b"["):
                 raise Unfit("cannot stand beside an array's [key]; assign that element apart")
+            if parent.type == "array":
+                _refuse_declared_number(_known(_known(parent.parent).parent))
             return Place(kind, words=separate, none=separate, plain=separate), word
         case "variable_assignment":
             if parent.child_by_field_name("value") != word:
@@ -314,10 +318,13 @@ def _whole_word(node: Node, source: bytes, start: int, family: Family) -> tuple[
 
 
 def _refuse_declared_number(node: Node) -> None:
+    """Refuse a value in a declaration with an attribute that makes the shell evaluate it: number, array, reference."""
     if node.type == "declaration_command" and any(
-        re.match(rb"[-+]\w*[inEF]", child.text or b"") for child in node.children[1:] if child.type == "word"
+        _EVALUATES.match(child.text or b"") for child in node.children[1:] if child.type != "variable_assignment"
     ):
-        raise Unfit("cannot stand in a declaration of numbers or references, which evaluates it; use $((…))")
+        raise Unfit(
+            "cannot stand in a declaration of numbers, arrays or references, which evaluates it; declare and assign apart"
+        )
 
 
 def _test(place: Place, word: Node, family: Family) -> tuple[Place, Node]:
