@@ -188,6 +188,20 @@ def test_any_text_arrives_in_every_place(shell, values, tmp_path):
         ("declare $o x=${{f}}", "declaration of numbers, arrays"),
         ("declare -a x=(${{f}})", "declaration of numbers, arrays"),
         ("declare -i x=(${{f}})", "declaration of numbers, arrays"),
+        ("read ${{f}}", "second time"),
+        ("x=1 read -r a ${{f}} < f", "second time"),
+        ("read -p ${{xs}} a", "is a list"),
+        ("mapfile -t ${{f}}", "second time"),
+        ("readarray -C ${{f}} a", "second time"),
+        ("getopts ab ${{f}}", "second time"),
+        ("printf -v ${{f}} %s a", "second time"),
+        ("printf -v'${{f}}' %s a", "second time"),
+        ("test -v ${{f}}", "second time"),
+        ("eval ${{f}}", "second time"),
+        ("builtin eval \"echo '${{f}}'\"", "second time"),
+        ('\\eval "$(echo ${{f}})"', "second time"),
+        ("trap 'rm ${{f}}' EXIT", "second time"),
+        ('trap -- "rm ${{f}}" EXIT', "second time"),
         ("a[${{f}}]=1", "only a number"),
         ("a=([${{f}}]=1)", "key"),
         ("echo $[${{n}}]", "write"),
@@ -233,6 +247,24 @@ def test_what_cannot_be_quoted_is_refused_and_says_why(text, why):
     with pytest.raises(TemplateError, match=why) as caught:
         template(text, f="a b", n=1, xs=["a"], bad=Bad(), x=1)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "read -r -p ${{v}} a",
+        "read a <<< ${{v}}",
+        "mapfile -d ${{v}} a",
+        "getopts ab name ${{v}}",
+        "printf -v a %s ${{v}}",
+        "trap 'exit' ${{v}}",
+        "test -n ${{v}}",
+        "bash -c 'echo \"$1\"' _ ${{v}}",
+        "echo eval ${{v}}",
+    ],
+)
+def test_a_value_stands_beside_what_would_be_read_a_second_time(text):
+    assert "'a b'" in template(text, v="a b")
 
 
 @pytest.mark.parametrize(
