@@ -204,6 +204,13 @@ def test_a_script_that_judges_its_pipes_itself_is_left_alone(script):
     assert run(script).returncode == 0
 
 
+@pytest.mark.parametrize("script", ["# no pipefail needed\nfalse | cat\necho on", "false | cat # PIPESTATUS\necho on"])
+def test_a_comment_does_not_make_a_script_its_own_judge(script):
+    assert run(script).stdout == ""
+    assert run("# why\nset +o pipefail # so\nfalse | cat\necho on").stdout == "on\n"
+    assert run("false | cat; echo ${#PIPESTATUS[@]}").stdout == "2\n"
+
+
 @pytest.mark.parametrize("script", ["echo 'open | x", "a | b |", "if true | false; then", "foo ( | bar"])
 def test_a_script_that_is_not_understood_gets_pipefail(script):
     assert "set -o pipefail; " + script == strict_script(script, "bash")[-len("set -o pipefail; " + script) :]

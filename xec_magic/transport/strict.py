@@ -66,13 +66,30 @@ def strict_script(script: str, family: Literal["bash", "zsh", "sh"]) -> str:
     prelude = "set -eu; "
     if family == "bash":
         prelude += "shopt -s inherit_errexit 2>/dev/null || :; "  # bash 3.2 of macOS and others before 4.4 lack it
-    if family == "sh" or "|" not in script.replace("||", "") or _OWN_JUDGEMENT.search(script):
+    if family == "sh" or "|" not in script.replace("||", "") or _judges_itself(script):
         return prelude + script
     try:
         rewritten = _rewritten(script, family)
     except _NotUnderstood:
         return f"{prelude}set -o pipefail; {script}"
     return prelude + (script if rewritten == script else _FUNCTION + rewritten)
+
+
+def _judges_itself(script: str) -> bool:
+    """Whether the script speaks of its pipes' status outside of comments."""
+    if not _OWN_JUDGEMENT.search(script):
+        return False
+    if "#" not in script:
+        return True
+    source = grammar_bytes(script)
+    tree = parse(source)
+    if not understood(tree):
+        return True
+    code = bytearray(source)
+    for node in walk(tree):
+        if node.type == "comment":
+            code[node.start_byte : node.end_byte] = b" " * (node.end_byte - node.start_byte)
+    return bool(_OWN_JUDGEMENT.search(code.decode("utf-8", "replace")))
 
 
 def _rewritten(script: str, family: Literal["bash", "zsh"]) -> str:
