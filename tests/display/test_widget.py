@@ -4,6 +4,7 @@ import pytest
 from display.runs import make_log
 
 from xec_magic.display.widget import RunWidget
+from xec_magic.errors import OutputTooLarge
 
 
 @pytest.fixture
@@ -69,3 +70,14 @@ def test_a_log_that_was_removed_is_said(page, monkeypatch):
     monkeypatch.setattr(page.source, "read", gone)
     content, _ = ask(page, op="copy")
     assert content["problem"] == "the log of this run is gone"
+
+
+@pytest.mark.parametrize("request_", [{"op": "copy"}, {"op": "find", "text": "x", "regex": False}])
+def test_a_log_that_made_room_is_answered_with_the_reason(page, monkeypatch, request_):
+    def removed(*_):
+        raise OutputTooLarge("the log f has been removed to make room for newer ones")
+
+    for name in ("read", "pieces"):
+        monkeypatch.setattr(page.source, name, removed)
+    content, _ = ask(page, **request_)
+    assert "removed to make room" in content["problem"]

@@ -16,6 +16,7 @@ from IPython.core.getipython import get_ipython
 
 from xec_magic.display.answers import copy_text, find
 from xec_magic.display.feed import Batch, Mask, page
+from xec_magic.errors import XecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +103,8 @@ class RunWidget(anywidget.AnyWidget):
                     reply["problem"] = "not understood"
         except (OSError, ValueError):  # its spool file was closed and removed to make room
             reply["problem"] = "the log of this run is gone"
+        except XecError as error:
+            reply["problem"] = str(error)
         self.send(reply, buffers=buffers)
 
 
