@@ -4,8 +4,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from display.runs import make_log
 
 from xec_magic.display.ansi import PLAIN, Style, parse_line, plain_line, span_html, terminal_text, unfinished_escape
+from xec_magic.display.printer import Printer
 
 CASES = json.loads((Path(__file__).parent / "ansi_cases.json").read_text())  # tests/js/sgr.test.mjs reads them too
 
@@ -67,6 +69,36 @@ def test_a_terminal_gets_colours_and_nothing_else():
         "\x1b[31mred\x1b[0m\x1b]0;title\x07 \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ \x1b[2J\x1b[3;4H\x1b[Kend\r\n\x00"
     )
     assert terminal_text(text) == "\x1b[31mred\x1b[0m link \x1b[Kend\r\n\u2400"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[>4;2mx", "x"),
+        ("\x1b[?1mx", "x"),
+        ("\x1b[1 mx", "x"),
+        ("\x1b[?Kx", "x"),
+        ("\x1b[8mx", "x"),
+        ("\x1b[08;1mx", "\x1b[1mx"),
+        ("\x1b[38;5;8mx", "\x1b[38;5;8mx"),
+        ("\x1b[48;2;8;8;8;8mx", "\x1b[48;2;8;8;8mx"),
+        ("\x1b[4:3;mx", "\x1b[4:3;mx"),
+        ("\x1b[mx", "\x1b[mx"),
+    ],
+)
+def test_a_terminal_gets_no_private_escapes_and_no_hidden_text(text, shown):
+    assert terminal_text(text) == shown
+
+
+def test_colours_end_with_the_output(capsys):
+    printer = Printer(str)
+    printer.print_new(make_log(b"\x1b[31mred\n"))
+    printer.finish()
+    assert capsys.readouterr().out == "\x1b[31mred\n\x1b[0m"
+    printer = Printer(str)
+    printer.print_new(make_log(b"plain\n"))
+    printer.finish()
+    assert capsys.readouterr().out == "plain\n"
 
 
 @pytest.mark.parametrize(

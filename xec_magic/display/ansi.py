@@ -26,6 +26,7 @@ _TOKEN: Final = re.compile(
     r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"  # two-character escapes and charset switches
     r"|([\x00-\x08\x0a-\x1f\x7f-\x9f])"  # control characters; a tab is text
 )
+_TERMINAL_CSI: Final = re.compile(r"\x1b\[([0-9;:]*)([mK])")
 _OVERWRITES: Final = re.compile(r"[\r\x08]|\x1b\[[0-?]*K")
 
 
@@ -259,12 +260,30 @@ def terminal_text(text: str) -> str:
 
     def keep(match: re.Match[str]) -> str:
         if match[2]:
-            return match[0] if match[2] in "mK" else ""
+            kept = _TERMINAL_CSI.fullmatch(match[0])
+            if kept is None:
+                return ""
+            return match[0] if kept[2] == "K" else _without_conceal(kept[1])
         if match[3]:
             return match[3] if match[3] in "\r\b\n\x07" else _picture(match[3])
         return ""
 
     return _TOKEN.sub(keep, text)
+
+
+def _without_conceal(parameters: str) -> str:
+    """The escape that sets these colours and styles, without those that hide text; nothing if none are left."""
+    codes = parameters.split(";")
+    kept = []
+    at = 0
+    while at < len(codes):
+        length = 1
+        if codes[at].lstrip("0") in {"38", "48", "58"} and at + 1 < len(codes):  # a colour's numbers are no codes
+            length += {"5": 2, "2": 4}.get(codes[at + 1].lstrip("0"), 1)
+        if codes[at].partition(":")[0].lstrip("0") != "8":
+            kept += codes[at : at + length]
+        at += length
+    return f"\x1b[{';'.join(kept)}m" if kept else ""
 
 
 def unfinished_escape(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ class Printer:
 
     def __init__(self, mask: Mask) -> None:
         self._mask = mask
+        self._styled: set[Stream] = set()  # where colours or styles were passed on
         self._begin(None)
 
     def _begin(self, log: OutputLog | None) -> None:
@@ -44,9 +46,14 @@ class Printer:
         self._offset = size
 
     def finish(self) -> None:
-        """Print what was held back, and end the line."""
+        """Print what was held back, end colours and styles, and end the line."""
         for stream in ("stdout", "stderr"):
             self._write(stream, self._decoders[stream].decode(b"", final=True), final=True)
+        for stream in sorted(self._styled):
+            file = sys.stdout if stream == "stdout" else sys.stderr
+            file.write("\x1b[0m")
+            file.flush()
+        self._styled.clear()
         if self._last not in ("", "\n"):
             self._write("stdout", "\n", final=True)
 
@@ -61,6 +68,9 @@ class Printer:
         text, self._held[stream] = text[:cut], text[cut:]
         if text:
             file = sys.stdout if stream == "stdout" else sys.stderr
-            file.write(terminal_text(self._mask(text)))
+            shown = terminal_text(self._mask(text))
+            file.write(shown)
             file.flush()
             self._last = text[-1]
+            if re.search(r"\x1b\[[0-9;:]*m", shown):
+                self._styled.add(stream)
