@@ -275,7 +275,13 @@ class Executor:
             self._forget_old()
 
     def _forget_old(self) -> None:
-        self.spool.finished()
+        self.spool.keep_within_bound(
+            {
+                run.log
+                for run in self._runs.values()
+                if run.state != "done" or (run.process and run.process.streams_open)
+            }
+        )
         done = [
             run for run in self._runs.values() if run.state == "done" and not (run.process and run.process.streams_open)
         ]

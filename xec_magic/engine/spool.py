@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -60,6 +60,7 @@ class SpoolDirectory:
         self._lock_fd: int | None = None
         self._mutex = threading.Lock()
         self._logs: list[OutputLog] = []
+        self._logs_mutex = threading.Lock()
 
     def path(self) -> Path:
         """The directory, mode 0700; made now if it is not there."""
@@ -77,7 +78,8 @@ class SpoolDirectory:
     def new_log(self, run_id: str, memory_bytes: int) -> OutputLog:
         """A log that overflows into a file here."""
         log = OutputLog(memory_bytes, lambda: self._open(run_id))
-        self._logs.append(log)
+        with self._logs_mutex:
+            self._logs.append(log)
         return log
 
     def _open(self, run_id: str) -> BinaryIO:
@@ -91,14 +93,21 @@ class SpoolDirectory:
             return open(path, "r+b", buffering=0)
         raise FileExistsError(f"too many logs for run {run_id}")
 
-    def finished(self) -> None:
-        """A run has ended: remove the oldest logs if all together exceed the bound."""
-        self._logs = [log for log in self._logs if log.path is not None and not log.closed]
-        total = sum(log.size() for log in self._logs)
-        while total > self._bound_bytes and len(self._logs) > 1:
-            oldest = self._logs.pop(0)
-            total -= oldest.size()
-            self._remove(oldest)
+    def keep_within_bound(self, live: Collection[OutputLog]) -> None:
+        """Remove the oldest logs while all together exceed the bound; not those of runs that still print.
+
+        Args:
+            live: The logs that may still grow.
+        """
+        with self._logs_mutex:
+            # One that has ended in memory will never be in a file.
+            self._logs = [log for log in self._logs if not log.closed and (log.path is not None or log in live)]
+            ended = [log for log in self._logs if log.path is not None and log not in live]
+            total = sum(log.size() for log in self._logs if log.path is not None)
+            while total > self._bound_bytes and len(ended) > 1:
+                oldest = ended.pop(0)
+                total -= oldest.size()
+                self._remove(oldest)
 
     def _remove(self, log: OutputLog) -> None:
         path = log.path

@@ -226,6 +226,8 @@ def _check_together(options: RunOptions) -> None:
         raise OptionError(
             "--bg gives the run itself, so --as has nothing to turn yet; call r.result() and its .json(), .df(), …"
         )
+    if options.quiet and options.show:
+        raise OptionError("--quiet shows nothing and --show shows the command; write one of them")
     if options.out in _TAKEN or (options.out or "").startswith("_"):
         raise OptionError(f"--out {options.out}: IPython itself uses that name; write another one")
     if options.form in ("df", "table") and find_spec("pandas") is None:

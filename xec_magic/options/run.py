@@ -356,6 +356,11 @@ class RunOptions:
             there = [name for name in _SHELLS if shutil.which(name)]
             hint = nearest(self.shell[0], there) or f"there are {', '.join(there)}"
             raise OptionError(f"{self._who('shell')}: there is no command {self.shell[0]!r} here; {hint}")
+        if self.login and self.shell:
+            from xec_magic.transport.shells import family_of  # here: loading the extension need not wait for it
+
+            if family_of(self.shell) == "other":
+                raise OptionError(f"{self._who('login')}: {self.shell[0]} is no shell that has a profile; leave it out")
         return (os.path.expanduser(self.shell[0]), *self.shell[1:]) if self.shell else ()
 
     def _input(self, namespace: Mapping[str, Any]) -> bytes | FileInput | None:
