@@ -180,12 +180,15 @@ def machine():
     for name in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             versions.append(f"{name} {version(name)}")
-    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     return [
         f"{model or platform.machine()}, {os.cpu_count()} cores; {system}, {platform.system()} {platform.release()}",
         f"Python {platform.python_version()}, xec_magic {_revision()}, {', '.join(versions)}",
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, load average {load}",
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC, load average {_load()}",
     ]
+
+
+def _load():
+    return " ".join(f"{value:.1f}" for value in os.getloadavg())
 
 
 def _revision():
@@ -218,6 +221,7 @@ class Report:
 
     def __init__(self, name, title, options):
         self.name, self.title, self.options = name, title, options
+        self._machine = machine()  # now: what is measured may have changed by the end
         self._parts = []
         self._targets = []
         print(f"{name}: {title}", flush=True)
@@ -246,7 +250,13 @@ class Report:
 
     def finish(self):
         """Print the section; write it to the file of results, unless asked not to."""
-        parts = [f"## {self.name}", self.title, "\n".join(f"- {line}" for line in [f"`{_command()}`", *machine()])]
+        parts = [
+            f"## {self.name}",
+            self.title,
+            "\n".join(
+                f"- {line}" for line in [f"`{_command()}`", *self._machine, f"load average at the end {_load()}"]
+            ),
+        ]
         if self._targets:
             parts.append(table(["target", "measured", "must be", ""], self._targets))
         section = "\n\n".join([*parts, *self._parts]) + "\n"
