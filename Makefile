@@ -39,8 +39,10 @@ test: $(VENV)/test
 	$(MAKE) test-wheel
 	$(MAKE) test-checkout
 
+# The browser's driver keeps a loop running in the main thread, so its tests have a process of their own.
 test-checkout: $(VENV)/test
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest $(NO_BROWSER) tests
+	$(BIN)/python -m pytest -m browser tests
 	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' xec_magic README.md docs
 
 test-notebooks: $(VENV)/test
