@@ -174,7 +174,7 @@ class Drive:
             SpawnError: it cannot be started.
         """
         run, timeout_s = self._run, self._plan.stop.timeout_s
-        transport = self._executor.transports.of(self._plan.command.target)
+        transport = self._executor.transports.of(self._plan.command)
         starting = asyncio.ensure_future(transport.start(request))
         deadline = None if timeout_s is None else self._now() + timeout_s
         starting.add_done_callback(lambda _: self._changed.set())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "unload"]
 
+_FURTHER = (RunsMagics,)  # each is made with the shell and the magics that run commands
 _RESULT = ("xec_magic.result", "Result")  # by name: the formatter then costs nothing until there is a result
 
 
@@ -23,7 +24,7 @@ def load(shell: InteractiveShell) -> None:
     if _loaded(shell):
         return
     commands = CommandMagics(shell)
-    for magics in (commands, RunsMagics(shell, commands.views)):
+    for magics in (commands, *(kind(shell, commands) for kind in _FURTHER)):
         shell.register_magics(magics)
     shell.configurables.append(commands.defaults)  # for %config
     formatter = _formatter(shell)
@@ -54,7 +55,7 @@ def unload(shell: InteractiveShell) -> None:
 
 def _loaded(shell: InteractiveShell) -> list[Magics]:
     registry = shell.magics_manager.registry
-    return [registry[kind.__name__] for kind in (CommandMagics, RunsMagics) if kind.__name__ in registry]
+    return [registry[kind.__name__] for kind in (CommandMagics, *_FURTHER) if kind.__name__ in registry]
 
 
 def _formatter(shell: InteractiveShell) -> Any:

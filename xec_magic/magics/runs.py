@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from xec_magic.display.view import View
     from xec_magic.engine.executor import Executor
     from xec_magic.engine.run import Run
+    from xec_magic.magics.xec import CommandMagics
 
 __all__ = ["RunsMagics"]
 
@@ -40,12 +40,12 @@ class RunsMagics(Magics):
 
     Args:
         shell: Where it is registered.
-        views: The views of runs that magics have shown, by run id.
+        commands: The magics that run commands; they know the views.
     """
 
-    def __init__(self, shell: InteractiveShell, views: dict[str, View]) -> None:
+    def __init__(self, shell: InteractiveShell, commands: CommandMagics) -> None:
         super().__init__(shell)
-        self._views = views
+        self._views = commands.views
 
     @no_var_expand
     @line_magic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from xec_magic.command import Target
+from xec_magic.command import Command
 from xec_magic.transport import fake
 from xec_magic.transport.base import Transport
 from xec_magic.transport.local import LocalTransport
@@ -23,9 +23,9 @@ class Transports:
     def __init__(self, kernel_id: str, script_dir: Callable[[], str]) -> None:
         self._local = LocalTransport(kernel_id, script_dir)
 
-    def of(self, target: Target) -> Transport:
-        """The transport that reaches a target."""
-        return fake.transport_of(target) if target.kind == "fake" else self._local
+    def of(self, command: Command) -> Transport:
+        """The transport that reaches a command's target, in the way that the command asks for."""
+        return fake.transport_of(command.target) if command.target.kind == "fake" else self._local
 
     def warm(self) -> None:
         """Do ahead what the first command would have to wait for."""
