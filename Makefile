@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NOTEBOOKS := notebooks
 NO_BROWSER := -m "not browser"
 
-.PHONY: demo lab test test-checkout test-notebooks test-wheel check bench docs format clean help
+.PHONY: demo lab test test-notebooks test-wheel test-browser test-examples test-checkout check bench docs format clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -32,31 +32,35 @@ demo: $(VENV)/lab
 lab: $(VENV)/lab
 	$(BIN)/jupyter lab $(NOTEBOOKS)
 
-## make test     install what the tests need, then run them all: checkout, notebooks, built wheel
+## make test     install what the tests need, then run them all: notebooks, built wheel, browser, examples
 test: $(VENV)/test
 	tools/install-programs
 	$(MAKE) test-notebooks
 	$(MAKE) test-wheel
-	$(MAKE) test-checkout
-
-# The browser's driver keeps a loop running in the main thread, so its tests have a process of their own.
-test-checkout: $(VENV)/test
-	$(BIN)/python -m pytest $(NO_BROWSER) tests
-	$(BIN)/python -m pytest -m browser tests
-	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' xec_magic README.md docs
+	$(MAKE) test-browser
+	$(MAKE) test-examples
 
 test-notebooks: $(VENV)/test
 	XEC_UI=static $(BIN)/python -m pytest --nbval --nbval-sanitize-with $(NOTEBOOKS)/sanitize.cfg -p no:cacheprovider \
 	    -W default --rootdir $(NOTEBOOKS) $(NOTEBOOKS)
 
 # The wheel is unpacked beside the checkout and must be what is imported: files that the build forgets are found here.
-# The long tests of quoting and strict mode are left to the checkout: no file of theirs can be missing unnoticed.
 test-wheel: $(VENV)/test
 	rm -rf build/wheel build/dist
 	$(BIN)/python -m build --wheel --outdir build/dist . > build-wheel.log
 	$(BIN)/pip install --quiet --no-deps --target build/wheel build/dist/*.whl
-	PYTHONPATH=build/wheel XEC_TEST_WHEEL=build/wheel $(BIN)/python -m pytest $(NO_BROWSER) \
-	    --ignore tests/test_quoting.py --ignore tests/transport/test_strict.py tests
+	PYTHONPATH=build/wheel XEC_TEST_WHEEL=build/wheel $(BIN)/python -m pytest $(NO_BROWSER) tests
+
+# The browser's driver keeps a loop running in the main thread, so its tests have a process of their own.
+test-browser: $(VENV)/test
+	$(BIN)/python -m pytest -m browser tests
+
+test-examples: $(VENV)/test
+	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' xec_magic README.md docs
+
+# The same tests as test-wheel, of the files as they lie here.
+test-checkout: $(VENV)/test
+	$(BIN)/python -m pytest $(NO_BROWSER) tests
 
 ## make check    ruff, mypy, import-linter, generated files, documentation
 check: $(VENV)/test
