@@ -45,11 +45,12 @@ test-notebooks: $(VENV)/test
 	    -W default --rootdir $(NOTEBOOKS) $(NOTEBOOKS)
 
 # The wheel is unpacked beside the checkout and must be what is imported: files that the build forgets are found here.
+# A safe path leaves out the current directory, where the checkout would be found first.
 test-wheel: $(VENV)/test
 	rm -rf build/wheel build/dist
 	$(BIN)/python -m build --wheel --outdir build/dist . > build-wheel.log
 	$(BIN)/pip install --quiet --no-deps --target build/wheel build/dist/*.whl
-	PYTHONPATH=build/wheel XEC_TEST_WHEEL=build/wheel $(BIN)/python -m pytest $(NO_BROWSER) tests
+	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/wheel XEC_TEST_WHEEL=$(CURDIR)/build/wheel $(BIN)/python -m pytest $(NO_BROWSER) tests
 
 # The browser's driver keeps a loop running in the main thread, so its tests have a process of their own.
 test-browser: $(VENV)/test

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +11,15 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 sys.path.insert(0, str(Path(__file__).parent / "transport"))
+
+
+def pytest_sessionstart():
+    """Where a built wheel is to be tested, nothing else is."""
+    import xec_magic
+
+    wheel = os.environ.get("XEC_TEST_WHEEL")
+    if wheel and not Path(xec_magic.__file__).is_relative_to(wheel):
+        pytest.exit(f"xec_magic comes from {xec_magic.__file__}, not from {wheel}", returncode=3)
 
 
 @pytest.fixture
