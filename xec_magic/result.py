@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from xec_magic import formats
@@ -29,20 +30,24 @@ from xec_magic.events import (
     Event,
     Exited,
     LeftBehind,
+    Mark,
     Note,
     Output,
     ProcessInfo,
     Retrying,
+    Sample,
     Started,
     Stream,
     Usage,
 )
 from xec_magic.output import OutputLog
 from xec_magic.plan import Plan
+from xec_magic.timeline import Timeline
 from xec_magic.units import format_duration, format_size
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 __all__ = ["Outcome", "Result", "ResultFold", "explain_exit", "fold"]
 
@@ -110,6 +115,7 @@ class Result:
         cached: Age in seconds when it was replayed; None when it ran.
         detail: Words to the outcome, for example why it could not start.
         log: All that it printed.
+        timeline: What it used while it ran, of a run with `monitor`; None when nobody watched.
     """
 
     run_id: str
@@ -127,6 +133,7 @@ class Result:
     log: OutputLog = field(repr=False)
     detail: str = ""
     cached: float | None = None
+    timeline: Timeline | None = field(default=None, repr=False)
 
     # -- facts ------------------------------------------------------------------------------
 
@@ -240,6 +247,38 @@ class Result:
             OptionError: pandas is not installed; the extra `frames` has it.
         """
         return formats.to_frame(self.stdout, form)
+
+    # -- use ----------------------------------------------------------------------------------
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """What it used while it ran, a row a sample: time_s, cpu_s, cpu_cores, rss_bytes, read_bytes, and so on.
+
+        What could not be read is NaN. Of an unmonitored run there are no rows.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        return (self.timeline or Timeline(0.0)).frame()
+
+    @property
+    def process_samples(self) -> pd.DataFrame:
+        """The same, a row a process and sample; of many processes those that used most.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        return (self.timeline or Timeline(0.0)).process_frame()
+
+    def plot(self) -> Figure:
+        """A matplotlib Figure of CPU, memory and I/O over time.
+
+        Raises:
+            OptionError: the run was not monitored, or ended before the first sample.
+        """
+        # By name: charts are the business of a floor above, and only who asks for one pays for matplotlib.
+        figure: Figure = import_module("xec_magic.display.chart").result_figure(self)
+        return figure
 
     # -- verdict ----------------------------------------------------------------------------
 
@@ -380,6 +419,7 @@ class ResultFold:
         self._exited: Exited | None = None
         self._left: tuple[ProcessInfo, ...] = ()
         self._first_at: float | None = None
+        self.timeline: Timeline | None = None
 
     def apply(self, event: Event) -> bool:
         """Take the next event; False when its output could not be kept."""
@@ -390,18 +430,32 @@ class ResultFold:
                 return self.log.append(stream, data) if self.plan.limits.keep else True
             case Started():
                 self._started = event
+                self._watched(event.at).started_at = event.at
+            case Sample():
+                self._watched(event.at).add(event)
+            case Mark():  # what is printed at once can come before the word that it was started
+                self._watched(event.at).marks.append(event)
             case LeftBehind(processes=processes):
                 self._left = processes
             case Note(text=text):
                 self._notes.append(text)
             case Exited():
                 self._exited = event
+                if self.timeline is not None:
+                    self.timeline.finish(event.run_id, event.at, event.usage)
             case Retrying():
                 self._earlier.append(self.result())
                 self._begin()
             case _:
                 pass
         return True
+
+    def _watched(self, at: float) -> Timeline:
+        """Where samples go; kept for the result of a monitored run only."""
+        timeline = self.timeline or Timeline(at)
+        if self.plan.monitor is not None:
+            self.timeline = timeline
+        return timeline
 
     def result(self) -> Result:
         """The result so far; final after `Exited`."""
@@ -422,6 +476,7 @@ class ResultFold:
             notes=tuple(self._notes),
             log=self.log,
             detail=exited.detail if exited else "",
+            timeline=self.timeline,
         )
 
 

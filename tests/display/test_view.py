@@ -28,6 +28,7 @@ class Handle:
         self.stops = []
         self.listeners = []
         self.timers = []
+        self.timeline = None
 
     def request_stop(self, now=False):
         self.stops.append(now)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from xec_magic.display import render
 from xec_magic.display.feed import Feed
+from xec_magic.display.gauge import Gauge
 from xec_magic.display.widget import RunWidget
-from xec_magic.events import Event, LeftBehind, Note, Output, Retrying, Started, Stopping
+from xec_magic.events import Event, LeftBehind, Mark, Note, Output, Retrying, Sample, Started, Stopping
 from xec_magic.units import format_duration
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = ["Live"]
 FLUSH_S: Final = 0.1  # shorter intervals cost the browser more than they show
 FIRST_FLUSH_S: Final = 0.02  # after a silence: time for the rest of what is being printed
 SNAPSHOT_S: Final = 1.0
+CHART_S: Final = 0.5  # two chart messages a second: more is not seen, and costs the server's allowance
 OPEN_WIDGETS: Final = 32  # ended ones kept for reloaded pages; each holds some 100 kB here and in the page
 
 _ended: deque[RunWidget] = deque()  # the kept ones, oldest first
@@ -49,22 +51,27 @@ class Live:
         self._flushed_at = 0.0
         self._dirty = False  # the snapshot is older than the log
         self._over = False
+        self._gauge = Gauge(handle.timeline, mask) if handle.timeline is not None else None
+        self._chart_waits = False
         target = handle.plan.command.target
         self.widget = RunWidget(
             lambda: handle.log,
             self._stop,
             mask,
+            lambda: self._gauge.whole() if self._gauge is not None else ({}, b""),
             head={
                 "title": mask(handle.plan.title),
                 "target": "" if target.kind == "local" else target.name,
                 "run": handle.run_id,
                 "script": mask(handle.plan.command.script) if show else "",
+                "chart": handle.plan.monitor is not None,
             },
             blocking=not handle.background,
         )
         handle.subscribe(self._on_event)
         # What came before the subscription; whatever comes later raises a flush of its own.
         self._flush(now=True)
+        self._send_use()
 
     @property
     def closed(self) -> bool:
@@ -82,6 +89,7 @@ class Live:
             if self._over:
                 return
             self._flush(now=True)
+            self._send_use()
             self._over = True
             with self.widget.hold_sync():
                 self.widget.note = ""
@@ -101,12 +109,17 @@ class Live:
         match event:
             case Output():
                 self._arm()
+            case Sample() | Mark():
+                self._take_use(event)
             case Stopping(cause=cause, signal=signal):
                 self._say(f"{cause}: sent {signal}", state="stopping")
             case Retrying(reason=reason, delay_s=delay_s):
                 self._say(f"{reason}; next attempt in {format_duration(delay_s)}")
-            case Started(attempt=attempt) if attempt > 1:
-                self._say(f"attempt {attempt}")
+            case Started(attempt=attempt):
+                if self._handle.timeline is not None:  # a further attempt has a chart of its own
+                    self._gauge = Gauge(self._handle.timeline, self._mask)
+                if attempt > 1:
+                    self._say(f"attempt {attempt}")
             case LeftBehind(processes=processes):
                 self._say("still running: " + ", ".join(map(str, processes)))
             case Note(text=text):
@@ -121,6 +134,30 @@ class Live:
             self.widget.note = self._mask(text)
             if state:
                 self.widget.state = state
+
+    def _take_use(self, event: Sample | Mark) -> None:
+        if self._gauge is None and self._handle.timeline is not None:
+            self._gauge = Gauge(self._handle.timeline, self._mask)
+        if self._gauge is None:
+            return
+        if isinstance(event, Mark):
+            self._gauge.mark(event)
+        else:
+            self._gauge.add(event)
+        if not self._chart_waits:
+            self._chart_waits = True
+            self._handle.call_later(CHART_S, self._chart_tick)
+
+    def _chart_tick(self) -> None:
+        self._chart_waits = False
+        with self._lock:
+            if not self._over:
+                self._send_use()
+
+    def _send_use(self) -> None:
+        fresh = self._gauge.take() if self._gauge is not None else None
+        if fresh is not None:
+            self.widget.send_use(*fresh)
 
     def _arm(self) -> None:
         if not self._flush_waits and not self._over:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xec_magic.output import OutputLog
     from xec_magic.plan import Plan
     from xec_magic.result import Result
+    from xec_magic.timeline import Timeline
 
 __all__ = [
     "Cancellable",
@@ -64,6 +65,10 @@ class RunHandle(Protocol):
     @property
     def log(self) -> OutputLog:
         """Grows on the loop thread, is read from any; replaced when the run is retried."""
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """What has been sampled; None when nobody watches. Grows on the loop thread."""
 
     def request_stop(self, now: bool = False) -> None:
         """Begin the stop ladder, or kill at once; from any thread."""
@@ -215,6 +220,8 @@ class View:
             self._print_command()
             self._printer.print_new(self.handle.log)
             self._printer.finish()
+            for line in render.use_lines(result, self._mask):
+                self._printer.say(line)
             said = render.closing_line(result, mask=self._mask)
             if said and not self.error_follows:
                 self._printer.say(said)

@@ -12,10 +12,12 @@ import stat
 import time
 from typing import Any, BinaryIO, Final, Protocol
 
+from xec_magic.engine.marks import MarkFinder
+from xec_magic.engine.monitor import watch
 from xec_magic.engine.retry import retry_delay
 from xec_magic.engine.run import Run
 from xec_magic.errors import SpawnError
-from xec_magic.events import Cause, Exited, LeftBehind, Note, Output, Queued, Retrying, Started, Stopping, Stream
+from xec_magic.events import Cause, Exited, LeftBehind, Mark, Note, Output, Queued, Retrying, Started, Stopping, Stream
 from xec_magic.redact import Redactor, StreamRedactor
 from xec_magic.transport import Transports
 from xec_magic.transport.base import Process, StartRequest
@@ -51,6 +53,7 @@ class Drive:
         self._tee: BinaryIO | None = None
         self._redact: dict[Stream, StreamRedactor] = {}
         self._unkept = False
+        self._marks: MarkFinder | None = None
 
     async def go(self) -> None:
         """Take the run to its end. It has its result then, whatever went wrong."""
@@ -150,6 +153,8 @@ class Drive:
         run = self._run
         self._printed, self._over, self._unkept = 0, False, False
         self._redact.clear()
+        marks = self._plan.monitor.marks if self._plan.monitor else ()
+        self._marks = MarkFinder(marks, self._mark) if marks else None
         request = StartRequest(
             self._plan.command, run.run_id, self._output, self._changed.set, run.stdin_fd, run.stdout_fd
         )
@@ -165,7 +170,29 @@ class Drive:
             process.pause()
         age = self._now() - process.started_at
         run.emit(Started(run.run_id, process.started_at, time.time() - age, process.pid, attempt))
-        return await self._follow(process)
+        watching = self._loop.create_task(self._watch(process)) if self._plan.monitor else None
+        try:
+            return await self._follow(process)
+        finally:
+            if watching is not None:
+                watching.cancel()
+
+    async def _watch(self, process: Process) -> None:
+        """Emit samples until it is cancelled. The run does not depend on them."""
+        assert self._plan.monitor is not None
+        rate_hz = self._plan.monitor.rate_hz
+        sampler = process.sampler(rate_hz)
+        if sampler is None:
+            return
+        try:
+            await watch(sampler, rate_hz, self._run.emit)
+        except Exception as error:  # noqa: BLE001 - the command is not to suffer from being watched
+            self._run.emit(Note(self._run.run_id, self._now(), f"monitoring has stopped: {error}"))
+        finally:
+            sampler.close()
+
+    def _mark(self, text: str) -> None:
+        self._run.emit(Mark(self._run.run_id, self._now(), text))
 
     async def _started(self, request: StartRequest) -> Process | None:
         """The process; None when the run was stopped, or its time was over, before there was one.
@@ -252,6 +279,8 @@ class Drive:
         run, status = self._run, process.exit
         for stream, redactor in self._redact.items():
             self._deliver(stream, redactor.flush())
+        if self._marks is not None:
+            self._marks.end()
         if not process.streams_open:
             process.close()
         return Exited(
@@ -286,6 +315,8 @@ class Drive:
             self._printed += len(data)
         if self._tee is not None:
             self._write_tee(self._tee, data)
+        if self._marks is not None:
+            self._marks.feed(stream, data)
         if not run.emit_output(Output(run.run_id, self._now(), stream, data)) and not self._unkept:
             self._unkept = True
             failure = run.log.failure

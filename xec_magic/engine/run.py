@@ -19,6 +19,7 @@ from xec_magic.plan import Plan
 from xec_magic.result import Outcome, Result, ResultFold
 
 if TYPE_CHECKING:
+    from xec_magic.timeline import Timeline
     from xec_magic.transport.base import Process
 
 __all__ = ["Engine", "Run"]
@@ -234,6 +235,11 @@ class Run:
     def log(self) -> OutputLog:
         """What has been kept of the output; it grows until the run is over. A retry begins a new one."""
         return self._fold.log
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """What has been sampled until now, of a run with `monitor`; it grows on the loop's thread."""
+        return self._fold.timeline
 
     def chunks(self, stream: Stream | None = "stdout") -> OutputStream[bytes]:
         """Output as bytes, as it arrives, for `for` and `async for`; None for both streams in arrival order.

@@ -1,5 +1,7 @@
 // The lines above and below the output: state, title, time; how it ended.
 
+import { make } from "./dom.js";
+
 export function elapsedText(seconds) {
   const whole = Math.floor(seconds);
   if (whole < 60) return `${whole} s`;
@@ -7,17 +9,11 @@ export function elapsedText(seconds) {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
-const span = (className, text = "") => {
-  const element = document.createElement("span");
-  element.className = className;
-  element.textContent = text;
-  return element;
-};
+const span = (className, text) => make("span", className, text);
 
 export function header(model) {
   const head = model.get("head");
-  const element = document.createElement("div");
-  element.className = "xec-head";
+  const element = make("div", "xec-head");
   const status = span("xec-status");
   status.setAttribute("role", "status");
   const state = span("xec-state");
@@ -65,15 +61,12 @@ export function header(model) {
 }
 
 export function footer(model) {
-  const element = document.createElement("div");
-  element.className = "xec-foot";
+  const element = make("div", "xec-foot");
   const draw = () => {
     const end = model.get("end");
     element.hidden = model.get("state") !== "done";
     if (element.hidden) return;
-    const words = document.createElement(end.ok ? "span" : "strong");
-    words.className = end.ok ? "" : "xec-failed";
-    words.textContent = end.words;
+    const words = make(end.ok ? "span" : "strong", end.ok ? "" : "xec-failed", end.words);
     element.replaceChildren(words, ...(end.facts ?? []).map((fact) => " · " + fact));
   };
   model.on("change:state change:end", draw);
