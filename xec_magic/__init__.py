@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from xec_magic.api import Executor, run, start, using
     from xec_magic.engine.run import Run
+    from xec_magic.monitoring import monitor
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
 
@@ -61,6 +62,7 @@ __all__ = [
     "TransportError",
     "XecError",
     "last",
+    "monitor",
     "run",
     "start",
     "template",
@@ -69,6 +71,7 @@ __all__ = [
 
 _HOMES = {
     "Executor": "api", "run": "api", "start": "api", "using": "api", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
+    "monitor": "monitoring",
 }  # fmt: skip
 
 

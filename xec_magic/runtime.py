@@ -8,6 +8,7 @@ import threading
 
 from xec_magic.engine.executor import Executor
 from xec_magic.engine.run import Run
+from xec_magic.engine.watching import Watch
 from xec_magic.errors import RunInterrupted
 from xec_magic.options import Settings
 from xec_magic.result import Result
@@ -16,13 +17,14 @@ __all__ = ["Runtime", "close", "current"]
 
 
 class Runtime:
-    """What lives as long as the kernel: the executor, the standing defaults, the last result."""
+    """What lives as long as the kernel: the executor, the standing defaults, the last result, what is watched."""
 
     def __init__(self) -> None:
         self.executor = Executor()
         self.settings = Settings()
         self.pid = os.getpid()
         self.last: Result | None = None
+        self.watches: dict[str, Watch] = {}
 
     def wait(self, run: Run, **how: object) -> Result:
         """Wait for a run of the foreground; its result, or what arrived until an interrupt, becomes `last`.

@@ -22,6 +22,8 @@ GAP_STEPS: Final = 4  # a pause of so many usual steps is a gap: the kernel slep
 LEAST_GAP_S: Final = 1.0  # shorter ones are a busy machine's
 LATE_SHARE: Final = 0.5  # a last sample so close behind the one before, in steps, replaces it: no rate from a moment
 
+COUNTED: Final = ("cpu_s", "read_bytes", "written_bytes", "received_bytes", "sent_bytes")  # what rates are made of
+
 _NAN: Final = math.nan
 _COLUMNS: Final = (
     "rss_bytes", "read_bytes", "written_bytes", "storage_read_bytes", "storage_written_bytes", "processes", "threads",
@@ -38,6 +40,8 @@ class Curves(NamedTuple):
         rss_bytes: Resident memory.
         read_rate: Bytes a second, on average since the row before.
         write_rate: Bytes a second, likewise.
+        received_rate: Bytes a second over the network; machines only.
+        sent_rate: The same, sent.
     """
 
     time_s: list[float]
@@ -45,6 +49,8 @@ class Curves(NamedTuple):
     rss_bytes: list[float]
     read_rate: list[float]
     write_rate: list[float]
+    received_rate: list[float]
+    sent_rate: list[float]
 
 
 @dataclass
@@ -118,6 +124,10 @@ class Timeline:
         """The curves. Reading and writing are those through calls, of a machine those of its storage."""
         return curves_of(self.samples, self.started_at, from_zero=self.from_zero)
 
+    def last_curves(self) -> Curves:
+        """The curves of the last two samples alone, so that a look at the present costs the same after hours."""
+        return curves_of(self.samples[-2:], self.started_at, from_zero=self.from_zero and len(self.samples) < 2)
+
     def frame(self) -> pd.DataFrame:
         """A row a sample, units in the names of the columns; NaN where nothing was measured.
 
@@ -154,6 +164,8 @@ class _Row(NamedTuple):
     rss_bytes: float
     read_rate: float
     write_rate: float
+    received_rate: float
+    sent_rate: float
 
 
 def curves_of(samples: Sequence[Sample], started_at: float, *, from_zero: bool) -> Curves:
@@ -163,21 +175,20 @@ def curves_of(samples: Sequence[Sample], started_at: float, *, from_zero: bool) 
     gap_s = max(LEAST_GAP_S, GAP_STEPS * statistics.median(steps)) if steps else math.inf
     for row in _rows(samples, started_at, from_zero):
         if rows and row.time_s - rows[-1].time_s > gap_s:
-            rows.append(_Row((rows[-1].time_s + row.time_s) / 2, _NAN, _NAN, _NAN, _NAN))
+            rows.append(_Row((rows[-1].time_s + row.time_s) / 2, *(_NAN,) * 6))
         rows.append(row)
-    return Curves(*(list(column) for column in zip(*rows, strict=True))) if rows else Curves([], [], [], [], [])
+    return (
+        Curves(*(list(column) for column in zip(*rows, strict=True))) if rows else Curves(*([] for _ in _Row._fields))
+    )
 
 
 def _rows(samples: Sequence[Sample], started_at: float, from_zero: bool) -> Iterator[_Row]:
     before = Sample("", started_at, 0.0, None, 0, 0) if from_zero else None
     for sample in samples:
         elapsed = sample.at - before.at if before is not None else 0.0
-        cores, read, write = (
-            _rate(getattr(before, name, None), getattr(sample, name), elapsed)
-            for name in ("cpu_s", "read_bytes", "written_bytes")
-        )
+        cores, *rates = (_rate(getattr(before, name, None), getattr(sample, name), elapsed) for name in COUNTED)
         memory = _NAN if sample.rss_bytes is None else float(sample.rss_bytes)
-        yield _Row(sample.at - started_at, cores, memory, read, write)
+        yield _Row(sample.at - started_at, cores, memory, *rates)
         before = sample
 
 

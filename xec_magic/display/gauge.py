@@ -1,4 +1,4 @@
-"""What a page gets of samples: numbered rows of five numbers, new ones as they come, all of them when asked.
+"""What a page gets of samples: numbered rows of seven numbers, new ones as they come, all of them when asked.
 
 The page's side of this protocol is `static/src/samples.js`.
 """
@@ -10,7 +10,7 @@ import threading
 from array import array
 from typing import TYPE_CHECKING, Any, Final
 
-from xec_magic.timeline import GAP_STEPS, LEAST_GAP_S
+from xec_magic.timeline import COUNTED, GAP_STEPS, LEAST_GAP_S
 
 if TYPE_CHECKING:
     from xec_magic.display.feed import Mask
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Gauge"]
 
 ROWS: Final = 1200  # kept for a page that is loaded again; of more every second one goes
-_GAP: Final = (math.nan,) * 4
-_Row = tuple[float, float, float, float, float]  # seconds, cores, bytes, bytes a second read and written
+_GAP: Final = (math.nan,) * 6
+_Row = tuple[float, ...]  # seconds, cores, bytes, bytes a second read, written, received, sent
 
 
 class Gauge:
@@ -56,7 +56,7 @@ class Gauge:
                 return
             self._before = sample
             time = sample.at - self._started_at
-            rates: list[float] = [math.nan] * 3
+            rates: list[float] = [math.nan] * len(COUNTED)
             if before is not None or self._from_zero:
                 elapsed = sample.at - (before.at if before is not None else self._started_at)
                 if before is not None:
@@ -64,12 +64,12 @@ class Gauge:
                         self._append((time - elapsed / 2, *_GAP))
                     else:
                         self._step_s = elapsed
-                for at, name in enumerate(("cpu_s", "read_bytes", "written_bytes")):
+                for at, name in enumerate(COUNTED):
                     now, then = getattr(sample, name), getattr(before, name) if before is not None else 0
                     if now is not None and then is not None and elapsed > 0:
                         rates[at] = max(0.0, (now - then) / elapsed)
             memory = math.nan if sample.rss_bytes is None else float(sample.rss_bytes)
-            self._append((time, rates[0], memory, rates[1], rates[2]))
+            self._append((time, rates[0], memory, *rates[1:]))
 
     def _append(self, row: _Row) -> None:
         self._rows.append(row)

@@ -90,6 +90,7 @@ def _panels(curves: Curves) -> list[tuple[Sequence[float], Draw]]:
         (curves.cpu_cores, _draw_cpu),
         (curves.rss_bytes, _draw_memory),
         ([*curves.read_rate, *curves.write_rate], _draw_io),
+        ([*curves.received_rate, *curves.sent_rate], _draw_network),
     ]
 
 
@@ -111,19 +112,26 @@ def _draw_memory(axes: Axes, whole: Curves, curves: Curves) -> None:
 
 
 def _draw_io(axes: Axes, whole: Curves, curves: Curves) -> None:
-    divisor, unit = chart.scaled([*whole.read_rate, *whole.write_rate])
-    for values, colour, style, word in (
-        (curves.read_rate, chart.COLOURS[2], "-", "read"),
-        (curves.write_rate, chart.COLOURS[3], "--", "written"),
-    ):
+    del whole  # the means are drawn, and no peak is named
+    _draw_two(axes, curves.time_s, (curves.read_rate, curves.write_rate), ("read", "written"))
+
+
+def _draw_network(axes: Axes, whole: Curves, curves: Curves) -> None:
+    del whole
+    _draw_two(axes, curves.time_s, (curves.received_rate, curves.sent_rate), ("received", "sent"))
+
+
+def _draw_two(axes: Axes, times: list[float], both: tuple[list[float], list[float]], words: tuple[str, str]) -> None:
+    divisor, unit = chart.scaled([*both[0], *both[1]])
+    for values, colour, style, word in zip(both, chart.COLOURS[2:4], ("-", "--"), words, strict=True):
         if chart.finite(values):
             scaled = [value / divisor for value in values]
-            axes.plot(curves.time_s, scaled, color=colour, linestyle=style, linewidth=1.4, label=word)
+            axes.plot(times, scaled, color=colour, linestyle=style, linewidth=1.4, label=word)
     axes.legend(
         loc="upper right", bbox_to_anchor=(1.0, 1.32), ncols=2, fontsize=8, frameon=False, borderaxespad=0,
         labelcolor=palette.FOREGROUND, handlelength=1.8, columnspacing=1.2,
     )  # fmt: skip
-    chart.title(axes, f"read, written ({unit}/s)")
+    chart.title(axes, f"{words[0]}, {words[1]} ({unit}/s)")
 
 
 def _draw_mark(axes: Axes, at: float, number: str) -> None:
@@ -205,7 +213,12 @@ def usage_lines(timeline: Timeline, mask: Callable[[str], str] = str) -> list[st
             f"memory {sparkline(curves.time_s, curves.rss_bytes)} peak {format_size(max(known))}, "
             f"mean {format_size(sum(known) / len(known))}"
         )
-    for name, values in (("read  ", curves.read_rate), ("write ", curves.write_rate)):
+    for name, values in (
+        ("read  ", curves.read_rate),
+        ("write ", curves.write_rate),
+        ("recv  ", curves.received_rate),
+        ("sent  ", curves.sent_rate),
+    ):
         known = chart.finite(values)
         if known and max(known) > 0:
             lines.append(f"{name} {sparkline(curves.time_s, values)} peak {format_size(max(known))}/s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import itertools
 import os
 import secrets
@@ -51,6 +52,7 @@ class Executor:
         self.admission = asyncio.Semaphore(max_running)
         self._runs: dict[str, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._beside: set[concurrent.futures.Future[None]] = set()
         self._owner = os.getpid()
         self._closed = False
         self._unchecked = 0
@@ -162,6 +164,20 @@ class Executor:
     def find(self, run_id: str) -> Run | None:
         """The run with this id, or None."""
         return self._runs.get(run_id)
+
+    def beside(self, coroutine: Coroutine[Any, Any, None]) -> Callable[[], None]:
+        """Run a coroutine on the loop until it ends, is stopped by what this gives, or the executor closes.
+
+        Raises:
+            XecError: the executor is closed.
+        """
+        if self._closed or not self._portal.is_open:
+            coroutine.close()
+            raise XecError("the executor is closed; make a new one, or load the extension again")
+        future = self._portal.submit(coroutine)
+        self._beside.add(future)
+        future.add_done_callback(self._beside.discard)
+        return lambda: self.post(future.cancel)
 
     def warm(self) -> None:
         """Do ahead what the first command would have to wait for."""
@@ -292,6 +308,8 @@ class Executor:
             self._runs.pop(oldest.run_id, None)
 
     async def _close(self, grace_s: float) -> None:
+        for future in list(self._beside):
+            future.cancel()
         for run in self._runs.values():
             run.grace_s = min(run.grace_s, grace_s)
             if run.hurry is not None:  # a ladder that is being walked has a grace of its own

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from xec_magic.magics import completion
+from xec_magic.magics.monitor import MonitorMagics
 from xec_magic.magics.runs import RunsMagics
 from xec_magic.magics.xec import CommandMagics
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "unload"]
 
-_FURTHER = (RunsMagics,)  # each is made with the shell and the magics that run commands
+_FURTHER = (RunsMagics, MonitorMagics)  # each is made with the shell and the magics that run commands
 _RESULT = ("xec_magic.result", "Result")  # by name: the formatter then costs nothing until there is a result
 
 
@@ -45,6 +46,8 @@ def unload(shell: InteractiveShell) -> None:
         shell.magics_manager.registry.pop(type(magics).__name__, None)
         if isinstance(magics, CommandMagics):
             shell.configurables.remove(magics.defaults)
+        if isinstance(magics, MonitorMagics):
+            magics.detach()
     formatter = _formatter(shell)
     formatter.deferred_printers.pop(_RESULT, None)
     formatter.type_printers = {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from xec_magic.command import Command
 from xec_magic.transport import fake
-from xec_magic.transport.base import Transport
+from xec_magic.transport.base import Sampler, Transport
 from xec_magic.transport.local import LocalTransport
 
 __all__ = ["Transports"]
@@ -26,6 +26,20 @@ class Transports:
     def of(self, command: Command) -> Transport:
         """The transport that reaches a command's target, in the way that the command asks for."""
         return fake.transport_of(command.target) if command.target.kind == "fake" else self._local
+
+    def machine_sampler(self) -> Sampler:
+        """What reads the use of this machine."""
+        return self._local.machine_sampler()
+
+    def kernel_sampler(self) -> Sampler:
+        """What reads the use of this process, without its children."""
+        return self._local.kernel_sampler()
+
+    def size_of_machine(self) -> tuple[int, int]:
+        """How many cores this machine has, and how many bytes of memory."""
+        from xec_magic.transport.sampling.machine import size_of_machine
+
+        return size_of_machine()
 
     def warm(self) -> None:
         """Do ahead what the first command would have to wait for."""

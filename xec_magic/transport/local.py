@@ -16,6 +16,7 @@ from xec_magic.command import Command, FileInput
 from xec_magic.errors import SpawnError, map_errors
 from xec_magic.events import ProcessInfo, Stream
 from xec_magic.transport.base import ExitStatus, Process, Sampler, Sink, StartRequest
+from xec_magic.transport.sampling import tree_reader
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.shells import dress
 from xec_magic.transport.spawn import proctree
@@ -284,6 +285,16 @@ class LocalTransport:
             os.unlink(path)  # a full disk
             raise
         return [*argv, os.fsencode(path)], path
+
+    def machine_sampler(self) -> Sampler:
+        """What reads the use of this machine."""
+        from xec_magic.transport.sampling.machine import MachineReader  # psutil takes its time to import
+
+        return self._sampling.of_reader(MachineReader(), "")
+
+    def kernel_sampler(self) -> Sampler:
+        """What reads the use of this process, without its children."""
+        return self._sampling.of_reader(tree_reader(os.getpid(), alone=True), "")
 
     def strays(self) -> list[ProcessInfo]:
         """All living processes that commands of this kernel have left."""

@@ -12,8 +12,8 @@ const PANELS = [
   { name: "CPU", columns: [1], text: (value) => value.toFixed(2) + " cores", least: 1 },
   { name: "memory", columns: [2], text: sizeText, least: 1024, base: 1024 },
   { name: "read", other: "written", columns: [3, 4], text: rate, least: 1024, base: 1024 },
+  { name: "received", other: "sent", columns: [5, 6], text: rate, least: 1024, base: 1024 },
 ];
-const HEIGHT = PANELS.length * (PANEL + HEAD) + FOOT;
 const KEYS = "Left and right read it, + and - look closer and wider, 0 shows all, space pauses";
 
 export class Chart {
@@ -27,7 +27,6 @@ export class Chart {
     this.pause = button("Pause", () => this.hold());
     this.whole = button("Show all", () => this.zoom(null));
     this.canvas = make("canvas", "xec-curves");
-    this.canvas.style.height = HEIGHT + "px";
     this.canvas.tabIndex = 0;
     this.canvas.title = KEYS;
     this.canvas.setAttribute("role", "img");
@@ -129,7 +128,11 @@ export class Chart {
     if (!width || !this.element.isConnected) return; // hidden: the next change of size draws it
     const scale = devicePixelRatio || 1;
     this.canvas.width = width * scale;
-    this.canvas.height = HEIGHT * scale;
+    // A panel of which nothing is known is left out.
+    const panels = PANELS.filter((panel) => panel === PANELS[0] || this.samples.rows.some((row) => panel.columns.some((column) => row[column] >= 0)));
+    this.bottom = panels.length * (PANEL + HEAD);
+    this.canvas.style.height = this.bottom + FOOT + "px";
+    this.canvas.height = (this.bottom + FOOT) * scale;
     const pen = this.canvas.getContext("2d");
     pen.scale(scale, scale);
     pen.font = "11px system-ui,sans-serif";
@@ -140,12 +143,12 @@ export class Chart {
     const rows = this.samples.rows.filter((row, at, all) => (all[at + 1] ?? row)[0] >= from && (all[at - 1] ?? row)[0] <= to && !(row[0] > this.held && this.held !== null));
     const near = this.cursor === null ? this.samples.rows.at(-1) : this.samples.near(this.cursor);
     this.times(pen, x, from, to);
-    PANELS.forEach((panel, at) => this.panel(pen, panel, rows, x, at * (PANEL + HEAD) + HEAD, width, near));
+    panels.forEach((panel, at) => this.panel(pen, panel, rows, x, at * (PANEL + HEAD) + HEAD, width, near));
     this.samples.marks.forEach(([time, text], at) => this.mark(pen, x(time), time >= from && time <= to ? String(at + 1) : ""));
     if (this.from !== undefined && this.cursor !== null) {
       pen.fillStyle = this.colour("focus");
       pen.globalAlpha = 0.2;
-      pen.fillRect(x(this.from), 0, x(this.cursor) - x(this.from), HEIGHT - FOOT);
+      pen.fillRect(x(this.from), 0, x(this.cursor) - x(this.from), this.bottom);
       pen.globalAlpha = 1;
     }
     this.tell(near);
@@ -167,15 +170,15 @@ export class Chart {
     const step = roundStep(to - from, 6);
     pen.textAlign = "center";
     for (let time = Math.ceil(from / step) * step; time <= to; time += step) {
-      this.line(pen, x(time), 0, x(time), HEIGHT - FOOT, this.colour("line"));
+      this.line(pen, x(time), 0, x(time), this.bottom, this.colour("line"));
       pen.fillStyle = this.colour("muted");
-      pen.fillText(+time.toFixed(3) + " s", x(time), HEIGHT - 4);
+      pen.fillText(+time.toFixed(3) + " s", x(time), this.bottom + FOOT - 4);
     }
   }
 
   mark(pen, x, number) {
     if (!number) return;
-    this.line(pen, x, HEAD, x, HEIGHT - FOOT, this.colour("text"), [2, 3]);
+    this.line(pen, x, HEAD, x, this.bottom, this.colour("text"), [2, 3]);
     pen.fillStyle = this.colour("text");
     pen.textAlign = "left";
     pen.fillText(number, x + 2, HEAD + 10);
@@ -199,7 +202,7 @@ export class Chart {
     let left = LEFT;
     [panel.name, panel.other].forEach((word, at) => {
       if (!word) return;
-      pen.fillStyle = this.colour("c" + panel.columns[at]);
+      pen.fillStyle = this.colour("c" + (((panel.columns[at] - 1) % 4) + 1));
       pen.fillText((at ? "╌ " : "━ ") + word, left, top - 4);
       left += pen.measureText("━ " + word).width + 12;
     });
@@ -211,9 +214,9 @@ export class Chart {
   curve(pen, rows, column, x, y, dashed, near) {
     pen.save();
     pen.beginPath();
-    pen.rect(LEFT, 0, this.canvas.clientWidth, HEIGHT);
+    pen.rect(LEFT, 0, this.canvas.clientWidth, this.bottom);
     pen.clip();
-    pen.strokeStyle = pen.fillStyle = this.colour("c" + column);
+    pen.strokeStyle = pen.fillStyle = this.colour("c" + (((column - 1) % 4) + 1));
     pen.lineWidth = 1.5;
     pen.setLineDash(dashed ? [5, 3] : []);
     pen.beginPath();

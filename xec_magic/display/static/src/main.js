@@ -38,7 +38,7 @@ function render({ model, el, log, questions, samples }) {
   const head = model.get("head");
   const root = make("div", "xec");
   root.setAttribute("role", "group");
-  root.setAttribute("aria-label", "Run: " + head.title);
+  root.setAttribute("aria-label", head.title);
   // Keys typed here are no notebook commands; JupyterLab wants that said on the very element that has the focus.
   root.addEventListener("focusin", (event) => (event.target.dataset.lmSuppressShortcuts = "true"));
   const colours = make("style", "", colourRules());
@@ -49,14 +49,16 @@ function render({ model, el, log, questions, samples }) {
   const wrap = button("Wrap", toggle, "Wrap long lines");
   wrap.setAttribute("aria-pressed", "false");
   const tools = make("span", "xec-tools");
-  tools.append(searchBox(questions, pane), wrap, copyButton(questions, top.say), stopButton(model, top.say));
+  if (!head.bare) tools.append(searchBox(questions, pane), wrap, copyButton(questions, top.say));
+  tools.append(stopButton(model, top.say));
   top.element.append(tools);
 
   root.append(colours, top.element);
   if (head.script) root.append(make("pre", "xec-script", head.script));
   const chart = head.chart ? new Chart(samples) : null;
   if (chart) root.append(chart.element);
-  root.append(pane.element, footer(model));
+  if (!head.bare) root.append(pane.element); // what is watched without a command prints nothing
+  root.append(footer(model));
   el.append(root);
   const forget = followTheme(root, (theme) => {
     pane.setTheme(theme);

@@ -1,6 +1,6 @@
-// What a page has of a monitored run: numbered rows of [time, cores, memory, read, written], NaN where nothing is known.
+// What a page has of samples: numbered rows of [time, cores, memory, read, written, received, sent], NaN where unknown.
 
-const WIDE = 5; // numbers a row, as in display/gauge.py
+const WIDE = 7; // numbers a row, as in display/gauge.py
 const MOST = 1200; // rows kept; of more every second one goes
 
 export class Samples {
