@@ -20,6 +20,7 @@ from xec_magic.errors import (
     OutputLimit,
     OutputTooLarge,
     ParseError,
+    ProfileFailed,
     RunInterrupted,
     Signalled,
     SpawnError,
@@ -35,10 +36,14 @@ if TYPE_CHECKING:
     from xec_magic.api import Executor, run, start, using
     from xec_magic.engine.run import Run
     from xec_magic.monitoring import monitor
+    from xec_magic.profile.comparison import Profile
+    from xec_magic.profile.session import Profiler
+    from xec_magic.profiling import profile
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
 
     last: Result | None
+    profiler: Profiler
 
 __version__ = "0.1.0"
 
@@ -52,6 +57,8 @@ __all__ = [
     "OutputLimit",
     "OutputTooLarge",
     "ParseError",
+    "Profile",
+    "ProfileFailed",
     "Result",
     "Run",
     "RunInterrupted",
@@ -63,6 +70,8 @@ __all__ = [
     "XecError",
     "last",
     "monitor",
+    "profile",
+    "profiler",
     "run",
     "start",
     "template",
@@ -71,7 +80,7 @@ __all__ = [
 
 _HOMES = {
     "Executor": "api", "run": "api", "start": "api", "using": "api", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
-    "monitor": "monitoring",
+    "monitor": "monitoring", "profile": "profiling", "Profile": "profile.comparison",
 }  # fmt: skip
 
 
@@ -79,8 +88,8 @@ def __getattr__(name: str) -> Any:
     """Public names on first use: importing the package stays fast, and so does loading the extension."""
     if name in _HOMES:
         value = getattr(import_module(f"xec_magic.{_HOMES[name]}"), name)
-    elif name == "last":  # the last result changes, so it is never stored here
-        return import_module("xec_magic.runtime").current().last
+    elif name in ("last", "profiler"):  # they change, so they are never stored here
+        return getattr(import_module("xec_magic.runtime").current(), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

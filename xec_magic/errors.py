@@ -12,7 +12,8 @@
     │  ├─ Signalled
     │  ├─ TimedOut
     │  ├─ Cancelled
-    │  └─ OutputLimit
+    │  ├─ OutputLimit
+    │  └─ ProfileFailed     a run of a profile failed; .profile holds what was measured
     ├─ ParseError            the output is not in the form that was asked for
     └─ OutputTooLarge        the output is too large to be one Python string
     RunInterrupted           a KeyboardInterrupt with .result; no XecError, so nothing swallows it
@@ -38,6 +39,7 @@ __all__ = [
     "OutputLimit",
     "OutputTooLarge",
     "ParseError",
+    "ProfileFailed",
     "RunInterrupted",
     "Signalled",
     "SpawnError",
@@ -135,6 +137,12 @@ class Cancelled(CommandError):
 
 class OutputLimit(CommandError):
     """It printed more than `max_output` and was stopped."""
+
+
+class ProfileFailed(CommandError):
+    """A run of a profile failed; `.profile` holds what was measured before it, `.result` the run that failed."""
+
+    profile: Any = None
 
 
 class RunInterrupted(_WithResult, _Brief, KeyboardInterrupt):

@@ -11,6 +11,7 @@ from xec_magic.engine.run import Run
 from xec_magic.engine.watching import Watch
 from xec_magic.errors import RunInterrupted
 from xec_magic.options import Settings
+from xec_magic.profile.session import Profiler
 from xec_magic.result import Result
 
 __all__ = ["Runtime", "close", "current"]
@@ -24,7 +25,12 @@ class Runtime:
         self.settings = Settings()
         self.pid = os.getpid()
         self.last: Result | None = None
+        self.profiler = Profiler()
+        self.executor.observers.append(self._record)
         self.watches: dict[str, Watch] = {}
+
+    def _record(self, run: Run, result: Result) -> None:
+        self.profiler.record(result, run.created_at, self.executor.redactor.mask(run.plan.title))
 
     def wait(self, run: Run, **how: object) -> Result:
         """Wait for a run of the foreground; its result, or what arrived until an interrupt, becomes `last`.

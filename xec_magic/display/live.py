@@ -38,9 +38,10 @@ class Live:
         handle: The run.
         mask: Replaces secrets in a text.
         show: Show the script as well.
+        usual_s: What the command usually takes; None when nobody knows.
     """
 
-    def __init__(self, handle: RunHandle, mask: Mask, *, show: bool) -> None:
+    def __init__(self, handle: RunHandle, mask: Mask, *, show: bool, usual_s: float | None = None) -> None:
         self._handle = handle
         self._mask = mask
         self._lock = threading.RLock()  # one thread at a time writes traits
@@ -64,6 +65,7 @@ class Live:
                 "target": "" if target.kind == "local" else target.name,
                 "run": handle.run_id,
                 "script": mask(handle.plan.command.script) if show else "",
+                "usual": usual_s,
                 "chart": handle.plan.monitor is not None,
             },
             blocking=not handle.background,

@@ -124,16 +124,25 @@ class View:
         mask: Replaces secrets in a text.
         quiet: Show nothing; a failure is told by its error.
         show: Show the command as well.
+        usual_s: What this command usually takes, for an estimate; None when nobody knows.
     """
 
     def __init__(
-        self, handle: RunHandle, mode: Mode, *, mask: Callable[[str], str], quiet: bool = False, show: bool = False
+        self,
+        handle: RunHandle,
+        mode: Mode,
+        *,
+        mask: Callable[[str], str],
+        quiet: bool = False,
+        show: bool = False,
+        usual_s: float | None = None,
     ) -> None:
         self.handle = handle
         self.mode = mode
         self._mask = mask
         self._quiet = quiet
         self._show = show
+        self._usual_s = usual_s
         self._lock = threading.RLock()  # a run in the background may end while the main thread opens its view
         self._result: Result | None = None
         self._outputs: list[DisplayHandle] = []
@@ -209,7 +218,7 @@ class View:
         from xec_magic.display.live import Live
 
         if self._live is None or self._live.closed:
-            self._live = Live(self.handle, self._mask, show=self._show)
+            self._live = Live(self.handle, self._mask, show=self._show, usual_s=self._usual_s)
             if self._result is not None:
                 self._live.end(self._result)
         view = {WIDGET_MIME: {"version_major": 2, "version_minor": 1, "model_id": self._live.model_id}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import itertools
 import os
 import secrets
@@ -18,6 +19,7 @@ from xec_magic.errors import OptionError, XecError
 from xec_magic.events import Cause
 from xec_magic.plan import Plan
 from xec_magic.redact import Redactor
+from xec_magic.result import Result
 from xec_magic.transport import Transports
 from xec_magic.transport.base import Process
 from xec_magic.transport.terminate import stop
@@ -56,6 +58,7 @@ class Executor:
         self._owner = os.getpid()
         self._closed = False
         self._unchecked = 0
+        self.observers: list[Callable[[Run, Result], None]] = []  # told of each run that is over, on the loop's thread
 
     # -- the outside: any thread ------------------------------------------------------------------
 
@@ -285,6 +288,8 @@ class Executor:
 
     def finished(self, run: Run) -> None:
         """Now and then keep the history of finished runs within its bounds: looking costs time for each of them."""
+        for observer in self.observers:
+            run.add_done_callback(functools.partial(observer, run))
         self._unchecked += FORGET_BYTES // FORGET_RUNS + run.log.size()
         if self._unchecked >= FORGET_BYTES:
             self._unchecked = 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from xec_magic.magics import completion
 from xec_magic.magics.monitor import MonitorMagics
+from xec_magic.magics.profile import ProfileMagics, display_profile, display_report
 from xec_magic.magics.runs import RunsMagics
 from xec_magic.magics.xec import CommandMagics
 
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "unload"]
 
-_FURTHER = (RunsMagics, MonitorMagics)  # each is made with the shell and the magics that run commands
-_RESULT = ("xec_magic.result", "Result")  # by name: the formatter then costs nothing until there is a result
+_FURTHER = (RunsMagics, MonitorMagics, ProfileMagics)  # each is made with the shell and the magics that run commands
 
 
 def load(shell: InteractiveShell) -> None:
@@ -29,7 +29,8 @@ def load(shell: InteractiveShell) -> None:
         shell.register_magics(magics)
     shell.configurables.append(commands.defaults)  # for %config
     formatter = _formatter(shell)
-    formatter.for_type_by_name(*_RESULT, _display)
+    for name, shows in _SHOWN.items():
+        formatter.for_type_by_name(*name, shows)
     completion.register(shell, _run_ids)
 
 
@@ -49,9 +50,10 @@ def unload(shell: InteractiveShell) -> None:
         if isinstance(magics, MonitorMagics):
             magics.detach()
     formatter = _formatter(shell)
-    formatter.deferred_printers.pop(_RESULT, None)
+    for name in _SHOWN:
+        formatter.deferred_printers.pop(name, None)
     formatter.type_printers = {
-        kind: printer for kind, printer in formatter.type_printers.items() if printer is not _display
+        kind: printer for kind, printer in formatter.type_printers.items() if printer not in _SHOWN.values()
     }
     completion.unregister(shell)
 
@@ -70,6 +72,14 @@ def _display(result: Any) -> None:
     from xec_magic.display.view import display_result
 
     display_result(result)
+
+
+# By name: a formatter then costs nothing until there is something to show.
+_SHOWN = {
+    ("xec_magic.result", "Result"): _display,
+    ("xec_magic.profile.comparison", "Profile"): display_profile,
+    ("xec_magic.profile.session", "Report"): display_report,
+}
 
 
 def _run_ids() -> list[str]:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from xec_magic.options import RunOptions
-from xec_magic.optionspec import Option, next_word
+from xec_magic.options.monitor import MonitorOptions
+from xec_magic.options.profile import ProfileOptions
+from xec_magic.optionspec import Option, OptionSet, next_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["register", "unregister"]
 
 _IDENTIFIER: Final = "xec_magic.matcher"
-_LINE = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec\s+")  # also `result = %xec …`
-_CELL = re.compile(r"\s*%%xec(?![^\s])[^\S\n]*")
+_LINE = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%(xec|xec_profile)\s+")  # also `result = %xec …`
+_CELL = re.compile(r"\s*%%(xec|xec_profile)(?![^\s])[^\S\n]*")
+_MONITOR = re.compile(r"\s*%xec_monitor\s+((?:(?:start|stop|show)\s+)?(?:(?:machine|kernel)\s+)?)")
+_SPECS: Final = {"xec": RunOptions.SPEC, "xec_profile": ProfileOptions.SPEC}
 _RUNS = re.compile(r"\s*%xec_runs\s+(?:stop|show|wait)\s+(?:.*\s)?(\S*)$")
 _SHELL_WORD = re.compile(r"(?:\\.|[^\s\\;|&<>()=:`'\"])*$")  # what ends at the cursor and may be a path
 _SHELL_SPECIAL = re.compile(r"([\s\\;|&<>()`'\"$*?\[\]{}!#])")
@@ -75,17 +79,27 @@ def _find(
         if context.cursor_line > magic_line:
             return _of_shell(before)
         head = _CELL.match(before)
-        if head is None or before.endswith("%%xec"):
+        if head is None or before.endswith(head[1]):
             return None  # still in the magic's name
-        return _of_options(before[head.end() :], namespace, cell=True)
+        return _of_options(before[head.end() :], namespace, _SPECS[head[1]], cell=True)
     if line := _LINE.match(before):
-        return _of_options(before[line.end() :], namespace, cell=False)
+        return _of_options(before[line.end() :], namespace, _SPECS[line[1]], cell=False)
+    if monitor := _MONITOR.match(before):
+        return _of_monitor(before[monitor.end() :], monitor[1].split(), namespace)
     if runs := _RUNS.match(before):
         return _Found(runs[1], [(name, "run") for name in run_ids() if name.startswith(runs[1])])
     return None
 
 
-def _of_options(line: str, namespace: Mapping[str, Any], *, cell: bool) -> _Found:
+def _of_monitor(rest: str, words: Sequence[str], namespace: Mapping[str, Any]) -> _Found:
+    """What can follow the words of `%xec_monitor` that stand there."""
+    if rest.startswith("-") or len(words) == 2:
+        return _of_options(rest, namespace, MonitorOptions.SPEC, cell=True)
+    known = ["machine", "kernel"] if words else ["start", "stop", "show"]
+    return _Found(rest, [(word, "word") for word in known if word.startswith(rest)])
+
+
+def _of_options(line: str, namespace: Mapping[str, Any], spec: OptionSet, *, cell: bool) -> _Found:
     """What can stand at the end of a line behind `%xec`."""
     at = 0
     waiting: Option | None = None  # the option whose value comes next
@@ -98,7 +112,7 @@ def _of_options(line: str, namespace: Mapping[str, Any], *, cell: bool) -> _Foun
             return _Found("") if cell else _of_shell(line)
         else:
             name = word.text.partition("=")[0] if word.text.startswith("--") else word.text[:2]
-            option = RunOptions.SPEC.by_flag.get(name)
+            option = spec.by_flag.get(name)
             if option is None:
                 return _Found("")
             given.add(option.name)
@@ -109,7 +123,7 @@ def _of_options(line: str, namespace: Mapping[str, Any], *, cell: bool) -> _Foun
         return _of_value(waiting, text, raw, namespace)
     if raw.startswith("--") and "=" in text:
         name, _, value = text.partition("=")
-        option = RunOptions.SPEC.by_flag.get(name)
+        option = spec.by_flag.get(name)
         if option is None or option.is_switch:
             return _Found("")
         return _of_value(option, value, raw.partition("=")[2], namespace)
@@ -117,7 +131,7 @@ def _of_options(line: str, namespace: Mapping[str, Any], *, cell: bool) -> _Foun
         return _Found("") if cell else _of_shell(line)
     options = [
         (flag, option.brief)
-        for option in RunOptions.SPEC
+        for option in spec
         for flag in option.flags
         if flag.startswith(raw)
         and (option.repeatable or option.name not in given)

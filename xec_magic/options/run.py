@@ -278,6 +278,20 @@ class RunOptions:
         return cls._over(settings, config, cls.SPEC.read_keywords(keywords), THE_CALL)
 
     @classmethod
+    def from_values(
+        cls, values: Mapping[str, Any], *, settings: Settings | None, config: Mapping[str, Any] | None, who: str
+    ) -> Self:
+        """The options of values that have been read already, laid over the standing defaults.
+
+        Args:
+            values: Option names to values.
+            settings: As for `from_line`.
+            config: As for `from_line`.
+            who: Where the values come from, for messages.
+        """
+        return cls._over(settings, config, values, who)
+
+    @classmethod
     def _over(
         cls, settings: Settings | None, config: Mapping[str, Any] | None, values: Mapping[str, Any], who: str
     ) -> Self:

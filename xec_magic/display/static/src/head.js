@@ -11,6 +11,13 @@ export function elapsedText(seconds) {
 
 const span = (className, text) => make("span", className, text);
 
+// The time so far, and what is to be expected of a command that was run before.
+export function usually(now, usual) {
+  if (!usual) return elapsedText(now);
+  const rest = usual - now;
+  return `${elapsedText(now)} · usually ${elapsedText(Math.max(1, Math.round(usual)))}` + (rest > 1 ? ` · ${elapsedText(rest)} to go` : "");
+}
+
 export function header(model) {
   const head = model.get("head");
   const element = make("div", "xec-head");
@@ -22,14 +29,21 @@ export function header(model) {
   const title = span("xec-title", head.title);
   title.title = head.title;
   const time = span("xec-time");
-  element.append(status, ...(head.target ? [span("xec-target", head.target)] : []), title, time);
+  const bar = make("progress", "");
+  bar.hidden = !head.usual;
+  bar.max = head.usual || 1;
+  bar.setAttribute("aria-label", "Progress by what it usually takes");
+  element.append(status, ...(head.target ? [span("xec-target", head.target)] : []), title, bar, time);
 
   let base = model.get("elapsed");
   let since = performance.now();
   let message = "";
   const tick = () => {
     const done = model.get("state") === "done";
-    time.textContent = done ? "" : elapsedText(base + (performance.now() - since) / 1000);
+    const now = base + (performance.now() - since) / 1000;
+    time.textContent = done ? "" : usually(now, head.usual);
+    bar.value = now;
+    bar.hidden ||= done;
   };
   const draw = () => {
     const word = model.get("state");
