@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from xec_magic.api import Executor, run, start, using
     from xec_magic.engine.run import Run
     from xec_magic.monitoring import monitor
-    from xec_magic.profile.comparison import Profile
-    from xec_magic.profile.session import Profiler
+    from xec_magic.profiles.comparison import Profile
+    from xec_magic.profiles.session import Profiler
     from xec_magic.profiling import profile
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
@@ -80,7 +80,7 @@ __all__ = [
 
 _HOMES = {
     "Executor": "api", "run": "api", "start": "api", "using": "api", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
-    "monitor": "monitoring", "profile": "profiling", "Profile": "profile.comparison",
+    "monitor": "monitoring", "profile": "profiling", "Profile": "profiles.comparison",
 }  # fmt: skip
 
 

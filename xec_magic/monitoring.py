@@ -83,7 +83,7 @@ class Monitor:
     def plot(self) -> Figure:
         """A matplotlib Figure of the curves."""
         figure: Figure = import_module("xec_magic.display.usage").figure_of(
-            self.timeline, f"this {self._watch.what}", self._watch.what
+            self.timeline, f"this {self._watch.what}", f"this {self._watch.what}"
         )
         return figure
 

@@ -8,8 +8,8 @@ from typing import Any
 from xec_magic import runtime
 from xec_magic.errors import OptionError
 from xec_magic.options.profile import ProfileOptions
-from xec_magic.profile.comparison import Profile
-from xec_magic.profile.measure import Course, measure
+from xec_magic.profiles.comparison import Profile
+from xec_magic.profiles.measure import Course, measure
 
 __all__ = ["course_of", "profile"]
 

@@ -259,7 +259,7 @@ class Result:
         Raises:
             OptionError: pandas is not installed.
         """
-        return (self.timeline or Timeline(0.0)).frame()
+        return (Timeline(0.0) if self.timeline is None else self.timeline).frame()
 
     @property
     def process_samples(self) -> pd.DataFrame:
@@ -268,7 +268,7 @@ class Result:
         Raises:
             OptionError: pandas is not installed.
         """
-        return (self.timeline or Timeline(0.0)).process_frame()
+        return (Timeline(0.0) if self.timeline is None else self.timeline).process_frame()
 
     def plot(self) -> Figure:
         """A matplotlib Figure of CPU, memory and I/O over time.
@@ -452,7 +452,7 @@ class ResultFold:
 
     def _watched(self, at: float) -> Timeline:
         """Where samples go; kept for the result of a monitored run only."""
-        timeline = self.timeline or Timeline(at)
+        timeline = Timeline(at) if self.timeline is None else self.timeline
         if self.plan.monitor is not None:
             self.timeline = timeline
         return timeline

@@ -11,7 +11,7 @@ from xec_magic.engine.run import Run
 from xec_magic.engine.watching import Watch
 from xec_magic.errors import RunInterrupted
 from xec_magic.options import Settings
-from xec_magic.profile.session import Profiler
+from xec_magic.profiles.session import Profiler
 from xec_magic.result import Result
 
 __all__ = ["Runtime", "close", "current"]

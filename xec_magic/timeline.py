@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Curves", "Timeline"]
 
 MOST_SAMPLES: Final = 1200  # then every second one goes: more than a chart has pixels
-GAP_STEPS: Final = 4  # a pause of so many usual steps is a gap: the kernel slept, or could not read
+GAP_STEPS: Final = 4  # a pause of so many steps is a gap: the kernel slept, or could not read
 LEAST_GAP_S: Final = 1.0  # shorter ones are a busy machine's
 LATE_SHARE: Final = 0.5  # a last sample so close behind the one before, in steps, replaces it: no rate from a moment
 
@@ -82,16 +82,17 @@ class Timeline:
             self._thin()
 
     def _thin(self) -> None:
-        # Of two neighbours the one with more memory stays. What is counted up is right in either.
+        # Of two neighbours the later one stays, with the larger memory of both; what is counted up is right as it is.
         pairs = zip(self.samples[::2], self.samples[1::2], strict=False)
         odd = self.samples[-1:] if len(self.samples) % 2 else []
-        self.samples = [max(pair, key=lambda one: one.rss_bytes or 0) for pair in pairs] + odd
+        self.samples = [replace(b, rss_bytes=_larger(a.rss_bytes, b.rss_bytes)) for a, b in pairs] + odd
 
     def finish(self, run_id: str, at: float, usage: Usage | None) -> None:
         """Close the curves with what is known exactly at the end: what the command had used in all."""
         if usage is None or not self.samples:
             return
         last = self.samples[-1]
+        # What was seen of processes that nobody waited for can make it more than what was waited for.
         final = Sample(
             run_id, at, max(usage.cpu_s, last.cpu_s or 0.0), None,
             _larger(usage.read_bytes, last.read_bytes), _larger(usage.written_bytes, last.written_bytes),
@@ -172,9 +173,8 @@ def curves_of(samples: Sequence[Sample], started_at: float, *, from_zero: bool) 
     """The curves of samples in order; see `Timeline`."""
     rows: list[_Row] = []
     steps = [b.at - a.at for a, b in pairwise(samples)]
-    gap_s = max(LEAST_GAP_S, GAP_STEPS * statistics.median(steps)) if steps else math.inf
-    for row in _rows(samples, started_at, from_zero):
-        if rows and row.time_s - rows[-1].time_s > gap_s:
+    for at, row in enumerate(_rows(samples, started_at, from_zero)):
+        if rows and _is_gap(steps, at - 1):
             rows.append(_Row((rows[-1].time_s + row.time_s) / 2, *(_NAN,) * 6))
         rows.append(row)
     return (
@@ -192,15 +192,20 @@ def _rows(samples: Sequence[Sample], started_at: float, from_zero: bool) -> Iter
         before = sample
 
 
+def _is_gap(steps: Sequence[float], at: int) -> bool:
+    """A step is much longer than one beside it. Not than all: where samples were thinned out, steps are longer."""
+    beside = [*steps[max(0, at - 1) : at], *steps[at + 1 : at + 2]]
+    return bool(beside) and steps[at] > max(LEAST_GAP_S, GAP_STEPS * min(beside))
+
+
 def _rate(before: float | None, now: float | None, elapsed: float) -> float:
     if before is None or now is None or elapsed <= 0:
         return _NAN
     return max(0.0, (now - before) / elapsed)
 
 
-def _larger(exact: int | None, seen: int | None) -> int | None:
-    """The exact total; what was seen of processes that nobody waited for can make it more."""
-    known = [value for value in (exact, seen) if value is not None]
+def _larger(one: int | None, other: int | None) -> int | None:
+    known = [value for value in (one, other) if value is not None]
     return max(known) if known else None
 
 

@@ -75,7 +75,7 @@ class Gauge:
         self._rows.append(row)
         self._fresh.append(row)
         if len(self._rows) > ROWS:
-            del self._rows[::2]
+            self._rows = [row for at, row in enumerate(self._rows) if at % 2 or all(map(math.isnan, row[1:]))]
 
     def mark(self, mark: Mark) -> None:
         """Take the next mark."""

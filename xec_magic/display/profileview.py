@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from xec_magic.profile.comparison import Profile
-    from xec_magic.profile.session import Record, Report
+    from xec_magic.profiles.comparison import Profile
+    from xec_magic.profiles.session import Record, Report
 
 __all__ = ["distribution_figure", "gantt_figure", "profile_bundle", "report_bundle", "scaling_figure"]
 
-ROW_PX: Final = 34
+ROW_PX: Final = 42
 GANTT_RUNS: Final = 40  # the last ones: more rows are no picture any more
 NAME: Final = 46  # characters of a command above its row
 # Each cell has colours of its own: a page's theme colours the rows of any table.
@@ -49,7 +49,7 @@ def profile_bundle(profile: Profile, volatile: bool = True, mask: Mask = str) ->
     parts = [_html_table(head, rows)]
     if profile.summaries:
         figures = [(distribution_figure(profile, mask), "distribution of the times of all runs")]
-        if profile.growth is not None:
+        if profile.growth:
             figures.append((scaling_figure(profile, mask), "time over the parameter"))
         for figure, what in figures:
             parts.append(
@@ -61,10 +61,12 @@ def profile_bundle(profile: Profile, volatile: bool = True, mask: Mask = str) ->
 
 def _notes(profile: Profile) -> list[str]:
     said = []
-    growth = profile.growth
-    if growth is not None:
+    for name, growth in profile.growth.items():
         within = "" if math.isnan(growth.low) else f" (95 %: {growth.low:.2f} to {growth.high:.2f})"
-        said.append(f"time grows as {profile.variants[0][0].param} to the power of {growth.exponent:.2f}{within}")
+        which = f"{name}: " if len(profile.growth) > 1 else ""
+        said.append(
+            f"{which}time grows as {profile.variants[0][0].param} to the power of {growth.exponent:.2f}{within}"
+        )
     if profile.startup is not None:
         said.append(
             f"a shell's start of {format_duration(profile.startup.wall_s)} is taken off each time; page cache {profile.page_cache}"
@@ -84,10 +86,10 @@ def distribution_figure(profile: Profile, mask: Mask = str) -> Figure:
         times = sorted(time * factor for time in profile.times(at))
         colour = chart.COLOURS[row % len(chart.COLOURS)]
         low, middle, high = (_at(times, share) for share in (0.25, 0.5, 0.75))
-        axes.barh(row, high - low, left=low, height=0.46, color=colour, alpha=0.2, linewidth=0)
-        axes.plot([middle, middle], [row - 0.3, row + 0.3], color=colour, linewidth=2)
+        axes.barh(row, high - low, left=low, height=0.4, color=colour, alpha=0.2, linewidth=0)
+        axes.plot([middle, middle], [row - 0.24, row + 0.24], color=colour, linewidth=2)
         # In the order of their runs, a little apart, so that equal ones are seen.
-        spread = [row + 0.16 * math.sin(2.4 * number) for number in range(len(times))]
+        spread = [row + 0.12 * math.sin(2.4 * number) for number in range(len(times))]
         axes.plot(
             [time * factor for time in profile.times(at)],
             spread,
@@ -97,9 +99,10 @@ def distribution_figure(profile: Profile, mask: Mask = str) -> Figure:
             alpha=0.75,
             markeredgewidth=0,
         )
-        name = mask(plain_line(variant.title))
+        value = "" if variant.value is None else f" [{variant.param}={plain_line(variant.value)}]"
+        name = _cut(mask(plain_line(variant.name)), NAME - len(value)) + value
         axes.annotate(
-            name if len(name) <= NAME else name[: NAME - 1] + "…", (0, row - 0.36), xycoords=("axes fraction", "data"),
+            name, (0, row - 0.3), xycoords=("axes fraction", "data"),
             xytext=(3, 0), textcoords="offset points", va="bottom", fontsize=8, color=palette.FOREGROUND,
         )  # fmt: skip
     axes.set_ylim(len(shown) - 0.5, -0.75)
@@ -125,9 +128,7 @@ def scaling_figure(profile: Profile, mask: Mask = str) -> Figure:
         xs, medians = [point[0] for point in points], [point[1] * factor for point in points]
         errors = [[(p[1] - p[2]) * factor for p in points], [(p[3] - p[1]) * factor for p in points]]
         axes.errorbar(xs, medians, yerr=errors, fmt="o", color=colour, markersize=4, linewidth=1, capsize=2)
-        from xec_magic.profile.stats import exponent
-
-        law = exponent([(x, y) for x, y, _, _ in points])
+        law = profile.growth.get(name)
         if law is not None:
             axes.plot(
                 xs, [law.factor * x**law.exponent * factor for x in xs], color=colour, linewidth=1.3,
@@ -143,6 +144,10 @@ def scaling_figure(profile: Profile, mask: Mask = str) -> Figure:
     chart.title(axes, f"median time ({unit})")
     chart.label(axes, profile.variants[0][0].param)
     return figure
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _plain_ticks(axes: Axes) -> None:

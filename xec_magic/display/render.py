@@ -93,7 +93,9 @@ def _use(result: Result) -> list[str]:
         return []
     said = [f"CPU {format_duration(usage.cpu_s)}"]
     if usage.peak_rss_bytes is not None:
-        said.append(f"peak memory {format_size(usage.peak_rss_bytes)}" + (" (largest process)" if watched else ""))
+        said.append(
+            f"peak memory {format_size(usage.peak_rss_bytes)}" + (" (largest process)" if watched is not None else "")
+        )
     if watched is not None:
         peak = watched.peak
         if peak is not None and peak.rss_bytes and (usage.peak_rss_bytes is None or (peak.processes or 0) > 1):

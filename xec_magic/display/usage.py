@@ -72,7 +72,7 @@ def figure_of(timeline: Timeline, name: str, target: str) -> Figure:
     figure.set_figheight(height / 96)
     for draw, one in zip(drawn, axes, strict=False):
         draw(one, whole, curves)
-        one.set_ylim(bottom=0)
+        one.set_ylim(0, max(one.get_ylim()[1], 0.1))
         one.margins(x=0.01)
         for number, mark in enumerate(marks, 1):
             _draw_mark(one, mark.at - timeline.started_at, str(number) if one is axes[0] and mark in listed else "")

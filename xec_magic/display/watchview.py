@@ -167,7 +167,7 @@ class WatchView:
         lines = self._lines()
         html = f"<div style='{_SMALL}'>{lines[0].removeprefix('[xec] ')}</div>"
         if self.mode is not Mode.STATIC:
-            html += usage_html(self.handle.timeline, f"this {self.handle.what}", self.handle.what, self._mask)
+            html += usage_html(self.handle.timeline, f"this {self.handle.what}", f"this {self.handle.what}", self._mask)
         return {
             "text/plain": "\n".join(lines),
             "text/html": f"<div style='background:{palette.BACKGROUND};border:1px solid {palette.RULE};border-radius:4px'>{html}</div>",

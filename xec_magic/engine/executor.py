@@ -288,7 +288,7 @@ class Executor:
 
     def finished(self, run: Run) -> None:
         """Now and then keep the history of finished runs within its bounds: looking costs time for each of them."""
-        for observer in self.observers:
+        for observer in self.observers if run.recorded else ():
             run.add_done_callback(functools.partial(observer, run))
         self._unchecked += FORGET_BYTES // FORGET_RUNS + run.log.size()
         if self._unchecked >= FORGET_BYTES:

@@ -25,7 +25,6 @@ async def watch(sampler: Sampler, rate_hz: float, take: Callable[[Sample], None]
     due = loop.time() + min(first_s, period)
     while True:
         await asyncio.sleep(due - loop.time())
-        begun = loop.time()
         sample = await sampler.sample()
         if sample is None:
             return
@@ -34,4 +33,4 @@ async def watch(sampler: Sampler, rate_hz: float, take: Callable[[Sample], None]
         due += period
         if due < now:
             due = now + period
-        due = max(due, now + (now - begun) * (1 / SHARE - 1))
+        due = max(due, now + sampler.cost_s * (1 / SHARE - 1))

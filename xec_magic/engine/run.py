@@ -106,6 +106,7 @@ class Run:
         self.created_at = time.time()
         self.full_channels = 0
         self.ending = False
+        self.recorded = True  # observers hear of it
 
     # -- waiting ----------------------------------------------------------------------------
 

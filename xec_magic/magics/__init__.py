@@ -77,8 +77,8 @@ def _display(result: Any) -> None:
 # By name: a formatter then costs nothing until there is something to show.
 _SHOWN = {
     ("xec_magic.result", "Result"): _display,
-    ("xec_magic.profile.comparison", "Profile"): display_profile,
-    ("xec_magic.profile.session", "Report"): display_report,
+    ("xec_magic.profiles.comparison", "Profile"): display_profile,
+    ("xec_magic.profiles.session", "Report"): display_report,
 }
 
 

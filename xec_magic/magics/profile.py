@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from xec_magic.magics.xec import CommandMagics
-    from xec_magic.profile.comparison import Profile
+    from xec_magic.profiles.comparison import Profile
 
 __all__ = ["ProfileMagics", "display_profile", "display_report"]
 
@@ -56,7 +56,7 @@ class ProfileMagics(Magics):
 
     def _run(self, line: str, cell: str | None, namespace: Mapping[str, Any]) -> Any:
         from xec_magic import runtime
-        from xec_magic.profile.measure import measure
+        from xec_magic.profiles.measure import measure
         from xec_magic.profiling import course_of
         from xec_magic.quoting import expand, expand_value, namespace_evaluator
         from xec_magic.transport.shells import family_of

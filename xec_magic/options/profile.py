@@ -11,7 +11,7 @@ from xec_magic.errors import OptionError
 from xec_magic.options.run import THE_CALL, THE_LINE, RunOptions
 from xec_magic.options.settings import Settings
 from xec_magic.optionspec import COUNT, TEXT, OptionSet, Unit, flag, option
-from xec_magic.profile.comparison import Variant
+from xec_magic.profiles.comparison import Variant
 
 __all__ = ["ProfileOptions", "split_variants"]
 

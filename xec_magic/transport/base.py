@@ -45,7 +45,13 @@ class StartRequest:
 
 
 class Sampler(Protocol):
-    """Tells what a command uses while it runs. All methods are called on the loop's thread."""
+    """Tells what a command uses while it runs. All methods are called on the loop's thread.
+
+    Attributes:
+        cost_s: CPU seconds of this process that the last sample took.
+    """
+
+    cost_s: float
 
     async def sample(self) -> Sample | None:
         """What is used now; None when there is nothing left that could be read. The loop goes on meanwhile.

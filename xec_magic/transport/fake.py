@@ -212,6 +212,8 @@ class FakeProcess:
 
 
 class _FakeSampler:
+    cost_s = 0.0
+
     def __init__(self, process: FakeProcess) -> None:
         self._process = process
 

@@ -115,7 +115,7 @@ function footer(model){let element=make("div","xec-foot");let draw=()=>{let end=
 let WIDE=7;
 let MOST=1200;
 class Samples{constructor(){this.rows=[];this.marks=[];this.next=0;this.listeners=new Set();}
-take(message,bytes){let values=new Float32Array(bytes.slice().buffer);let fits=message.whole||message.first===this.next;if(message.whole)this.rows=[];for(let at=0;at<values.length;at +=WIDE)this.rows.push(values.subarray(at,at+WIDE));while(this.rows.length>MOST)this.rows=this.rows.filter((_,at)=>at%2);this.next=message.next;this.marks=message.marks??this.marks;for(let listener of this.listeners)listener();return fits;}
+take(message,bytes){let values=new Float32Array(bytes.slice().buffer);let fits=message.whole||message.first===this.next;if(message.whole)this.rows=[];for(let at=0;at<values.length;at +=WIDE)this.rows.push(values.subarray(at,at+WIDE));while(this.rows.length>MOST)this.rows=this.rows.filter((row,at)=>at%2||!(row[1]>=0||row[2]>=0));this.next=message.next;this.marks=message.marks??this.marks;for(let listener of this.listeners)listener();return fits;}
 get end(){return this.rows.at(-1)?.[0]??0;}
 near(time){return this.rows.reduce((best,row)=>(best&&Math.abs(best[0]- time)<=Math.abs(row[0]- time)?best:row),undefined);}}
 function sizeText(bytes){let at=0;for(;bytes>=1024&&at<4;at++)bytes/=1024;return`${bytes.toFixed(at && bytes < 100 ? 1 : 0)} ${["B", "KiB", "MiB", "GiB", "TiB"][at]}`;}

@@ -133,7 +133,10 @@ class TreeReader:
             return None
         process.started = started
         cpu_s = (int(fields[11]) + int(fields[12]) + int(fields[13]) + int(fields[14])) * _TICK_S
-        counters = process.counters = Counters(cpu_s, *_io(process))
+        try:
+            counters = process.counters = Counters(cpu_s, *_io(process))
+        except ProcessLookupError:  # it has ended since its first file was read
+            return None
         zombie = fields[0] in (b"Z", b"X", b"x")
         part = ProcessSample(
             pid, int(fields[1]), stat[stat.index(b"(") + 1 : close].decode("utf-8", "replace"), cpu_s,
@@ -184,9 +187,18 @@ class TreeReader:
 
 
 def _io(process: _Process) -> tuple[int | None, int | None, int | None, int | None]:
+    """Its bytes read and written, through calls and from storage.
+
+    Raises:
+        ProcessLookupError: it is gone.
+    """
     try:
         words = process.read("io").split()
         return int(words[1]), int(words[3]), int(words[9]), int(words[11])
+    except (ProcessLookupError, FileNotFoundError):
+        if os.path.exists(f"/proc/{process.pid}/stat"):
+            return None, None, None, None
+        raise ProcessLookupError from None
     except (OSError, ValueError, IndexError):  # another user's, or a kernel without task accounting
         return None, None, None, None
 

@@ -17,7 +17,7 @@ export class Samples {
     const fits = message.whole || message.first === this.next;
     if (message.whole) this.rows = [];
     for (let at = 0; at < values.length; at += WIDE) this.rows.push(values.subarray(at, at + WIDE));
-    while (this.rows.length > MOST) this.rows = this.rows.filter((_, at) => at % 2);
+    while (this.rows.length > MOST) this.rows = this.rows.filter((row, at) => at % 2 || !(row[1] >= 0 || row[2] >= 0));
     this.next = message.next;
     this.marks = message.marks ?? this.marks;
     for (const listener of this.listeners) listener();

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from xec_magic.errors import OptionError
 from xec_magic.plan import Plan
-from xec_magic.profile import stats
+from xec_magic.profiles import stats
 from xec_magic.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -126,15 +126,19 @@ class Profile:
         return tuple(found)
 
     @cached_property
-    def growth(self) -> stats.Growth | None:
-        """The power of the parameter with which the median time grows; None without `--param`."""
-        points = []
+    def growth(self) -> dict[str, stats.Growth]:
+        """The power of the parameter with which the median time grows, by the name of the command.
+
+        Empty without `--param`, and where its values are no numbers.
+        """
+        points: dict[str, list[tuple[float, float]]] = {}
         for one in self.summaries:
             try:
-                points.append((float(one.variant.value or "x"), one.wall.median))
+                points.setdefault(one.variant.name, []).append((float(one.variant.value or "x"), one.wall.median))
             except ValueError:
-                return None
-        return stats.exponent(points)
+                return {}
+        laws = {name: stats.exponent(known) for name, known in points.items()}
+        return {name: law for name, law in laws.items() if law is not None}
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:

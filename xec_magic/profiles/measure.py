@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from xec_magic.errors import OptionError, ProfileFailed
 from xec_magic.plan import Plan
-from xec_magic.profile.comparison import Measured, Profile, Variant
+from xec_magic.profiles.comparison import Measured, Profile, Variant
 from xec_magic.units import format_duration
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _in_turn(variants: Sequence[Variant], number: int) -> Iterator[Variant]:
 
 def _calibrate(bench: _Bench, like: Plan) -> None:
     empty = replace(like, command=replace(like.command, script=":", stdin=None), label="empty script")
-    result = _run(bench, empty)
+    result = _run(bench, empty, recorded=False)
     if result.ok:
         bench.startup.append(measured(result))
 
@@ -164,8 +164,9 @@ def _around(bench: _Bench, plan: Plan, what: str, variant: Variant | None = None
         raise ProfileFailed(f"--{what} failed: {result.describe()}{_tail(result)}", result)
 
 
-def _run(bench: _Bench, plan: Plan) -> Result:
+def _run(bench: _Bench, plan: Plan, *, recorded: bool = True) -> Result:
     run = bench.runner.plan_run(plan, check=False)
+    run.recorded = recorded
     run.stdout_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # its reader must not be part of what is measured
     return bench.wait(run)
 
