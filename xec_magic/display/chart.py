@@ -10,6 +10,7 @@ import base64
 import io
 import math
 import re
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from xec_magic.result import Result
 
-__all__ = ["COLOURS", "axes_style", "image_html", "new_figure", "result_figure", "svg_uri"]
+__all__ = ["COLOURS", "axes_style", "image_html", "new_figure", "plain", "result_figure", "svg_uri"]
 
 # Okabe and Ito's colours, told apart by colour-blind readers; darkened to 3:1 on the background where needed.
 COLOURS: Final = ("#0072b2", "#d55e00", "#008060", "#a8528b", "#8a6d00", "#3d8fc4", "#57606a")
@@ -75,16 +76,23 @@ def label(axes: Axes, text: str) -> None:
     axes.set_xlabel(text, loc="left", fontsize=_LETTERS_PT, color=palette.FOREGROUND, linespacing=1.35, ma="left")
 
 
+def plain(text: str) -> str:
+    """A text of somebody else's, of which matplotlib is not to make a formula."""
+    return text.replace("$", r"\$")
+
+
 def svg_uri(figure: Figure) -> str:
     """The figure as a `data:` URI; the same figure gives the same text."""
     import matplotlib as mpl
 
     buffer = io.BytesIO()
     # Letters stay letters: a third of the size, and the reader's own font.
-    with mpl.rc_context({
-        "svg.fonttype": "none", "svg.hashsalt": "xec", "font.family": "sans-serif", "text.parse_math": False,
+    look: dict[Any, Any] = {
+        "svg.fonttype": "none", "svg.hashsalt": "xec", "font.family": "sans-serif",
         "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial"],
-    }):  # fmt: skip
+    }  # fmt: skip
+    with mpl.rc_context(look), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a letter that its font lacks: the reader's own may have it
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return "data:image/svg+xml;base64," + base64.b64encode(_shorter(buffer.getvalue().decode()).encode()).decode(
         "ascii"
@@ -92,9 +100,9 @@ def svg_uri(figure: Figure) -> str:
 
 
 def _shorter(svg: str) -> str:
-    """The same picture in half the text: no preamble, no indentation, hundredths of a point."""
+    """The same picture in half the text: no preamble, no indentation, tenths of a point."""
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<\?xml.*?\?>|<!DOCTYPE[^>]*>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d)\d+", r"\1", tag[0]), svg)  # words between tags stay
     return re.sub(r">\s+<", "><", re.sub(r"[ \t]*\n[ \t]*", "\n", svg)).strip()
 
 

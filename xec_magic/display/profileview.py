@@ -102,7 +102,7 @@ def distribution_figure(profile: Profile, mask: Mask = str) -> Figure:
         value = "" if variant.value is None else f" [{variant.param}={plain_line(variant.value)}]"
         name = _cut(mask(plain_line(variant.name)), NAME - len(value)) + value
         axes.annotate(
-            name, (0, row - 0.3), xycoords=("axes fraction", "data"),
+            chart.plain(name), (0, row - 0.3), xycoords=("axes fraction", "data"),
             xytext=(3, 0), textcoords="offset points", va="bottom", fontsize=8, color=palette.FOREGROUND,
         )  # fmt: skip
     axes.set_ylim(len(shown) - 0.5, -0.75)
@@ -132,7 +132,7 @@ def scaling_figure(profile: Profile, mask: Mask = str) -> Figure:
         if law is not None:
             axes.plot(
                 xs, [law.factor * x**law.exponent * factor for x in xs], color=colour, linewidth=1.3,
-                label=f"{mask(plain_line(name))[:NAME]}: power {law.exponent:.2f}",
+                label=f"{chart.plain(mask(plain_line(name))[:NAME])}: power {law.exponent:.2f}",
             )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -202,7 +202,7 @@ def gantt_figure(records: Sequence[Record]) -> Figure:
         word = plain_line(record.name)[:NAME] + ("" if record.ok else f" ({record.outcome})")
         late = begin > end * factor * 0.6
         axes.annotate(
-            word, (begin if late else begin + wait + record.duration_s * factor, row),
+            chart.plain(word), (begin if late else begin + wait + record.duration_s * factor, row),
             xytext=(-4 if late else 4, 0), textcoords="offset points", va="center", ha="right" if late else "left",
             fontsize=7.5, color=palette.FOREGROUND, annotation_clip=False,
         )  # fmt: skip

@@ -152,7 +152,7 @@ def use_lines(result: Result, mask: Mask = str) -> list[str]:
 
 def closing_line(result: Result, *, mask: Mask = str) -> str:
     """The line `[xec] …` below output that was printed as it came; empty when there is nothing to say."""
-    if not _remarkable(result):
+    if not _remarkable(result) and result.timeline is None:
         return ""
     return "[xec] " + ", ".join([mask(headline(result)), *facts(result, mask=mask)])
 

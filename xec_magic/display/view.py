@@ -148,6 +148,7 @@ class View:
         self._outputs: list[DisplayHandle] = []
         self._printer = Printer(mask)
         self._live: Live | None = None
+        self._drawing: threading.Thread | None = None
         self._command_said = False
         self.error_follows = False  # the error of the cell says how it ended, so a terminal need not say it before
 
@@ -179,11 +180,17 @@ class View:
         """Leave the record of how it ended; on the main thread for a run in the foreground, else on the loop's."""
         with self._lock:
             if self._result is not None:
+                if self._drawing is not None:  # who waits for the run waits for its record, too
+                    self._drawing.join()
                 return
             self._result = result
             if self._live is not None:
                 self._live.end(result)
-            if self._outputs:
+            if self._outputs and self.handle.background and result.timeline is not None:
+                # A chart takes some tenths of a second, which the loop has not.
+                self._drawing = threading.Thread(target=self._replace, args=(result,), name="xec-chart", daemon=True)
+                self._drawing.start()
+            elif self._outputs:
                 self._replace(result)
             elif not self._quiet and not self.handle.background:
                 self._show_result(result)

@@ -148,7 +148,9 @@ def _read(line: str) -> tuple[str, str, MonitorOptions]:
     for word in (verb, what):
         head = rest.lstrip()
         rest = head[len(word) :] if head.startswith(word) else rest
-    parsed = MonitorOptions.SPEC.parse_line(rest, cell=True)
+    parsed = MonitorOptions.SPEC.parse_line(rest)
+    if parsed.rest.strip():
+        raise OptionError(f"{parsed.rest.split()[0]!r} is no option of %xec_monitor; %xec_monitor --help lists them")
     if parsed.values and verb != "start":
         raise OptionError(
             f"{MonitorOptions.SPEC.by_name[next(iter(parsed.values))].long} belongs to %xec_monitor start"
