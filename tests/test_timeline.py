@@ -4,8 +4,11 @@ import sys
 
 import pytest
 
+from xec_magic.command import Command
 from xec_magic.errors import OptionError
-from xec_magic.events import Mark, ProcessSample, Sample, Usage
+from xec_magic.events import Exited, Mark, ProcessSample, Sample, Started, Usage
+from xec_magic.plan import MonitorPolicy, Plan
+from xec_magic.result import fold
 from xec_magic.timeline import MOST_SAMPLES, Timeline
 
 
@@ -95,6 +98,18 @@ def test_without_pandas_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(OptionError, match=r"xec-magic\[frames\]"):
         line().frame()
+
+
+def test_a_mark_may_come_before_the_word_that_the_run_was_started():
+    events = [Mark("r1", 1.1, "first"), Started("r1", 1.0, 0.0, 7), sample(2.0, 0.5), Exited("r1", 3.0, 0, None)]
+    made = fold(events, Plan(Command("x"), monitor=MonitorPolicy())).timeline
+    assert [mark.text for mark in made.marks] == ["first"]
+    assert made.curves().time_s == [1.0]
+
+
+def test_samples_of_a_run_that_nobody_watches_are_not_kept():
+    events = [Started("r1", 1.0, 0.0, 7), sample(2.0, 0.5), Exited("r1", 3.0, 0, None)]
+    assert fold(events, Command("x")).timeline is None
 
 
 def test_a_timeline_pickles():

@@ -1,6 +1,7 @@
 """What a run costs, compared with what its processes say of themselves; and what can go wrong while it is watched."""
 
 import asyncio
+import contextlib
 import math
 import os
 import signal
@@ -255,6 +256,14 @@ def test_marks_are_bounded_and_so_is_their_text():
     assert len(marks(["x"], ("stdout", b"x" * 100_000))[0]) == 200
 
 
+def open_files():
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(f"/proc/self/fd/{fd}"))
+    return found
+
+
 # -- machines and kernels --------------------------------------------------------------------------
 
 
@@ -289,12 +298,15 @@ def test_an_alert_marks_the_curves_and_warns_once(executor):
 
 def test_a_closing_executor_does_not_wait_for_what_it_watches():
     made = Executor()
-    one = Watch(made, "machine", 20)
+    one = Watch(made, "kernel", 20)
     one.start()
     assert one.wait_for(1, 20)
+    held = [f"/proc/{os.getpid()}/stat"]
+    assert open_files() >= set(held)
     begun = time.monotonic()
     made.close()
     assert time.monotonic() - begun < 4
+    assert not open_files() & set(held)
     with pytest.raises(xec.XecError, match="closed"):
         Watch(made, "kernel").start()
 

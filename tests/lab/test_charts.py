@@ -20,10 +20,9 @@ def inked(n, i):
     )
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_a_chart_lives_in_the_cell_is_read_by_mouse_and_keys_and_stays_as_a_picture(notebook, theme):
+def test_a_chart_lives_in_the_cell_is_read_by_mouse_and_keys_and_stays_as_a_picture(notebook):
     n = notebook([LOAD, f"%%xec --monitor --rate 10 --mark 'step 3'\n{WORK}"], fresh=True)
-    n.theme(theme)
+    n.theme("JupyterLab Dark")
     n.run_wait(0)
     n.run(1)
     until(n, 1, ".xec-read", "memory")

@@ -29,8 +29,5 @@ async def watch(sampler: Sampler, rate_hz: float, take: Callable[[Sample], None]
         if sample is None:
             return
         take(sample)
-        now = loop.time()
-        due += period
-        if due < now:
-            due = now + period
-        due = max(due, now + sampler.cost_s * (1 / SHARE - 1))
+        # Never in the past: after a pause the beat begins anew.
+        due = max(due + period, loop.time() + sampler.cost_s * (1 / SHARE - 1))

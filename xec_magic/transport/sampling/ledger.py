@@ -17,10 +17,11 @@ class Counters(NamedTuple):
     storage_read: int | None
     storage_written: int | None
 
-    def plus(self, other: Counters) -> Counters:
-        """The sum; what is unknown in one is unknown in it."""
-        pairs = zip(self[1:], other[1:], strict=True)
-        return Counters(self.cpu_s + other.cpu_s, *(None if a is None or b is None else a + b for a, b in pairs))
+
+def _sum(all_of: list[Counters]) -> Counters:
+    """The sum; what is unknown in one is unknown in it."""
+    cpu_s, *io = zip(*all_of, strict=True)
+    return Counters(sum(cpu_s), *(None if None in column else sum(column) for column in io))
 
 
 _NOTHING = Counters(0.0, 0, 0, 0, 0)
@@ -42,11 +43,9 @@ class Ledger:
         """The total, given all processes that live now, zombies too: pid to parent and counters."""
         for pid, (parent, counters) in self._last.items():
             if pid not in living and parent not in living and parent not in self._last:
-                self._departed = self._departed.plus(counters)
+                self._departed = _sum([self._departed, counters])
         self._last = dict(living)
-        total = self._departed
-        for _, counters in living.values():
-            total = total.plus(counters)
+        total = _sum([self._departed, *(counters for _, counters in living.values())])
         # A process between its end and its parent's wait, or whose parent does not wait, must not make it shrink.
         earlier = self._total
         grown = (
