@@ -13,6 +13,7 @@
     │  ├─ TimedOut
     │  ├─ Cancelled
     │  └─ OutputLimit
+    ├─ CallbackError         a function of yours that was called on the way has raised
     ├─ ParseError            the output is not in the form that was asked for
     └─ OutputTooLarge        the output is too large to be one Python string
     RunInterrupted           a KeyboardInterrupt with .result; no XecError, so nothing swallows it
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from xec_magic.result import Result
 
 __all__ = [
+    "CallbackError",
     "Cancelled",
     "CommandError",
     "NonZeroExit",
@@ -142,6 +144,18 @@ class RunInterrupted(_WithResult, _Brief, KeyboardInterrupt):
 
     A `KeyboardInterrupt`, so that no `except Exception` swallows it and Run All stops.
     """
+
+
+class CallbackError(XecError):
+    """A function of the user's own, called on the way, has raised; what it raised is the `__cause__`."""
+
+    def _render_traceback_(self) -> list[str]:
+        cause = self.__cause__
+        frames = _own_frames(cause.__traceback__) if cause is not None else []
+        return [
+            *(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames),
+            *super()._render_traceback_(),
+        ]
 
 
 class ParseError(XecError, ValueError):

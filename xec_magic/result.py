@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from xec_magic import formats
 from xec_magic.command import Command
 from xec_magic.errors import (
+    CallbackError,
     Cancelled,
     CommandError,
     NonZeroExit,
@@ -23,6 +24,7 @@ from xec_magic.errors import (
     SpawnError,
     TimedOut,
     TransportError,
+    XecError,
 )
 from xec_magic.events import (
     Cause,
@@ -249,6 +251,8 @@ class Result:
         words = self.verdict()
         if self.outcome is Outcome.NOT_STARTED:
             return f"{words}: {command}"
+        if self.outcome is Outcome.FAILED and self.plan.command.target.kind == "function":
+            return f"{command} in a pipe raised {words}"
         tries = f" (attempt {len(self.attempts) + 1})" if self.attempts else ""
         return f"{words} on {self.target} after {format_duration(self.duration_s)}{tries}: {command}"
 
@@ -258,6 +262,8 @@ class Result:
         match self.outcome:
             case Outcome.OK:
                 return "ok"
+            case Outcome.FAILED if self.detail:  # what a function raised
+                return self.detail
             case Outcome.FAILED:
                 assert self.exit_code is not None
                 meaning = explain_exit(self.exit_code, self.command)
@@ -290,7 +296,7 @@ class Result:
         lines = formats.to_lines(data.decode("utf-8", "replace"))
         return "\n".join(lines[-STDERR_TAIL_LINES:])
 
-    def error(self) -> CommandError | TransportError | RunInterrupted | None:
+    def error(self) -> XecError | RunInterrupted | None:
         """The exception that `check` raises, or None when it ended well."""
         if self.ok:
             return None
@@ -299,6 +305,8 @@ class Result:
             return SpawnError(message)
         if self.outcome is Outcome.LOST:
             return TransportError(message)
+        if self.outcome is Outcome.FAILED and self.plan.command.target.kind == "function":
+            return CallbackError(message)
         tail = self.stderr_tail()
         if tail:
             message += "\n" + tail
