@@ -112,6 +112,13 @@ class Executor:
         plan = replace(like.plan, command=replace(like.plan.command, script=script, stdin=None), tee=None, label="")
         return self.plan_run(plan, check=like.check, keep=None)
 
+    def skip(self, plan: Plan, why: str) -> Run:
+        """A run that ends here and now, skipped; it is listed as any other."""
+        run = self.plan_run(plan, check=False)
+        self._runs[run.run_id] = run
+        run.skip(why)
+        return run
+
     def plan_function(self, function: Function, like: Run) -> Run:
         """A Python function to be joined to `like`, planned and not started."""
         run = self.plan_run(plan_of_function(function, like.plan), check=like.check, keep=None)

@@ -137,7 +137,7 @@ class Run:
             RunInterrupted: interrupted while waiting.
         """
         self._refuse_inside()
-        self._begin()
+        self.begin()
         deadline = None if timeout is None else time.monotonic() + timeout
         interrupted = 0
         while True:
@@ -194,7 +194,7 @@ class Run:
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> Result:
-        self._begin()
+        self.begin()
         future = asyncio.wrap_future(self._future)
         try:
             while not future.done():
@@ -236,7 +236,7 @@ class Run:
             self.stop_detail = detail
         self.wake()
         if self.state == "planned":
-            self._begin()  # it ends at once, as cancelled
+            self.begin()  # it ends at once, as cancelled
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -335,7 +335,8 @@ class Run:
         """A timer on the loop. Call it on the loop's thread."""
         return self._engine.call_later(delay_s, callback)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Start now a run that has only been planned. Any thread; a second call does nothing."""
         if self.state == "planned":
             self._engine.begin(self)
 
@@ -392,8 +393,16 @@ class Run:
 
     def abandon(self) -> None:
         """Its executor has been closed, so nothing will happen to it any more: it ends as it is. Any thread."""
+        self._end_here(Cause.CANCEL, "its executor is closed")
+
+    def skip(self, why: str) -> None:
+        """Let a run that has not begun end without having run. Any thread."""
+        self.begun = True
+        self._end_here(Cause.SKIPPED, why)
+
+    def _end_here(self, cause: Cause, detail: str) -> None:
         if not self._future.done():
-            self._fold.apply(Exited(self.run_id, time.monotonic(), None, None, Cause.CANCEL, "its executor is closed"))
+            self._fold.apply(Exited(self.run_id, time.monotonic(), None, None, cause, detail))
             with contextlib.suppress(concurrent.futures.InvalidStateError):
                 self.finish()
 
@@ -415,7 +424,7 @@ class Run:
             return self.attach_here(stream)
         attached: concurrent.futures.Future[tuple[Iterator[Piece], Channel]] = concurrent.futures.Future()
         self._engine.post(lambda: attached.set_result(self.attach_here(stream)))
-        self._begin()
+        self.begin()
         return attached.result()
 
     def attach_here(self, stream: Stream | None) -> tuple[Iterator[Piece], Channel]:
