@@ -201,10 +201,8 @@ class Course:
             number = self._ended.get(timeout=WAKE_S)
         except queue.Empty:
             for run in list(self._live.values()):
-                try:
-                    run.wait(0)  # sees whether its executor has been closed meanwhile
-                except TimeoutError:
-                    pass
+                if not run._engine.is_open:  # closed meanwhile: nothing will happen to it any more
+                    run.abandon()
             return None
         return number if number in self._live else None
 
@@ -267,13 +265,16 @@ class Course:
             run.request_stop(cause=cause, detail=detail)
         while True:
             try:
-                for number, run in list(self._live.items()):
-                    self._took(number, run.wait())
-                    del self._live[number]
-                return interrupted
+                for number, run in rest.items():
+                    if number in self._live and run.done():
+                        self._took(number, run.snapshot())
+                        del self._live[number]
+                if not self._live:
+                    return interrupted
+                self._next_ended()  # and not by `wait`, to which a second interrupt would be a first one
             except KeyboardInterrupt:
                 interrupted = True
-                for run in self._live.values():
+                for run in rest.values():
                     run.request_stop(now=True, cause=Cause.INTERRUPT)
 
     def _interrupted(self) -> BaseException | None:

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from typing import Any, BinaryIO, Final, Protocol
 
 from xec_magic.engine.pipes import open_for_writing
@@ -58,7 +59,7 @@ class Drive:
         run.hurry = asyncio.Event()
         exited: Exited
         try:
-            exited = await self._open_tee() or await self._admitted()
+            exited = await self._poured(await self._open_tee() or await self._admitted())
         except BaseException as error:  # a fault of ours must not leave anybody waiting
             exited = Exited(run.run_id, self._now(), None, None, Cause.LOST, f"internal error: {error!r}")
             if run.process is not None:
@@ -72,8 +73,24 @@ class Drive:
                     tee.close()
                 run.emit(exited)
                 self._executor.finished(run)
+                if (
+                    run.pouring is not None
+                ):  # a file that gets the output by way of the loop is complete before the run is over
+                    run.end_channels()
+                    await asyncio.wait([run.pouring])
             finally:
                 run.finish()
+
+    async def _poured(self, exited: Exited) -> Exited:
+        """How the run ended, once the file that gets its output by way of the loop is complete."""
+        run = self._run
+        if run.pouring is None:
+            return exited
+        run.end_channels()
+        await asyncio.wait([run.pouring])
+        if exited.cause is None and run.stop_cause is not None:  # the file's disk was full at the last moment
+            return replace(exited, cause=run.stop_cause, detail=run.stop_detail)
+        return exited
 
     def _now(self) -> float:
         return self._loop.time()

@@ -238,11 +238,12 @@ class Executor:
         process.close()
         run.ending = False
 
-    def keep(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def keep(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a task and hold on to it: the loop itself does not."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def finished(self, run: Run) -> None:
         """Now and then keep the history of finished runs within its bounds: looking costs time for each of them."""

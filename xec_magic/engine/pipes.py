@@ -46,7 +46,7 @@ class Loop(Protocol):
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """A timer."""
 
-    def keep(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def keep(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a task and hold on to it."""
 
     def start_now(self, run: Run) -> None:
@@ -98,7 +98,7 @@ class Pipes:
             os.set_blocking(fd, True)
             source.stdout_fd = fd
         else:
-            self._loop.keep(self._pump(source, fd, path))
+            source.pouring = self._loop.keep(self._pump(source, fd, path))
 
     async def _pump(self, source: Run, fd: int, path: str = "") -> None:
         """Copy a run's output to a descriptor, at the pace of its reader."""

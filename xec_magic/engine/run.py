@@ -108,6 +108,7 @@ class Run:
         self.wake: Callable[[], None] = lambda: None
         self.stdin_fd: int | None = None
         self.stdout_fd: int | None = None
+        self.pouring: asyncio.Task[None] | None = None  # copies the output into a file
         self.output_to: Run | str | None = None  # where a pipe leads: a run, or the path of a file
         self.grace_s = plan.stop.grace_s
         self.created_at = time.time()
@@ -386,10 +387,14 @@ class Run:
     def finish(self) -> None:
         """The run is over: its result is known. On the loop's thread, after `Exited`."""
         self.state = "done"
-        for channel, _ in self._channels:
-            channel.end()
+        self.end_channels()
         if not self._future.done():
             self._future.set_result(self._fold.result())
+
+    def end_channels(self) -> None:
+        """Tell those who read along that nothing more will come. On the loop's thread."""
+        for channel, _ in self._channels:
+            channel.end()
 
     def abandon(self) -> None:
         """Its executor has been closed, so nothing will happen to it any more: it ends as it is. Any thread."""
