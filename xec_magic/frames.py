@@ -182,7 +182,8 @@ def _fits(header: str, sample: Sequence[str], delimiter: str) -> bool:
         rows = [row for row in csv.reader([header, *sample], delimiter=delimiter) if row]
     except csv.Error:
         return False
-    rows = rows[:-1] if len(rows) > 2 else rows  # the last one may be cut
+    if len(sample) == SAMPLE_LINES:
+        rows.pop()  # it may be cut: a quoted field can hold newlines
     return len({len(row) for row in rows}) == 1
 
 
