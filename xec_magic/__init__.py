@@ -13,7 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from xec_magic.errors import (
+    AllFailed,
+    CallbackError,
     Cancelled,
+    CleanupError,
     CommandError,
     NonZeroExit,
     OptionError,
@@ -32,7 +35,10 @@ from xec_magic.errors import (
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from xec_magic.api import Executor, run, start, using
+    from xec_magic.api import Executor, cleanup, defer, lazy, run, start, temp_dir, temp_file, using
+    from xec_magic.compose.chunks import chunks
+    from xec_magic.compose.cleanup import Cleanup
+    from xec_magic.compose.lazy import Lazy
     from xec_magic.engine.run import Run
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
@@ -42,9 +48,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AllFailed",
+    "CallbackError",
     "Cancelled",
+    "Cleanup",
+    "CleanupError",
     "CommandError",
     "Executor",
+    "Lazy",
     "NonZeroExit",
     "OptionError",
     "Outcome",
@@ -60,15 +71,22 @@ __all__ = [
     "TimedOut",
     "TransportError",
     "XecError",
+    "chunks",
+    "cleanup",
+    "defer",
     "last",
+    "lazy",
     "run",
     "start",
+    "temp_dir",
+    "temp_file",
     "template",
     "using",
 ]
 
 _HOMES = {
-    "Executor": "api", "run": "api", "start": "api", "using": "api", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
+    "Executor": "api", "run": "api", "start": "api", "using": "api", "lazy": "api", "cleanup": "api", "defer": "api", "temp_dir": "api", "temp_file": "api", "Cleanup": "compose.cleanup", "chunks": "compose.chunks",
+    "Lazy": "compose.lazy", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
 }  # fmt: skip
 
 

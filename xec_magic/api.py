@@ -5,20 +5,38 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol, TypedDict, Unpack, cast
 
 from xec_magic import runtime
 from xec_magic.command import FileInput, Target
+from xec_magic.compose.cleanup import Cleanup, Deferred, innermost
+from xec_magic.compose.lazy import Lazy
 from xec_magic.engine import executor as engine
 from xec_magic.engine.run import Run
 from xec_magic.errors import OptionError
 from xec_magic.options import RunOptions, Settings
 from xec_magic.plan import Plan
+from xec_magic.private import KernelDirectory, temp_root
 from xec_magic.quoting import expand_tstring
 from xec_magic.result import Result
 from xec_magic.transport.shells import family_of
 
-__all__ = ["Commands", "Executor", "RunKeywords", "Script", "TemplateString", "run", "start", "using"]
+__all__ = [
+    "Commands",
+    "Executor",
+    "RunKeywords",
+    "Script",
+    "TemplateString",
+    "cleanup",
+    "defer",
+    "lazy",
+    "run",
+    "start",
+    "temp_dir",
+    "temp_file",
+    "using",
+]
 
 
 class TemplateString(Protocol):
@@ -137,6 +155,35 @@ class Commands:
         self._options(defaults)  # refuse a wrong default here, not at its first use
         return Commands(self._executor, self._settings, defaults)
 
+    def lazy(self) -> Lazy[Result]:
+        """Commands that are noted down now and run later: in order, several at once, or against each other.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> steps = xec.lazy().add("echo 1").add("echo 2", timeout="5s")
+            >>> [str(result) for result in steps.run()]
+            ['1', '2']
+        """
+        return Lazy(self._planned, lambda options: self._options(_over(self._defaults, cast("RunKeywords", options))))
+
+    def cleanup(self) -> Cleanup:
+        """What is to be undone at the end of a block, last in first out, for `with` and `async with`.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> with xec.cleanup() as stack:
+            ...     folder = stack.temp_dir()
+            ...     _ = stack.defer("echo done >&2")
+            >>> folder.exists()
+            False
+        """
+        registry = _registry()
+        return Cleanup(self._planned, registry.directory, registry)
+
+    def _planned(self, script: Script, options: Mapping[str, Any]) -> Run:
+        plan, check, keep = self._plan(script, cast("RunKeywords", options))
+        return self._executor().plan_run(plan, check=check, keep=keep)
+
     def _options(self, keywords: RunKeywords) -> RunOptions:
         known = {name: value for name, value in keywords.items() if name not in ("target", "keep")}
         return RunOptions.from_keywords(known, settings=self._settings())
@@ -225,3 +272,49 @@ _kernel = Commands(lambda: runtime.current().executor, lambda: runtime.current()
 run = _kernel.run
 start = _kernel.start
 using = _kernel.using
+lazy = _kernel.lazy
+cleanup = _kernel.cleanup
+
+
+def _registry() -> Cleanup:
+    """What is to be cleaned up at the kernel's end."""
+
+    def make(now: runtime.Runtime) -> Cleanup:
+        # Not `_kernel`: at the end this very executor has to run what was deferred.
+        commands = Commands(lambda: now.executor, lambda: now.settings)
+        return Cleanup(commands._planned, KernelDirectory(temp_root, now.executor.kernel_id))
+
+    return runtime.current().registry(make)
+
+
+def defer(what: Any, *args: Any, **kwargs: Any) -> Deferred:
+    """Do this at the end of the innermost `with xec.cleanup()` block, or else at the kernel's end; see `Cleanup.defer`.
+
+    Example:
+        >>> import xec_magic as xec
+        >>> undo = xec.defer("rm -f /tmp/lock-of-mine")
+        >>> undo.cancel()
+    """
+    return (innermost() or _registry()).defer(what, *args, **kwargs)
+
+
+def temp_file(*, suffix: str = "", content: str | bytes = b"") -> Path:
+    """A new private file, removed at the end of the innermost `with xec.cleanup()` block, or else at the kernel's end.
+
+    See `Cleanup.temp_file`.
+
+    Example:
+        >>> import xec_magic as xec
+        >>> path = xec.temp_file(suffix=".csv", content="a,b")
+        >>> path.read_text()
+        'a,b'
+    """
+    return (innermost() or _registry()).temp_file(suffix=suffix, content=content)
+
+
+def temp_dir(*, suffix: str = "") -> Path:
+    """A new private directory, removed at the end of the innermost `with xec.cleanup()` block, or else at the kernel's end.
+
+    See `Cleanup.temp_dir`.
+    """
+    return (innermost() or _registry()).temp_dir(suffix=suffix)

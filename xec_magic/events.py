@@ -23,6 +23,7 @@ class Cause(StrEnum):
     OUTPUT_LIMIT = "output limit"
     SPAWN = "could not start"
     LOST = "lost"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)

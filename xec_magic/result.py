@@ -8,14 +8,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
-from xec_magic import formats
+from xec_magic import formats, frames
 from xec_magic.command import Command
 from xec_magic.errors import (
+    CallbackError,
     Cancelled,
     CommandError,
     NonZeroExit,
+    OptionError,
     OutputLimit,
     OutputTooLarge,
     RunInterrupted,
@@ -23,6 +25,7 @@ from xec_magic.errors import (
     SpawnError,
     TimedOut,
     TransportError,
+    XecError,
 )
 from xec_magic.events import (
     Cause,
@@ -71,6 +74,7 @@ class Outcome(StrEnum):
     OUTPUT_LIMIT = "output limit"
     NOT_STARTED = "not started"
     LOST = "lost"
+    SKIPPED = "skipped"
 
 
 _OUTCOMES: Final = {
@@ -80,6 +84,7 @@ _OUTCOMES: Final = {
     Cause.OUTPUT_LIMIT: Outcome.OUTPUT_LIMIT,
     Cause.SPAWN: Outcome.NOT_STARTED,
     Cause.LOST: Outcome.LOST,
+    Cause.SKIPPED: Outcome.SKIPPED,
 }
 _ERRORS: Final[dict[Outcome, type[CommandError]]] = {
     Outcome.FAILED: NonZeroExit,
@@ -230,16 +235,34 @@ class Result:
         """Standard output read as columns under a header, as `ps`, `df` and `kubectl get` print: a dict a row."""
         return formats.to_table(self.stdout)
 
-    def df(self, form: Literal["auto", "table"] = "auto") -> pd.DataFrame:
+    @overload
+    def df(self, form: Literal["auto", "table"] = ..., *, chunksize: None = ...) -> pd.DataFrame: ...
+    @overload
+    def df(self, form: Literal["auto"] = ..., *, chunksize: int) -> Iterator[pd.DataFrame]: ...
+
+    def df(
+        self, form: Literal["auto", "table"] = "auto", *, chunksize: int | None = None
+    ) -> pd.DataFrame | Iterator[pd.DataFrame]:
         """Standard output as a pandas DataFrame: JSON, JSON lines, CSV or columns, told by how it looks.
 
-        With `form="table"` it is read as columns under a header, whatever it looks like.
+        With `form="table"` it is read as columns under a header, whatever it looks like. With `chunksize` it gives an iterator
+        over frames of at most so many rows, of CSV or JSON lines of any size; their index goes on from one to the next.
 
         Raises:
             ParseError: it is none of these.
-            OptionError: pandas is not installed; the extra `frames` has it.
+            OptionError: pandas is not installed; the extra `frames` has it. Columns cannot be read in pieces.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> r = xec.run("echo n,square; for n in 1 2 3; do echo $n,$((n * n)); done")
+            >>> [int(frame["square"].sum()) for frame in r.df(chunksize=2)]
+            [5, 9]
         """
-        return formats.to_frame(self.stdout, form)
+        if chunksize is None:
+            return formats.to_frame(self.stdout, form)
+        if form == "table":
+            raise OptionError("columns under a header are told by looking at all of them; leave chunksize out")
+        return frames.to_frames(self.chunks(), chunksize)
 
     # -- verdict ----------------------------------------------------------------------------
 
@@ -247,8 +270,10 @@ class Result:
         """One short line: how it ended, what that means, where, after how long, and the command."""
         command = self.plan.title
         words = self.verdict()
-        if self.outcome is Outcome.NOT_STARTED:
+        if self.outcome in {Outcome.NOT_STARTED, Outcome.SKIPPED}:
             return f"{words}: {command}"
+        if self.outcome is Outcome.FAILED and self.plan.command.target.kind == "function":
+            return f"{command} in a pipe raised {words}"
         tries = f" (attempt {len(self.attempts) + 1})" if self.attempts else ""
         return f"{words} on {self.target} after {format_duration(self.duration_s)}{tries}: {command}"
 
@@ -258,6 +283,8 @@ class Result:
         match self.outcome:
             case Outcome.OK:
                 return "ok"
+            case Outcome.FAILED if self.detail:  # what a function raised
+                return self.detail
             case Outcome.FAILED:
                 assert self.exit_code is not None
                 meaning = explain_exit(self.exit_code, self.command)
@@ -273,6 +300,8 @@ class Result:
                 return f"stopped at its output limit of {format_size(self.plan.limits.max_output_bytes or 0)} (--max-output)"
             case Outcome.NOT_STARTED | Outcome.LOST:
                 return self.detail or self.outcome.value
+            case Outcome.SKIPPED:
+                return f"skipped: {self.detail}"
             case _:
                 return self.outcome.value + (f" ({self.detail})" if self.detail else "")
 
@@ -290,15 +319,17 @@ class Result:
         lines = formats.to_lines(data.decode("utf-8", "replace"))
         return "\n".join(lines[-STDERR_TAIL_LINES:])
 
-    def error(self) -> CommandError | TransportError | RunInterrupted | None:
-        """The exception that `check` raises, or None when it ended well."""
-        if self.ok:
+    def error(self) -> XecError | RunInterrupted | None:
+        """The exception that `check` raises, or None when it ended well, or was skipped, as was wanted."""
+        if self.ok or self.outcome is Outcome.SKIPPED:
             return None
         message = self.describe()
         if self.outcome is Outcome.NOT_STARTED:
             return SpawnError(message)
         if self.outcome is Outcome.LOST:
             return TransportError(message)
+        if self.outcome is Outcome.FAILED and self.plan.command.target.kind == "function":
+            return CallbackError(message)
         tail = self.stderr_tail()
         if tail:
             message += "\n" + tail
@@ -307,7 +338,7 @@ class Result:
         return _ERRORS[self.outcome](message, self)
 
     def check(self) -> Result:
-        """The result itself when it ended well.
+        """The result itself when it ended well, or was skipped.
 
         Raises:
             CommandError: it ended badly: `NonZeroExit`, `Signalled`, `TimedOut`, `Cancelled`, `OutputLimit`.
@@ -323,6 +354,8 @@ class Result:
         return self.ok
 
     def __repr__(self) -> str:
+        if self.outcome is Outcome.SKIPPED:
+            return f"<Result {self.describe()}>"
         size = self.log.size()
         return f"<Result {self.verdict()}, {format_duration(self.duration_s)}, {format_size(size)}: {self.plan.title}>"
 

@@ -65,7 +65,7 @@ def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:
         said.append("still running: " + ", ".join(names))
     if result.truncated:
         said.append("output is incomplete")
-    if not result.log.size() and not result.truncated:
+    if not result.log.size() and not result.truncated and result.outcome is not Outcome.SKIPPED:
         said.append("no output")
     if result.attempts:
         said.append(f"attempt {len(result.attempts) + 1}")
@@ -145,7 +145,8 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
     parts = []
     plan = result.plan
     elsewhere = plan.command.target.kind != "local"
-    if not result.ok or plan.label or elsewhere or result.cached is not None:
+    bad = not result.ok and result.outcome is not Outcome.SKIPPED
+    if bad or plan.label or elsewhere or result.cached is not None:
         parts.append(_header(result, mask, elsewhere=elsewhere, title=not show or bool(plan.label)))
     if show:
         parts.append(
@@ -164,7 +165,7 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
 
 def _header(result: Result, mask: Mask, *, elsewhere: bool, title: bool) -> str:
     # What ended well needs no word here: the line below the output says it.
-    state = [] if result.ok else [_strong(result.outcome.value, palette.BAD)]
+    state = [] if result.ok or result.outcome is Outcome.SKIPPED else [_strong(result.outcome.value, palette.BAD)]
     where = [f"on <b>{_safe(result.target)}</b>"] if elsewhere else []
     age = ["cached"] if result.cached is not None else []
     name = (
@@ -177,7 +178,7 @@ def _header(result: Result, mask: Mask, *, elsewhere: bool, title: bool) -> str:
 
 def _footer(result: Result, volatile: bool, mask: Mask) -> str:
     words = _safe(mask(headline(result)))
-    said = [words if result.ok else _strong(words, palette.BAD)]
+    said = [words if result.ok or result.outcome is Outcome.SKIPPED else _strong(words, palette.BAD)]
     said += [_safe(fact) for fact in facts(result, volatile, mask)]
     return f"<div style='{_SMALL}'>{' · '.join(said)}</div>"
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import itertools
 import os
 import random
 import signal
-import stat
 import time
+from dataclasses import replace
 from typing import Any, BinaryIO, Final, Protocol
 
+from xec_magic.engine.pipes import open_for_writing
 from xec_magic.engine.retry import retry_delay
 from xec_magic.engine.run import Run
 from xec_magic.errors import SpawnError
@@ -59,7 +59,7 @@ class Drive:
         run.hurry = asyncio.Event()
         exited: Exited
         try:
-            exited = await self._open_tee() or await self._admitted()
+            exited = await self._poured(await self._open_tee() or await self._admitted())
         except BaseException as error:  # a fault of ours must not leave anybody waiting
             exited = Exited(run.run_id, self._now(), None, None, Cause.LOST, f"internal error: {error!r}")
             if run.process is not None:
@@ -73,8 +73,24 @@ class Drive:
                     tee.close()
                 run.emit(exited)
                 self._executor.finished(run)
+                if (
+                    run.pouring is not None
+                ):  # a file that gets the output by way of the loop is complete before the run is over
+                    run.end_channels()
+                    await asyncio.wait([run.pouring])
             finally:
                 run.finish()
+
+    async def _poured(self, exited: Exited) -> Exited:
+        """How the run ended, once the file that gets its output by way of the loop is complete."""
+        run = self._run
+        if run.pouring is None:
+            return exited
+        run.end_channels()
+        await asyncio.wait([run.pouring])
+        if exited.cause is None and run.stop_cause is not None:  # the file's disk was full at the last moment
+            return replace(exited, cause=run.stop_cause, detail=run.stop_detail)
+        return exited
 
     def _now(self) -> float:
         return self._loop.time()
@@ -151,7 +167,7 @@ class Drive:
         self._printed, self._over, self._unkept = 0, False, False
         self._redact.clear()
         request = StartRequest(
-            self._plan.command, run.run_id, self._output, self._changed.set, run.stdin_fd, run.stdout_fd
+            self._plan.command, run.run_id, self._output, self._changed.set, run.stdin_fd, run.stdout_fd, run.function
         )
         run.stdin_fd = run.stdout_fd = None  # the transport closes them
         try:
@@ -252,12 +268,13 @@ class Drive:
         run, status = self._run, process.exit
         for stream, redactor in self._redact.items():
             self._deliver(stream, redactor.flush())
+        detail = run.stop_detail or (status.failure if status else "")
         if not process.streams_open:
             process.close()
         return Exited(
             run.run_id, self._now(),
             status.exit_code if status else None, status.signal if status else None,
-            run.stop_cause, run.stop_detail, status.usage if status else None, truncated=self._over or self._unkept,
+            run.stop_cause, detail, status.usage if status else None, truncated=self._over or self._unkept,
         )  # fmt: skip
 
     def _output(self, stream: Stream, data: bytes) -> None:
@@ -311,16 +328,4 @@ class Drive:
 
 
 def _open_tee_file(path: str) -> BinaryIO:
-    """A file to be written to, empty. Not a FIFO: who does not read it would make the loop wait.
-
-    Raises:
-        OSError: it cannot be opened, or is a FIFO.
-    """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-    mode = os.fstat(fd).st_mode
-    if stat.S_ISFIFO(mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "it is a FIFO")
-    if stat.S_ISREG(mode):
-        os.ftruncate(fd, 0)
-    return open(fd, "wb", buffering=0)
+    return open(open_for_writing(path), "wb", buffering=0)

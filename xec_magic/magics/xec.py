@@ -22,7 +22,7 @@ from xec_magic.options import RunOptions, Variable
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from xec_magic.display.view import View
+    from xec_magic.display.view import Mode, View
     from xec_magic.engine.run import Run
     from xec_magic.result import Result
     from xec_magic.runtime import Runtime
@@ -107,6 +107,7 @@ class CommandMagics(Magics):
         # Here and not above: what loads the extension need not wait for what runs commands.
         from xec_magic import runtime
         from xec_magic.display.view import View, choose_mode, request_allows_stdin
+        from xec_magic.options.condition import holds
         from xec_magic.quoting import expand, expand_value, namespace_evaluator
         from xec_magic.transport.shells import family_of
 
@@ -121,18 +122,37 @@ class CommandMagics(Magics):
             raise OptionError("there is no command; write %xec CMD, or %%xec with the command on the lines below")
         _check_together(options)
         redactor = now.executor.redactor
+        mode = choose_mode(self.shell, request_allows_stdin(self.shell))
+        if options.condition is not None and not holds(options.condition, evaluate, namespace):
+            return self._skip(now, text, options, mode, is_cell=cell is not None)
         for name, value in options.secret:  # before anything can go wrong and show them
             known = namespace.get(value.name) if isinstance(value, Variable) else value
             if isinstance(known, str) and known:
                 redactor.register(name, known)
         plan = options.plan(expand(text, evaluate, family=family_of(options.shell)), namespace)
-        mode = choose_mode(self.shell, request_allows_stdin(self.shell))
         run = now.executor.start(plan, check=options.check, background=options.bg)
         view = View(run, mode, mask=redactor.mask, quiet=options.quiet, show=options.show)
         self._remember(view)
         if options.bg:
             return self._in_background(run, view, options)
         return self._in_foreground(now, run, view, options, is_cell=cell is not None)
+
+    def _skip(self, now: Runtime, text: str, options: RunOptions, mode: Mode, *, is_cell: bool) -> Any:
+        """Say that the condition of `--if` does not hold; the variable of `--out` gets what says so, too."""
+        from xec_magic.command import Command
+        from xec_magic.display.view import View
+        from xec_magic.plan import Plan
+
+        # Of the command nothing is looked at: what a condition guards may well be what is missing.
+        run = now.executor.skip(Plan(Command(text), label=options.label), f"{options.condition} is false")
+        result = run.wait()
+        view = View(run, mode, mask=now.executor.redactor.mask, quiet=options.quiet)
+        self._remember(view)
+        view.close(result)
+        now.last = result
+        if options.out:
+            self._namespace()[options.out] = run if options.bg else result
+        return None if is_cell or options.bg else result
 
     def _namespace(self) -> dict[str, Any]:
         assert self.shell is not None

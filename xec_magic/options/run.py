@@ -14,6 +14,7 @@ from xec_magic.optionspec import (
     CODES,
     COUNT,
     DURATION,
+    EXPRESSION,
     IDENTIFIER,
     PAIRS,
     PATH,
@@ -199,6 +200,11 @@ class RunOptions:
     label: str = option(
         "--label", unit=TEXT, metavar="TEXT", group="output", default="", line_only=True,
         help="Call the run this in what is shown. Default: its first line.",
+    )  # fmt: skip
+
+    condition: str | None = option(
+        "--if", unit=EXPRESSION, metavar="EXPR", group="several", line_only=True, in_python=False,
+        help="Run only if this Python expression of the notebook is true; otherwise the cell says that it was skipped.",
     )  # fmt: skip
 
     bg: bool = flag(
