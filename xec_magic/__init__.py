@@ -22,6 +22,7 @@ from xec_magic.errors import (
     ParseError,
     RunInterrupted,
     Signalled,
+    SomeFailed,
     SpawnError,
     TemplateError,
     TimedOut,
@@ -32,10 +33,11 @@ from xec_magic.errors import (
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from xec_magic.api import Executor, run, start, using
+    from xec_magic.api import Executor, batch, run, start, using
     from xec_magic.engine.run import Run
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
+    from xec_magic.results import Results
 
     last: Result | None
 
@@ -52,14 +54,17 @@ __all__ = [
     "OutputTooLarge",
     "ParseError",
     "Result",
+    "Results",
     "Run",
     "RunInterrupted",
     "Signalled",
+    "SomeFailed",
     "SpawnError",
     "TemplateError",
     "TimedOut",
     "TransportError",
     "XecError",
+    "batch",
     "last",
     "run",
     "start",
@@ -68,7 +73,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Executor": "api", "run": "api", "start": "api", "using": "api", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
+    "Executor": "api", "batch": "api", "run": "api", "start": "api", "using": "api", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
+    "Results": "results",
 }  # fmt: skip
 
 

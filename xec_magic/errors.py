@@ -12,7 +12,8 @@
     │  ├─ Signalled
     │  ├─ TimedOut
     │  ├─ Cancelled
-    │  └─ OutputLimit
+    │  ├─ OutputLimit
+    │  └─ SomeFailed         of several runs; carries .results
     ├─ ParseError            the output is not in the form that was asked for
     └─ OutputTooLarge        the output is too large to be one Python string
     RunInterrupted           a KeyboardInterrupt with .result; no XecError, so nothing swallows it
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xec_magic.result import Result
+    from xec_magic.results import Results
 
 __all__ = [
     "Cancelled",
@@ -40,6 +42,7 @@ __all__ = [
     "ParseError",
     "RunInterrupted",
     "Signalled",
+    "SomeFailed",
     "SpawnError",
     "TemplateError",
     "TimedOut",
@@ -137,11 +140,29 @@ class OutputLimit(CommandError):
     """It printed more than `max_output` and was stopped."""
 
 
+class SomeFailed(CommandError):
+    """Of several runs some failed or never began; `.results` holds all, `.result` is the first that is not ok."""
+
+    results: Results
+
+    def __init__(self, message: str, result: Result, results: Results) -> None:
+        super().__init__(message, result)
+        self.results = results
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result, self.results)
+
+
 class RunInterrupted(_WithResult, _Brief, KeyboardInterrupt):
     """The kernel's interrupt stopped the run; `.result` holds what had arrived.
 
     A `KeyboardInterrupt`, so that no `except Exception` swallows it and Run All stops.
+
+    Attributes:
+        results: Of several runs, the results of all; None for one run.
     """
+
+    results: Results | None = None
 
 
 class ParseError(XecError, ValueError):

@@ -106,7 +106,9 @@ class Executor:
         """A further run with the policies and surroundings of `like`, planned and not started."""
         from dataclasses import replace
 
-        plan = replace(like.plan, command=replace(like.plan.command, script=script, stdin=None), tee=None, label="")
+        plan = replace(
+            like.plan, command=replace(like.plan.command, script=script, stdin=None), tee=None, label="", batch=None
+        )
         return self.plan_run(plan, check=like.check, keep=None)
 
     def begin_later(self, run: Run) -> None:
@@ -238,7 +240,7 @@ class Executor:
         read, write = os.pipe()
         sink.stdin_fd = read
         sink.upstream = source
-        if source.state == "planned" and not source.has_consumers and not source.plan.tee:
+        if source.state == "planned" and not source.has_consumers and not source.plan.tee and not source.plan.batch:
             source.stdout_fd = write
         else:
             os.set_blocking(write, False)

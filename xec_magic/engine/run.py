@@ -15,6 +15,7 @@ from xec_magic.engine.portal import WAKE_S
 from xec_magic.engine.stream import Chunks, Lines, OutputStream
 from xec_magic.events import Cause, Event, Exited, Output, Queued, Retrying, Started, Stopping, Stream
 from xec_magic.output import OutputLog, Piece
+from xec_magic.parts import BatchFold
 from xec_magic.plan import Plan
 from xec_magic.result import Outcome, Result, ResultFold
 
@@ -87,7 +88,7 @@ class Run:
         self.upstream: Run | None = None
         self._engine = engine
         self._keep = keep
-        self._fold = ResultFold(run_id, plan, new_log)
+        self._fold = ResultFold(run_id, plan, new_log) if plan.batch is None else BatchFold(run_id, plan, new_log)
         self._future: concurrent.futures.Future[Result] = concurrent.futures.Future()
         self._listeners: list[Callable[[Event], None]] = []
         self._channels: list[tuple[Channel, Stream | None]] = []

@@ -201,6 +201,19 @@ class RunOptions:
         help="Call the run this in what is shown. Default: its first line.",
     )  # fmt: skip
 
+    batch: bool = flag(
+        "--batch", group="several", line_only=True, in_python=False,
+        help="Take the cell for many commands, one a line or between lines of ---, and give a result for each. They share one shell.",
+    )  # fmt: skip
+    isolated: bool = flag(
+        "--isolated", group="several", line_only=True, in_python=False,
+        help="Fork the shell for each command of a batch, so that nothing of one reaches the next.",
+    )  # fmt: skip
+    keep_going: bool = flag(
+        "--keep-going", group="several", line_only=True, in_python=False,
+        help="Go on with the batch after a command that failed.",
+    )  # fmt: skip
+
     bg: bool = flag(
         "--bg", group="watch", line_only=True, in_python=False, help="Give the notebook back at once and let it run."
     )
