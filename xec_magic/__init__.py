@@ -25,6 +25,7 @@ from xec_magic.errors import (
     ParseError,
     RunInterrupted,
     Signalled,
+    SomeFailed,
     SpawnError,
     TemplateError,
     TimedOut,
@@ -35,13 +36,25 @@ from xec_magic.errors import (
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from xec_magic.api import Executor, cleanup, defer, lazy, run, start, temp_dir, temp_file, using
+    from xec_magic.api import (
+        Executor,
+        batch,
+        cleanup,
+        defer,
+        lazy,
+        run,
+        start,
+        temp_dir,
+        temp_file,
+        using,
+    )
     from xec_magic.compose.chunks import chunks
     from xec_magic.compose.cleanup import Cleanup
     from xec_magic.compose.lazy import Lazy
     from xec_magic.engine.run import Run
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
+    from xec_magic.results import Results
 
     last: Result | None
 
@@ -63,14 +76,17 @@ __all__ = [
     "OutputTooLarge",
     "ParseError",
     "Result",
+    "Results",
     "Run",
     "RunInterrupted",
     "Signalled",
+    "SomeFailed",
     "SpawnError",
     "TemplateError",
     "TimedOut",
     "TransportError",
     "XecError",
+    "batch",
     "chunks",
     "cleanup",
     "defer",
@@ -85,9 +101,25 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Executor": "api", "run": "api", "start": "api", "using": "api", "lazy": "api", "cleanup": "api", "defer": "api", "temp_dir": "api", "temp_file": "api", "Cleanup": "compose.cleanup", "chunks": "compose.chunks",
-    "Lazy": "compose.lazy", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
-}  # fmt: skip
+    "Cleanup": "compose.cleanup",
+    "Executor": "api",
+    "Lazy": "compose.lazy",
+    "Outcome": "result",
+    "Result": "result",
+    "Results": "results",
+    "Run": "engine.run",
+    "batch": "api",
+    "chunks": "compose.chunks",
+    "cleanup": "api",
+    "defer": "api",
+    "lazy": "api",
+    "run": "api",
+    "start": "api",
+    "temp_dir": "api",
+    "temp_file": "api",
+    "template": "quoting",
+    "using": "api",
+}
 
 
 def __getattr__(name: str) -> Any:

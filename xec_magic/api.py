@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any, Protocol, TypedDict, Unpack, cast
 
 from xec_magic import runtime
-from xec_magic.command import FileInput, Target
+from xec_magic.command import FileInput, Target, decode_script
+from xec_magic.compose.batch import check_results, plan_batch, results_of, with_results
 from xec_magic.compose.cleanup import Cleanup, Deferred, innermost
 from xec_magic.compose.lazy import Lazy
 from xec_magic.engine import executor as engine
 from xec_magic.engine.run import Run
-from xec_magic.errors import OptionError
+from xec_magic.errors import OptionError, RunInterrupted
 from xec_magic.options import RunOptions, Settings
-from xec_magic.plan import Plan
+from xec_magic.plan import Batch, Plan
 from xec_magic.private import KernelDirectory, temp_root
 from xec_magic.quoting import expand_tstring
 from xec_magic.result import Result
+from xec_magic.results import Results
 from xec_magic.transport.shells import family_of
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "RunKeywords",
     "Script",
     "TemplateString",
+    "batch",
     "cleanup",
     "defer",
     "lazy",
@@ -139,6 +142,56 @@ class Commands:
         executor.begin_later(run)
         return run
 
+    def batch(
+        self,
+        commands: Iterable[Script],
+        *,
+        keep_going: bool = False,
+        isolated: bool = False,
+        **options: Unpack[RunKeywords],
+    ) -> Results:
+        """Run many commands in one shell, one after the other, and wait; gives a result for each.
+
+        They share directory, variables and functions, as if joined by `&&`: the first one that fails is the last one
+        that runs. `exit` and `exec` end the batch too. Options are those of the whole.
+
+        Args:
+            commands: Scripts, each of any number of lines.
+            keep_going: Go on after one that failed. Failures are then in the results, and raised with `check=True` only.
+            isolated: Fork the shell for each, so that nothing of one reaches the next.
+            **options: As for `run`.
+
+        Raises:
+            SomeFailed: a command failed; `.results` has all results. Not with `check=False`.
+            SpawnError: the shell could not be started.
+            OptionError: an option is wrong; nothing has run.
+            RunInterrupted: the kernel's interrupt stopped it; `.results` has all results.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> results = xec.batch(["cd /", "pwd", "cd /nowhere", "pwd"], keep_going=True)
+            >>> [str(result) for result in results], results.failed[0].exit_code
+            (['', '/', '', '/'], 1)
+        """
+        if isinstance(commands, (str, bytes)) or hasattr(commands, "interpolations"):
+            raise OptionError("batch takes a list of commands; write [text] for one, or text.splitlines()")
+        merged = _over(self._defaults, options)
+        read = self._options(merged)
+        texts = tuple(decode_script(_text_of(command, read.shell)) for command in commands)
+        batch = Batch(texts, keep_going=_switch("keep_going", keep_going), isolated=_switch("isolated", isolated))
+        return self._run_batch(read, batch, merged)
+
+    def _run_batch(self, read: RunOptions, batch: Batch, merged: RunKeywords) -> Results:
+        plan = _at_target(plan_batch(read, batch), merged)
+        run = self._executor().start(plan, check=False, keep=_keep(merged.get("keep")))
+        try:
+            results = results_of(runtime.current().wait(run))
+        except RunInterrupted as error:
+            raise with_results(error) from None
+        # Who asked to go on has asked for the failures as well, unless the call says otherwise.
+        check = read.check and (not batch.keep_going or "check" in read.sources)
+        return check_results(results) if check else results
+
     def using(self, **options: Unpack[RunKeywords]) -> Commands:
         """The same functions with other defaults.
 
@@ -191,10 +244,7 @@ class Commands:
     def _plan(self, script: Script, options: RunKeywords) -> tuple[Plan, bool, bool | None]:
         merged = _over(self._defaults, options)
         read = self._options(merged)
-        plan = read.plan(_text_of(script, read.shell))
-        target = merged.get("target")
-        if target is not None:
-            plan = replace(plan, command=replace(plan.command, target=target))
+        plan = _at_target(read.plan(_text_of(script, read.shell)), merged)
         return plan, read.check, _keep(merged.get("keep"))
 
     def __repr__(self) -> str:
@@ -253,6 +303,17 @@ def _over(defaults: RunKeywords, options: RunKeywords) -> RunKeywords:
     return merged
 
 
+def _at_target(plan: Plan, keywords: RunKeywords) -> Plan:
+    target = keywords.get("target")
+    return plan if target is None else replace(plan, command=replace(plan.command, target=target))
+
+
+def _switch(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise OptionError(f"{name}: {value!r} is neither True nor False")
+
+
 def _keep(value: object) -> bool | None:
     if value is None or isinstance(value, bool):
         return value
@@ -270,6 +331,7 @@ def _text_of(script: Script, shell: tuple[str, ...]) -> str | bytes:
 # The functions of the package itself: they use the executor of the kernel.
 _kernel = Commands(lambda: runtime.current().executor, lambda: runtime.current().settings)
 run = _kernel.run
+batch = _kernel.batch
 start = _kernel.start
 using = _kernel.using
 lazy = _kernel.lazy

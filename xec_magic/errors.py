@@ -12,7 +12,8 @@
     │  ├─ Signalled
     │  ├─ TimedOut
     │  ├─ Cancelled
-    │  └─ OutputLimit
+    │  ├─ OutputLimit
+    │  └─ SomeFailed         of several runs; carries .results
     ├─ AllFailed             of several commands none ended well; carries .results
     ├─ CallbackError         a function of yours that was called on the way has raised
     ├─ CleanupError          some of what was to be cleaned up could not be; carries .errors
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xec_magic.result import Result
+    from xec_magic.results import Results
 
 __all__ = [
     "AllFailed",
@@ -46,6 +48,7 @@ __all__ = [
     "ParseError",
     "RunInterrupted",
     "Signalled",
+    "SomeFailed",
     "SpawnError",
     "TemplateError",
     "TimedOut",
@@ -64,7 +67,7 @@ class _Brief:
     """
 
     shown = False
-    results: Sequence[Result] = ()
+    results: Sequence[Result] | Results = ()
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a full traceback."""
@@ -145,10 +148,26 @@ class OutputLimit(CommandError):
     """It printed more than `max_output` and was stopped."""
 
 
+class SomeFailed(CommandError):
+    """Of several runs some failed or never began; `.results` holds all, `.result` is the first that is not ok."""
+
+    results: Results
+
+    def __init__(self, message: str, result: Result, results: Results) -> None:
+        super().__init__(message, result)
+        self.results = results
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result, self.results)
+
+
 class RunInterrupted(_WithResult, _Brief, KeyboardInterrupt):
     """The kernel's interrupt stopped the run; `.result` holds what had arrived.
 
     A `KeyboardInterrupt`, so that no `except Exception` swallows it and Run All stops.
+
+    Attributes:
+        results: Of several runs, the results of all; empty for one run.
     """
 
 

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 __all__ = [
-    "Cause", "Event", "Exited", "LeftBehind", "Note", "Output", "ProcessInfo", "Queued", "Retrying", "Started",
-    "Stopping", "Stream", "Usage",
+    "Cause", "Event", "Exited", "LeftBehind", "Note", "Output", "PartExited", "PartStarted", "ProcessInfo", "Queued",
+    "Retrying", "Started", "Stopping", "Stream", "Usage",
 ]  # fmt: skip
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
@@ -96,12 +96,41 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Bytes that arrived on one stream; cut anywhere, also inside a character."""
+    """Bytes that arrived on one stream; cut anywhere, also inside a character.
+
+    Attributes:
+        part: In a batch, the number of the command to which they belong, from 1; None before the first.
+    """
 
     run_id: str
     at: float
     stream: Stream
     data: bytes
+    part: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartStarted:
+    """A command of a batch begins; `part` is its number, from 1."""
+
+    run_id: str
+    at: float
+    part: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartExited:
+    """A command of a batch has ended by itself, and its shell goes on.
+
+    Attributes:
+        duration_s: By the shell's clock where it has one, else between the arrivals of its begin and its end.
+    """
+
+    run_id: str
+    at: float
+    part: int
+    exit_code: int
+    duration_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,4 +194,6 @@ class Exited:
     truncated: bool = False
 
 
-Event: TypeAlias = Queued | Started | Output | Note | Stopping | Retrying | LeftBehind | Exited
+Event: TypeAlias = (
+    Queued | Started | Output | PartStarted | PartExited | Note | Stopping | Retrying | LeftBehind | Exited
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal as signals
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -47,7 +47,7 @@ from xec_magic.units import format_duration, format_size
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Outcome", "Result", "ResultFold", "explain_exit", "fold"]
+__all__ = ["Outcome", "Result", "ResultFold", "explain_exit", "fold", "outcome_of", "tally"]
 
 STRING_LIMIT_BYTES: Final = 64 * 2**20  # one Python string of more is a mistake in a notebook
 STDERR_TAIL_LINES: Final = 10
@@ -115,6 +115,7 @@ class Result:
         cached: Age in seconds when it was replayed; None when it ran.
         detail: Words to the outcome, for example why it could not start.
         log: All that it printed.
+        parts: In a batch, the result of each of its commands.
     """
 
     run_id: str
@@ -132,6 +133,7 @@ class Result:
     log: OutputLog = field(repr=False)
     detail: str = ""
     cached: float | None = None
+    parts: tuple[Result, ...] = field(default=(), repr=False)
 
     # -- facts ------------------------------------------------------------------------------
 
@@ -285,6 +287,8 @@ class Result:
                 return "ok"
             case Outcome.FAILED if self.detail:  # what a function raised
                 return self.detail
+            case Outcome.FAILED if self.parts:
+                return tally(self.parts)
             case Outcome.FAILED:
                 assert self.exit_code is not None
                 meaning = explain_exit(self.exit_code, self.command)
@@ -358,6 +362,19 @@ class Result:
             return f"<Result {self.describe()}>"
         size = self.log.size()
         return f"<Result {self.verdict()}, {format_duration(self.duration_s)}, {format_size(size)}: {self.plan.title}>"
+
+
+def tally(results: Sequence[Result]) -> str:
+    """How many results of several are not well, in words: `1 of 3 failed, 1 not started`; `3 ok` when all are."""
+    not_started = sum(one.outcome is Outcome.NOT_STARTED for one in results)
+    failed = sum(not one.ok for one in results) - not_started
+    said = [f"{failed} of {len(results)} failed"] if failed else []
+    said += (
+        [f"{not_started} not started" if failed else f"{not_started} of {len(results)} not started"]
+        if not_started
+        else []
+    )
+    return ", ".join(said) or f"{len(results)} ok"
 
 
 def explain_exit(code: int, script: str = "") -> str:
@@ -443,7 +460,7 @@ class ResultFold:
         return Result(
             run_id=self.run_id,
             plan=self.plan,
-            outcome=_outcome(exited, self.plan),
+            outcome=outcome_of(exited, self.plan),
             exit_code=exited.exit_code if exited else None,
             signal=exited.signal if exited else None,
             started_at=datetime.fromtimestamp(started.wall_time, UTC) if started else None,
@@ -458,7 +475,8 @@ class ResultFold:
         )
 
 
-def _outcome(exited: Exited | None, plan: Plan) -> Outcome:
+def outcome_of(exited: Exited | None, plan: Plan) -> Outcome:
+    """Why a run ended; `LOST` before it has."""
     if exited is None:
         return Outcome.LOST
     if exited.cause is not None:

@@ -8,14 +8,30 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, BinaryIO, Final, Protocol
 
+from xec_magic.engine.framing import Framing
 from xec_magic.engine.pipes import open_for_writing
 from xec_magic.engine.retry import retry_delay
 from xec_magic.engine.run import Run
 from xec_magic.errors import SpawnError
-from xec_magic.events import Cause, Exited, LeftBehind, Note, Output, Queued, Retrying, Started, Stopping, Stream
+from xec_magic.events import (
+    Cause,
+    Exited,
+    LeftBehind,
+    Note,
+    Output,
+    PartExited,
+    PartStarted,
+    Queued,
+    Retrying,
+    Started,
+    Stopping,
+    Stream,
+)
+from xec_magic.output import STREAMS
 from xec_magic.redact import Redactor, StreamRedactor
 from xec_magic.transport import Transports
 from xec_magic.transport.base import Process, StartRequest
@@ -50,6 +66,7 @@ class Drive:
         self._over = False
         self._tee: BinaryIO | None = None
         self._redact: dict[Stream, StreamRedactor] = {}
+        self._framing: Framing | None = None
         self._unkept = False
 
     async def go(self) -> None:
@@ -166,8 +183,12 @@ class Drive:
         run = self._run
         self._printed, self._over, self._unkept = 0, False, False
         self._redact.clear()
+        command = self._plan.command
+        if self._plan.batch is not None:
+            self._framing = Framing(run.run_id, self._plan, self._executor.redactor, self._now)
+            command = self._framing.command
         request = StartRequest(
-            self._plan.command, run.run_id, self._output, self._changed.set, run.stdin_fd, run.stdout_fd, run.function
+            command, run.run_id, self._output, self._changed.set, run.stdin_fd, run.stdout_fd, run.function
         )
         run.stdin_fd = run.stdout_fd = None  # the transport closes them
         try:
@@ -268,6 +289,9 @@ class Drive:
         run, status = self._run, process.exit
         for stream, redactor in self._redact.items():
             self._deliver(stream, redactor.flush())
+        if self._framing is not None:
+            for name in STREAMS:
+                self._take(self._framing.flush(name))
         detail = run.stop_detail or (status.failure if status else "")
         if not process.streams_open:
             process.close()
@@ -279,6 +303,9 @@ class Drive:
 
     def _output(self, stream: Stream, data: bytes) -> None:
         """The transport's sink: every byte of the run comes by here."""
+        if self._framing is not None:
+            self._take(self._framing.feed(stream, data))
+            return
         redactor = self._redact.get(stream)
         if redactor is None:
             redactor = self._executor.redactor.stream()
@@ -288,7 +315,15 @@ class Drive:
             data = redactor.feed(data)
         self._deliver(stream, data)
 
-    def _deliver(self, stream: Stream, data: bytes) -> None:
+    def _take(self, found: Iterable[Output | PartStarted | PartExited]) -> None:
+        """What a batch's streams say."""
+        for event in found:
+            if isinstance(event, Output):
+                self._deliver(event.stream, event.data, event.part)
+            else:
+                self._run.emit(event)
+
+    def _deliver(self, stream: Stream, data: bytes, part: int | None = None) -> None:
         if not data:
             return
         run, bound = self._run, self._plan.limits.max_output_bytes
@@ -303,7 +338,7 @@ class Drive:
             self._printed += len(data)
         if self._tee is not None:
             self._write_tee(self._tee, data)
-        if not run.emit_output(Output(run.run_id, self._now(), stream, data)) and not self._unkept:
+        if not run.emit_output(Output(run.run_id, self._now(), stream, data, part)) and not self._unkept:
             self._unkept = True
             failure = run.log.failure
             reason = f": {failure.strerror}" if failure is not None else ""

@@ -109,7 +109,9 @@ class Executor:
         """A further run with the policies and surroundings of `like`, planned and not started."""
         while like.function is not None and like.upstream is not None:
             like = like.upstream  # a function has no surroundings that a command could have
-        plan = replace(like.plan, command=replace(like.plan.command, script=script, stdin=None), tee=None, label="")
+        plan = replace(
+            like.plan, command=replace(like.plan.command, script=script, stdin=None), tee=None, label="", batch=None
+        )
         return self.plan_run(plan, check=like.check, keep=None)
 
     def skip(self, plan: Plan, why: str) -> Run:

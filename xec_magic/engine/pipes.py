@@ -157,6 +157,7 @@ def _writes_itself(source: Run) -> bool:
         source.state == "planned"
         and not source.has_consumers
         and not source.plan.tee
+        and not source.plan.batch
         and source.plan.command.target.kind in _HERE
     )
 

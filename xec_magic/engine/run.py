@@ -17,6 +17,7 @@ from xec_magic.engine.portal import WAKE_S
 from xec_magic.engine.stream import OutputStream
 from xec_magic.events import Cause, Event, Exited, Output, Queued, Retrying, Started, Stopping, Stream
 from xec_magic.output import OutputLog, Piece
+from xec_magic.parts import BatchFold
 from xec_magic.plan import Plan
 from xec_magic.result import Outcome, Result, ResultFold
 from xec_magic.splitting import Chunks, Lines
@@ -94,7 +95,7 @@ class Run:
         self.function: Function | None = None
         self._engine = engine
         self._keep = keep
-        self._fold = ResultFold(run_id, plan, new_log)
+        self._fold = ResultFold(run_id, plan, new_log) if plan.batch is None else BatchFold(run_id, plan, new_log)
         self._future: concurrent.futures.Future[Result] = concurrent.futures.Future()
         self._listeners: list[Callable[[Event], None]] = []
         self._channels: list[tuple[Channel, Stream | None]] = []

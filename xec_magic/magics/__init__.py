@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from xec_magic.magics import completion
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["load", "unload"]
 
 _FURTHER = (RunsMagics,)  # each is made with the shell and the magics that run commands
-_RESULT = ("xec_magic.result", "Result")  # by name: the formatter then costs nothing until there is a result
+# By name: the formatters then cost nothing until there is a result.
+_SHOWN = {("xec_magic.result", "Result"): "display_result", ("xec_magic.results", "Results"): "display_results"}
 
 
 def load(shell: InteractiveShell) -> None:
@@ -28,7 +30,8 @@ def load(shell: InteractiveShell) -> None:
         shell.register_magics(magics)
     shell.configurables.append(commands.defaults)  # for %config
     formatter = _formatter(shell)
-    formatter.for_type_by_name(*_RESULT, _display)
+    for (module, name), function in _SHOWN.items():
+        formatter.for_type_by_name(module, name, partial(_display, function))
     completion.register(shell, _run_ids)
 
 
@@ -46,9 +49,12 @@ def unload(shell: InteractiveShell) -> None:
         if isinstance(magics, CommandMagics):
             shell.configurables.remove(magics.defaults)
     formatter = _formatter(shell)
-    formatter.deferred_printers.pop(_RESULT, None)
+    for known in _SHOWN:
+        formatter.deferred_printers.pop(known, None)
     formatter.type_printers = {
-        kind: printer for kind, printer in formatter.type_printers.items() if printer is not _display
+        kind: printer
+        for kind, printer in formatter.type_printers.items()
+        if getattr(printer, "func", None) is not _display
     }
     completion.unregister(shell)
 
@@ -63,10 +69,10 @@ def _formatter(shell: InteractiveShell) -> Any:
     return shell.display_formatter.ipython_display_formatter
 
 
-def _display(result: Any) -> None:
-    from xec_magic.display.view import display_result
+def _display(function: str, value: Any) -> None:
+    from xec_magic.display import view
 
-    display_result(result)
+    getattr(view, function)(value)
 
 
 def _run_ids() -> list[str]:

@@ -17,6 +17,7 @@ from traitlets import TraitError, validate
 from traitlets.config import Configurable
 
 from xec_magic.errors import OptionError, ParseError, RunInterrupted, XecError
+from xec_magic.magics.batch import check_batch_options, plan_of_cell, verdict
 from xec_magic.options import RunOptions, Variable
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from xec_magic.display.view import Mode, View
     from xec_magic.engine.run import Run
     from xec_magic.result import Result
+    from xec_magic.results import Results
     from xec_magic.runtime import Runtime
 
 __all__ = ["CommandMagics", "XecMagics"]
@@ -36,7 +38,7 @@ HISTORY_VIEWS: Final = 200
 
 _TRAITS: Final = {trait.name: trait for trait in RunOptions.SPEC.traits()}
 
-_FORMS: Final[dict[str, Callable[[Result], Any]]] = {
+_FORMS: Final[dict[str, Callable[[Any], Any]]] = {
     "text": lambda result: result.text(),
     "lines": lambda result: result.lines(),
     "json": lambda result: result.json(),
@@ -121,6 +123,7 @@ class CommandMagics(Magics):
         if not text.strip():
             raise OptionError("there is no command; write %xec CMD, or %%xec with the command on the lines below")
         _check_together(options)
+        check_batch_options(options, is_cell=cell is not None)
         redactor = now.executor.redactor
         mode = choose_mode(self.shell, request_allows_stdin(self.shell))
         if options.condition is not None and not holds(options.condition, evaluate, namespace):
@@ -129,7 +132,10 @@ class CommandMagics(Magics):
             known = namespace.get(value.name) if isinstance(value, Variable) else value
             if isinstance(known, str) and known:
                 redactor.register(name, known)
-        plan = options.plan(expand(text, evaluate, family=family_of(options.shell)), namespace)
+        if options.batch:
+            plan = plan_of_cell(options, text, evaluate, namespace)
+        else:
+            plan = options.plan(expand(text, evaluate, family=family_of(options.shell)), namespace)
         run = now.executor.start(plan, check=options.check, background=options.bg)
         view = View(run, mode, mask=redactor.mask, quiet=options.quiet, show=options.show)
         self._remember(view)
@@ -196,10 +202,17 @@ class CommandMagics(Magics):
             result, error = run.snapshot(), interrupt
         else:
             error = result.error()
-            if not options.check and not isinstance(error, RunInterrupted):
-                error = None
+        kept: Result | Results = result
+        if options.batch:
+            kept, failure = verdict(result)
+            if isinstance(error, RunInterrupted):
+                error.results = kept
+            else:
+                error = error if isinstance(error, KeyboardInterrupt) else failure
+        if not options.check and isinstance(error, Exception):
+            error = None
         if options.out:
-            self._namespace()[options.out] = result
+            self._namespace()[options.out] = kept
         if error is not None:
             _close(view, result, error, quiet=options.quiet)
             raise error from None
@@ -207,12 +220,14 @@ class CommandMagics(Magics):
             _close(view, result, None, quiet=options.quiet)
             return None if is_cell else result
         return self._value(
-            result, view, options, is_cell=is_cell, record=not only_value or (opened and view.mode == "widget")
+            kept, result, view, options, is_cell=is_cell, record=not only_value or (opened and view.mode == "widget")
         )
 
-    def _value(self, result: Result, view: View, options: RunOptions, *, is_cell: bool, record: bool) -> Any:
+    def _value(
+        self, kept: Result | Results, result: Result, view: View, options: RunOptions, *, is_cell: bool, record: bool
+    ) -> Any:
         try:
-            value = _FORMS[options.form or "text"](result)
+            value = _FORMS[options.form or "text"](kept)
         except XecError as error:
             _close(view, result, error, quiet=options.quiet)
             raise error from None

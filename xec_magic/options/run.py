@@ -206,6 +206,18 @@ class RunOptions:
         "--if", unit=EXPRESSION, metavar="EXPR", group="several", line_only=True, in_python=False,
         help="Run only if this Python expression of the notebook is true; otherwise the cell says that it was skipped.",
     )  # fmt: skip
+    batch: bool = flag(
+        "--batch", group="several", line_only=True, in_python=False,
+        help="Take the cell for many commands, one a line or between lines of ---, and give a result for each. They share one shell.",
+    )  # fmt: skip
+    isolated: bool = flag(
+        "--isolated", group="several", line_only=True, in_python=False,
+        help="Fork the shell for each command of a batch, so that nothing of one reaches the next.",
+    )  # fmt: skip
+    keep_going: bool = flag(
+        "--keep-going", group="several", line_only=True, in_python=False,
+        help="Go on with the batch after a command that failed.",
+    )  # fmt: skip
 
     bg: bool = flag(
         "--bg", group="watch", line_only=True, in_python=False, help="Give the notebook back at once and let it run."
