@@ -217,6 +217,7 @@ def test_what_was_given_goes_on_before_the_function_waits_for_more(ex):
     run = ex.start("echo a; echo b; sleep 60").pipe(upper).pipe("while read -r line; do echo got $line; done")
     lines = iter(run.lines())
     assert [next(lines), next(lines)] == ["got A", "got B"]
+    assert not run.upstream.upstream.done()
     del lines
     until(run.done)
 
@@ -453,6 +454,23 @@ def test_a_chain_may_end_in_a_file_and_a_running_command_too(ex, tmp_path):
     until(lambda: run.log.size())
     run.pipe(tmp_path / "running").result()
     assert (tmp_path / "running").read_text() == "a\nb\n"
+
+
+def test_a_run_is_over_when_its_file_is_complete_or_cannot_be(ex, tmp_path, monkeypatch):
+    from xec_magic.engine.buffer import Channel
+
+    take = Channel.take_async
+
+    async def late(channel):
+        await asyncio.sleep(0.2)
+        return await take(channel)
+
+    monkeypatch.setattr(Channel, "take_async", late)  # the run has ended before anything is written
+    run = ex.start("echo all of it", tee=tmp_path / "copy")
+    run.pipe(tmp_path / "out").result(20)
+    assert (tmp_path / "out").read_text() == "all of it\n"
+    with pytest.raises(xec.Cancelled, match="cannot write /dev/full"):
+        ex.start("echo all of it", tee=tmp_path / "copy").pipe(Path("/dev/full")).result(20)
 
 
 def test_a_full_disk_under_a_file_is_said(ex):

@@ -167,6 +167,10 @@ class FunctionProcess:
         if isinstance(item, str):
             self._pending += item.encode("utf-8", "surrogateescape")
             self._pending += b"\n"
+        elif isinstance(item, bytes) and len(item) >= WRITE_BYTES:
+            self._flush()
+            self._write(item)  # as it is: a copy of each would cost as much again
+            return
         elif isinstance(item, (bytes, bytearray, memoryview)):
             self._pending += item
         else:
@@ -175,9 +179,14 @@ class FunctionProcess:
             self._flush()
 
     def _flush(self) -> None:
+        if self._pending:
+            data = bytes(self._pending)
+            self._pending.clear()
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
         self._check()
-        view = memoryview(bytes(self._pending))
-        self._pending.clear()
+        view = memoryview(data)
         poll = select.poll()
         poll.register(self._output, select.POLLOUT)
         poll.register(self._woken, select.POLLIN)
