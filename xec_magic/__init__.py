@@ -33,7 +33,7 @@ from xec_magic.errors import (
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from xec_magic.api import Executor, batch, run, start, using
+    from xec_magic.api import Executor, batch, files, run, start, using
     from xec_magic.engine.run import Run
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
@@ -65,6 +65,7 @@ __all__ = [
     "TransportError",
     "XecError",
     "batch",
+    "files",
     "last",
     "run",
     "start",
@@ -73,7 +74,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Executor": "api", "batch": "api", "run": "api", "start": "api", "using": "api", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
+    "Executor": "api", "batch": "api", "files": "api", "run": "api", "start": "api", "using": "api", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
     "Results": "results",
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypedDict, Unpack, cast
 from xec_magic import runtime
 from xec_magic.command import FileInput, Target, decode_script
 from xec_magic.compose.batch import check_results, plan_batch, results_of, with_results
+from xec_magic.compose.files import Files
 from xec_magic.engine import executor as engine
 from xec_magic.engine.run import Run
 from xec_magic.errors import OptionError, RunInterrupted
@@ -20,7 +21,7 @@ from xec_magic.result import Result
 from xec_magic.results import Results
 from xec_magic.transport.shells import family_of
 
-__all__ = ["Commands", "Executor", "RunKeywords", "Script", "TemplateString", "batch", "run", "start", "using"]
+__all__ = ["Commands", "Executor", "RunKeywords", "Script", "TemplateString", "batch", "files", "run", "start", "using"]
 
 
 class TemplateString(Protocol):
@@ -162,6 +163,24 @@ class Commands:
         batch = Batch(texts, keep_going=_switch("keep_going", keep_going), isolated=_switch("isolated", isolated))
         return self._run_batch(read, batch, merged)
 
+    def files(self, **options: Unpack[RunKeywords]) -> Files:
+        """Operations on files, collected and then done in one round trip: `files().copy(a, b).delete(c).run()`.
+
+        Args:
+            **options: As for `run`: where, `cwd`, time limit.
+
+        Raises:
+            OptionError: an option is wrong.
+        """
+        merged = _over(self._defaults, options)
+        read = self._options(merged)
+
+        def run(batch: Batch, check: bool | None) -> Results:
+            asked = read if check is None else replace(read, check=check, sources={**read.sources, "check": "the call"})
+            return self._run_batch(replace(asked, strict=False), batch, merged)
+
+        return Files(run)
+
     def _run_batch(self, read: RunOptions, batch: Batch, merged: RunKeywords) -> Results:
         plan = _at_target(plan_batch(read, batch), merged)
         run = self._executor().start(plan, check=False, keep=_keep(merged.get("keep")))
@@ -284,5 +303,6 @@ def _text_of(script: Script, shell: tuple[str, ...]) -> str | bytes:
 _kernel = Commands(lambda: runtime.current().executor, lambda: runtime.current().settings)
 run = _kernel.run
 batch = _kernel.batch
+files = _kernel.files
 start = _kernel.start
 using = _kernel.using
