@@ -12,6 +12,7 @@ from xec_magic import runtime
 from xec_magic.command import FileInput, Target, decode_script
 from xec_magic.compose.batch import check_results, plan_batch, results_of, with_results
 from xec_magic.compose.cleanup import Cleanup, Deferred, innermost
+from xec_magic.compose.files import Files
 from xec_magic.compose.lazy import Lazy
 from xec_magic.engine import executor as engine
 from xec_magic.engine.run import Run
@@ -33,6 +34,7 @@ __all__ = [
     "batch",
     "cleanup",
     "defer",
+    "files",
     "lazy",
     "run",
     "start",
@@ -180,6 +182,24 @@ class Commands:
         texts = tuple(decode_script(_text_of(command, read.shell)) for command in commands)
         batch = Batch(texts, keep_going=_switch("keep_going", keep_going), isolated=_switch("isolated", isolated))
         return self._run_batch(read, batch, merged)
+
+    def files(self, **options: Unpack[RunKeywords]) -> Files:
+        """Operations on files, collected and then done in one round trip: `files().copy(a, b).delete(c).run()`.
+
+        Args:
+            **options: As for `run`: where, `cwd`, time limit.
+
+        Raises:
+            OptionError: an option is wrong.
+        """
+        merged = _over(self._defaults, options)
+        read = self._options(merged)
+
+        def run(batch: Batch, check: bool | None) -> Results:
+            asked = read if check is None else replace(read, check=check, sources={**read.sources, "check": "the call"})
+            return self._run_batch(replace(asked, strict=False), batch, merged)
+
+        return Files(run)
 
     def _run_batch(self, read: RunOptions, batch: Batch, merged: RunKeywords) -> Results:
         plan = _at_target(plan_batch(read, batch), merged)
@@ -332,6 +352,7 @@ def _text_of(script: Script, shell: tuple[str, ...]) -> str | bytes:
 _kernel = Commands(lambda: runtime.current().executor, lambda: runtime.current().settings)
 run = _kernel.run
 batch = _kernel.batch
+files = _kernel.files
 start = _kernel.start
 using = _kernel.using
 lazy = _kernel.lazy

@@ -95,7 +95,6 @@ def framed_script(batch: Batch, family: Family, *, strict: bool, ok_codes: froze
         variable("__xec_a", shell["AROUND"] if resumes else _AROUND),
         *([variable("__xec_h", _HAND_ON), text(shell["EXITS"]), text("@TRAPS@")] if resumes else []),
         r'\eval "$__xec_a"',
-        text("@B@trap - EXIT") if resumes else "",
         text('@B@exit "${__xec_f:-0}"'),
     ]
     return "; ".join(filter(None, script))
@@ -176,7 +175,7 @@ _COMPOUND: Final = frozenset({
 _STRICT: Final = '@B@set "-eu$__xec_x"'
 _TRACE: Final = "case $__xec_x in x) @B@set -x ;; esac"
 _ALIVE: Final = (
-    "case $__xec_b in 1*) { @P@kill -0 $$; } 2>&- || @B@exit 125 ;; esac;"  # `kill $$` ends the first process
+    'case $__xec_b in 1*) { @P@kill -0 "$$"; } 2>&- || @B@exit 125 ;; esac;'  # `kill $$` ends the first process
 )
 _SHARED: Final = 'while __xec_next; do { @B@eval "$__xec_t"; } @KEPT@; done'
 _FORKING: Final = 'while __xec_next; do ( @FORKED@; @B@eval "$__xec_t" ); done'
@@ -194,24 +193,24 @@ _NEXT: Final = (
     "__xec_s=; "
     f"case $__xec_n in {STOPPED}|@END@) __xec_d=1; @B@set +eu; @B@return 1 ;; esac; "
     "__xec_i=$__xec_n; "
-    f"__xec_g$((__xec_i/{GROUP})); "
+    f'"__xec_g$((__xec_i/{GROUP}))" || @B@exit 125; '
     "@OPTIONS@; }"
 )
 # What the EXIT trap of a shell does that a command has ended: a child goes on with its state, and it waits for that.
 _HAND_ON: Final = (
     "__xec_s=$?; if @GENUINE@; then :; fi; { @B@set +eux; } 2>&-; @SAME@ "
-    f"case $__xec_e$__xec_b in {'1' * MOST_SHELLS}|*e*) ;; *) __xec_b=1$__xec_b; "
-    r'( @TRAPS@; \eval "$__xec_a"; @B@trap - EXIT; @B@exit "${__xec_f:-0}" ); @B@exit $? ;; esac'
+    f"case $__xec_d.$__xec_e.$__xec_b in ..{'1' * MOST_SHELLS}|1*|*e*) ;; *) __xec_b=1$__xec_b; "
+    r'( @TRAPS@; \eval "$__xec_a"; @B@exit "${__xec_f:-0}" ); @B@exit "$?" ;; esac'
 )
 _NESTS: Final = r"""\trap '( \trap "echo y" EXIT; \exit )' EXIT; \exit"""
 _ON_EXIT: Final = r"""@B@trap '\eval "$__xec_h"' EXIT"""
 # In a subshell `-e` itself does the right thing.
 _ON_ERROR: Final = (
     "; @B@set -E; @B@trap '__xec_s=$?; case $-.$BASH_SUBSHELL in *e*.${#__xec_b}) "
-    'case ${FUNCNAME-} in "") @B@set +e; @B@continue 9999 ;; *) @B@return $__xec_s ;; esac ;; esac; __xec_s=\' ERR'
+    'case ${FUNCNAME-} in "") @B@set +e; @B@continue 9999 ;; *) @B@return "$__xec_s" ;; esac ;; esac; __xec_s=\' ERR'
 )
 _ON_SIGNALS: Final = "".join(  # bash runs the EXIT trap when a signal ends it; nothing more may begin then
-    f"; @B@trap '@B@trap - EXIT {name}; @B@kill -{name} ${{BASHPID:-$$}}' {name}" for name in ("HUP", "INT", "TERM")
+    f"; @B@trap '@B@trap - EXIT {name}; @B@kill -{name} \"${{BASHPID:-$$}}\"' {name}" for name in ("HUP", "INT", "TERM")
 )
 _STREAMS: Final = "$(readlink /proc/self/fd/@D@ /proc/self/fd/@W@ 2>/dev/null)"
 _NOTE_STREAMS: Final = f"{{ __xec_r={_STREAMS}; }} @D@>&1 @W@>&2"
