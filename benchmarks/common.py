@@ -24,16 +24,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "RESULTS.md"
-SECTIONS = [
-    "load",
-    "spawn",
-    "stream",
-    "memory",
-    "page",
-    "monitor",
-    "chart",
-    "profile",
-]  # in this order in the file of results
+SECTIONS = ["load", "spawn", "stream", "pipe", "memory", "page", "monitor", "chart", "profile"]
 PACKAGES = ["ipython", "ipykernel", "jupyterlab", "jupyter_client", "anywidget", "ipywidgets", "psutil"]
 
 

@@ -13,7 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from xec_magic.errors import (
+    AllFailed,
+    CallbackError,
     Cancelled,
+    CleanupError,
     CommandError,
     NonZeroExit,
     OptionError,
@@ -23,6 +26,7 @@ from xec_magic.errors import (
     ProfileFailed,
     RunInterrupted,
     Signalled,
+    SomeFailed,
     SpawnError,
     TemplateError,
     TimedOut,
@@ -33,7 +37,22 @@ from xec_magic.errors import (
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from xec_magic.api import Executor, run, start, using
+    from xec_magic.api import (
+        Executor,
+        batch,
+        cleanup,
+        defer,
+        files,
+        lazy,
+        run,
+        start,
+        temp_dir,
+        temp_file,
+        using,
+    )
+    from xec_magic.compose.chunks import chunks
+    from xec_magic.compose.cleanup import Cleanup
+    from xec_magic.compose.lazy import Lazy
     from xec_magic.engine.run import Run
     from xec_magic.monitoring import monitor
     from xec_magic.profiles.comparison import Profile
@@ -41,6 +60,7 @@ if TYPE_CHECKING:
     from xec_magic.profiling import profile
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
+    from xec_magic.results import Results
 
     last: Result | None
     profiler: Profiler
@@ -48,9 +68,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AllFailed",
+    "CallbackError",
     "Cancelled",
+    "Cleanup",
+    "CleanupError",
     "CommandError",
     "Executor",
+    "Lazy",
     "NonZeroExit",
     "OptionError",
     "Outcome",
@@ -60,28 +85,58 @@ __all__ = [
     "Profile",
     "ProfileFailed",
     "Result",
+    "Results",
     "Run",
     "RunInterrupted",
     "Signalled",
+    "SomeFailed",
     "SpawnError",
     "TemplateError",
     "TimedOut",
     "TransportError",
     "XecError",
+    "batch",
+    "chunks",
+    "cleanup",
+    "defer",
+    "files",
     "last",
+    "lazy",
     "monitor",
     "profile",
     "profiler",
     "run",
     "start",
+    "temp_dir",
+    "temp_file",
     "template",
     "using",
 ]
 
 _HOMES = {
-    "Executor": "api", "run": "api", "start": "api", "using": "api", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
-    "monitor": "monitoring", "profile": "profiling", "Profile": "profiles.comparison",
-}  # fmt: skip
+    "Cleanup": "compose.cleanup",
+    "Executor": "api",
+    "Lazy": "compose.lazy",
+    "Outcome": "result",
+    "Profile": "profiles.comparison",
+    "Result": "result",
+    "Results": "results",
+    "Run": "engine.run",
+    "batch": "api",
+    "chunks": "compose.chunks",
+    "cleanup": "api",
+    "defer": "api",
+    "files": "api",
+    "lazy": "api",
+    "monitor": "monitoring",
+    "profile": "profiling",
+    "run": "api",
+    "start": "api",
+    "temp_dir": "api",
+    "temp_file": "api",
+    "template": "quoting",
+    "using": "api",
+}
 
 
 def __getattr__(name: str) -> Any:

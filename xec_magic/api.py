@@ -5,20 +5,43 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol, TypedDict, Unpack, cast
 
 from xec_magic import runtime
-from xec_magic.command import FileInput, Target
+from xec_magic.command import FileInput, Target, decode_script
+from xec_magic.compose.batch import check_results, plan_batch, results_of, with_results
+from xec_magic.compose.cleanup import Cleanup, Deferred, innermost
+from xec_magic.compose.files import Files
+from xec_magic.compose.lazy import Lazy
 from xec_magic.engine import executor as engine
 from xec_magic.engine.run import Run
-from xec_magic.errors import OptionError
+from xec_magic.errors import OptionError, RunInterrupted
 from xec_magic.options import RunOptions, Settings
-from xec_magic.plan import Plan
+from xec_magic.plan import Batch, Plan
+from xec_magic.private import KernelDirectory, temp_root
 from xec_magic.quoting import expand_tstring
 from xec_magic.result import Result
+from xec_magic.results import Results
 from xec_magic.transport.shells import family_of
 
-__all__ = ["Commands", "Executor", "RunKeywords", "Script", "TemplateString", "run", "start", "using"]
+__all__ = [
+    "Commands",
+    "Executor",
+    "RunKeywords",
+    "Script",
+    "TemplateString",
+    "batch",
+    "cleanup",
+    "defer",
+    "files",
+    "lazy",
+    "run",
+    "start",
+    "temp_dir",
+    "temp_file",
+    "using",
+]
 
 
 class TemplateString(Protocol):
@@ -124,6 +147,74 @@ class Commands:
         executor.begin_later(run)
         return run
 
+    def batch(
+        self,
+        commands: Iterable[Script],
+        *,
+        keep_going: bool = False,
+        isolated: bool = False,
+        **options: Unpack[RunKeywords],
+    ) -> Results:
+        """Run many commands in one shell, one after the other, and wait; gives a result for each.
+
+        They share directory, variables and functions, as if joined by `&&`: the first one that fails is the last one
+        that runs. `exit` and `exec` end the batch too. Options are those of the whole.
+
+        Args:
+            commands: Scripts, each of any number of lines.
+            keep_going: Go on after one that failed. Failures are then in the results, and raised with `check=True` only.
+            isolated: Fork the shell for each, so that nothing of one reaches the next.
+            **options: As for `run`.
+
+        Raises:
+            SomeFailed: a command failed; `.results` has all results. Not with `check=False`.
+            SpawnError: the shell could not be started.
+            OptionError: an option is wrong; nothing has run.
+            RunInterrupted: the kernel's interrupt stopped it; `.results` has all results.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> results = xec.batch(["cd /", "pwd", "cd /nowhere", "pwd"], keep_going=True)
+            >>> [str(result) for result in results], results.failed[0].exit_code
+            (['', '/', '', '/'], 1)
+        """
+        if isinstance(commands, (str, bytes)) or hasattr(commands, "interpolations"):
+            raise OptionError("batch takes a list of commands; write [text] for one, or text.splitlines()")
+        merged = _over(self._defaults, options)
+        read = self._options(merged)
+        texts = tuple(decode_script(_text_of(command, read.shell)) for command in commands)
+        batch = Batch(texts, keep_going=_switch("keep_going", keep_going), isolated=_switch("isolated", isolated))
+        return self._run_batch(read, batch, merged)
+
+    def files(self, **options: Unpack[RunKeywords]) -> Files:
+        """Operations on files, collected and then done in one round trip: `files().copy(a, b).delete(c).run()`.
+
+        Args:
+            **options: As for `run`: where, `cwd`, time limit.
+
+        Raises:
+            OptionError: an option is wrong.
+        """
+        merged = _over(self._defaults, options)
+        read = self._options(merged)
+
+        def run(batch: Batch, check: bool | None) -> Results:
+            asked = read if check is None else replace(read, check=check, sources={**read.sources, "check": "the call"})
+            return self._run_batch(replace(asked, strict=False), batch, merged)
+
+        return Files(run)
+
+    def _run_batch(self, read: RunOptions, batch: Batch, merged: RunKeywords) -> Results:
+        plan = _at_target(plan_batch(read, batch), merged)
+        run = self._executor().start(plan, check=False, keep=_keep(merged.get("keep")))
+        try:
+            results = results_of(runtime.current().wait(run))
+        except RunInterrupted as error:
+            raise with_results(error) from None
+        # Who asked to go on has asked for the failures as well, unless the call says otherwise.
+        check = read.check and (not batch.keep_going or "check" in read.sources)
+        return check_results(results) if check else results
+
     def using(self, **options: Unpack[RunKeywords]) -> Commands:
         """The same functions with other defaults.
 
@@ -140,6 +231,35 @@ class Commands:
         self._options(defaults)  # refuse a wrong default here, not at its first use
         return Commands(self._executor, self._settings, defaults)
 
+    def lazy(self) -> Lazy[Result]:
+        """Commands that are noted down now and run later: in order, several at once, or against each other.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> steps = xec.lazy().add("echo 1").add("echo 2", timeout="5s")
+            >>> [str(result) for result in steps.run()]
+            ['1', '2']
+        """
+        return Lazy(self._planned, lambda options: self._options(_over(self._defaults, cast("RunKeywords", options))))
+
+    def cleanup(self) -> Cleanup:
+        """What is to be undone at the end of a block, last in first out, for `with` and `async with`.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> with xec.cleanup() as stack:
+            ...     folder = stack.temp_dir()
+            ...     _ = stack.defer("echo done >&2")
+            >>> folder.exists()
+            False
+        """
+        registry = _registry()
+        return Cleanup(self._planned, registry.directory, registry)
+
+    def _planned(self, script: Script, options: Mapping[str, Any]) -> Run:
+        plan, check, keep = self._plan(script, cast("RunKeywords", options))
+        return self._executor().plan_run(plan, check=check, keep=keep)
+
     def _options(self, keywords: RunKeywords) -> RunOptions:
         known = {name: value for name, value in keywords.items() if name not in ("target", "keep")}
         return RunOptions.from_keywords(known, settings=self._settings())
@@ -147,10 +267,7 @@ class Commands:
     def _plan(self, script: Script, options: RunKeywords) -> tuple[Plan, bool, bool | None]:
         merged = _over(self._defaults, options)
         read = self._options(merged)
-        plan = read.plan(_text_of(script, read.shell))
-        target = merged.get("target")
-        if target is not None:
-            plan = replace(plan, command=replace(plan.command, target=target))
+        plan = _at_target(read.plan(_text_of(script, read.shell)), merged)
         return plan, read.check, _keep(merged.get("keep"))
 
     def __repr__(self) -> str:
@@ -209,6 +326,17 @@ def _over(defaults: RunKeywords, options: RunKeywords) -> RunKeywords:
     return merged
 
 
+def _at_target(plan: Plan, keywords: RunKeywords) -> Plan:
+    target = keywords.get("target")
+    return plan if target is None else replace(plan, command=replace(plan.command, target=target))
+
+
+def _switch(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise OptionError(f"{name}: {value!r} is neither True nor False")
+
+
 def _keep(value: object) -> bool | None:
     if value is None or isinstance(value, bool):
         return value
@@ -226,5 +354,53 @@ def _text_of(script: Script, shell: tuple[str, ...]) -> str | bytes:
 # The functions of the package itself: they use the executor of the kernel.
 _kernel = Commands(lambda: runtime.current().executor, lambda: runtime.current().settings)
 run = _kernel.run
+batch = _kernel.batch
+files = _kernel.files
 start = _kernel.start
 using = _kernel.using
+lazy = _kernel.lazy
+cleanup = _kernel.cleanup
+
+
+def _registry() -> Cleanup:
+    """What is to be cleaned up at the kernel's end."""
+
+    def make(now: runtime.Runtime) -> Cleanup:
+        # Not `_kernel`: at the end this very executor has to run what was deferred.
+        commands = Commands(lambda: now.executor, lambda: now.settings)
+        return Cleanup(commands._planned, KernelDirectory(temp_root, now.executor.kernel_id))
+
+    return runtime.current().registry(make)
+
+
+def defer(what: Any, *args: Any, **kwargs: Any) -> Deferred:
+    """Do this at the end of the innermost `with xec.cleanup()` block, or else at the kernel's end; see `Cleanup.defer`.
+
+    Example:
+        >>> import xec_magic as xec
+        >>> undo = xec.defer("rm -f /tmp/lock-of-mine")
+        >>> undo.cancel()
+    """
+    return (innermost() or _registry()).defer(what, *args, **kwargs)
+
+
+def temp_file(*, suffix: str = "", content: str | bytes = b"") -> Path:
+    """A new private file, removed at the end of the innermost `with xec.cleanup()` block, or else at the kernel's end.
+
+    See `Cleanup.temp_file`.
+
+    Example:
+        >>> import xec_magic as xec
+        >>> path = xec.temp_file(suffix=".csv", content="a,b")
+        >>> path.read_text()
+        'a,b'
+    """
+    return (innermost() or _registry()).temp_file(suffix=suffix, content=content)
+
+
+def temp_dir(*, suffix: str = "") -> Path:
+    """A new private directory, removed at the end of the innermost `with xec.cleanup()` block, or else at the kernel's end.
+
+    See `Cleanup.temp_dir`.
+    """
+    return (innermost() or _registry()).temp_dir(suffix=suffix)

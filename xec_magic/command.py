@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-__all__ = ["LOCAL", "Command", "FileInput", "Target", "decode_script", "encode_script"]
+__all__ = ["KERNEL", "LOCAL", "Command", "FileInput", "Target", "decode_script", "encode_script"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Target:
         name: What the user calls it; shown in results and messages.
     """
 
-    kind: Literal["local", "fake"] = "local"
+    kind: Literal["local", "fake", "function"] = "local"
     name: str = "local"
 
     def __str__(self) -> str:
@@ -25,6 +25,7 @@ class Target:
 
 
 LOCAL = Target()
+KERNEL = Target("function", "the kernel")  # a Python function that is a member of a pipe
 
 
 @dataclass(frozen=True, slots=True)

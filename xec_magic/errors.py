@@ -13,7 +13,11 @@
     │  ├─ TimedOut
     │  ├─ Cancelled
     │  ├─ OutputLimit
-    │  └─ ProfileFailed     a run of a profile failed; .profile holds what was measured
+    │  ├─ ProfileFailed     a run of a profile failed; .profile holds what was measured
+    │  └─ SomeFailed         of several runs; carries .results
+    ├─ AllFailed             of several commands none ended well; carries .results
+    ├─ CallbackError         a function of yours that was called on the way has raised
+    ├─ CleanupError          some of what was to be cleaned up could not be; carries .errors
     ├─ ParseError            the output is not in the form that was asked for
     └─ OutputTooLarge        the output is too large to be one Python string
     RunInterrupted           a KeyboardInterrupt with .result; no XecError, so nothing swallows it
@@ -23,16 +27,20 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xec_magic.result import Result
+    from xec_magic.results import Results
 
 __all__ = [
+    "AllFailed",
+    "CallbackError",
     "Cancelled",
+    "CleanupError",
     "CommandError",
     "NonZeroExit",
     "OptionError",
@@ -42,6 +50,7 @@ __all__ = [
     "ProfileFailed",
     "RunInterrupted",
     "Signalled",
+    "SomeFailed",
     "SpawnError",
     "TemplateError",
     "TimedOut",
@@ -56,9 +65,11 @@ class _Brief:
 
     Attributes:
         shown: Its output has just been shown, so that its first line is enough.
+        results: Of all commands, where several were run together; empty otherwise.
     """
 
     shown = False
+    results: Sequence[Result] | Results = ()
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a full traceback."""
@@ -67,7 +78,7 @@ class _Brief:
         lines = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in _own_frames(self.__traceback__)]
         if len(lines) == 1:
             lines = []  # the cell itself: its place is where the error is shown
-        return [*lines, f"{name}: {first}", *([] if self.shown else more)]
+        return [*lines, f"{name}: {first}", *([] if self.shown else more), *getattr(self, "__notes__", ())]
 
 
 def _own_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
@@ -145,11 +156,58 @@ class ProfileFailed(CommandError):
     profile: Any = None
 
 
+class SomeFailed(CommandError):
+    """Of several runs some failed or never began; `.results` holds all, `.result` is the first that is not ok."""
+
+    results: Results
+
+    def __init__(self, message: str, result: Result, results: Results) -> None:
+        super().__init__(message, result)
+        self.results = results
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result, self.results)
+
+
 class RunInterrupted(_WithResult, _Brief, KeyboardInterrupt):
     """The kernel's interrupt stopped the run; `.result` holds what had arrived.
 
     A `KeyboardInterrupt`, so that no `except Exception` swallows it and Run All stops.
+
+    Attributes:
+        results: Of several runs, the results of all; empty for one run.
     """
+
+
+class CallbackError(XecError):
+    """A function of the user's own, called on the way, has raised; what it raised is the `__cause__`."""
+
+    def _render_traceback_(self) -> list[str]:
+        cause = self.__cause__
+        frames = _own_frames(cause.__traceback__) if cause is not None else []
+        return [
+            *(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames),
+            *super()._render_traceback_(),
+        ]
+
+
+class AllFailed(XecError):
+    """Of several commands none ended well; the message names each, `.results` has their results."""
+
+
+class CleanupError(XecError):
+    """Some of what was to be cleaned up could not be; the message names each.
+
+    Attributes:
+        errors: What was raised, in the order in which it was tried.
+    """
+
+    def __init__(self, message: str, errors: Sequence[BaseException] = ()) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.errors)
 
 
 class ParseError(XecError, ValueError):

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Literal, NamedTuple, TypeAlias
 
 __all__ = [
-    "Cause", "Event", "Exited", "LeftBehind", "Mark", "Note", "Output", "ProcessInfo", "ProcessSample", "Queued", "Retrying",
-    "Sample", "Started", "Stopping", "Stream", "Usage",
+    "Cause", "Event", "Exited", "LeftBehind", "Mark", "Note", "Output", "PartExited", "PartStarted", "ProcessInfo",
+    "ProcessSample", "Queued", "Retrying", "Sample", "Started", "Stopping", "Stream", "Usage",
 ]  # fmt: skip
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
@@ -23,6 +23,7 @@ class Cause(StrEnum):
     OUTPUT_LIMIT = "output limit"
     SPAWN = "could not start"
     LOST = "lost"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +110,41 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Bytes that arrived on one stream; cut anywhere, also inside a character."""
+    """Bytes that arrived on one stream; cut anywhere, also inside a character.
+
+    Attributes:
+        part: In a batch, the number of the command to which they belong, from 1; None before the first.
+    """
 
     run_id: str
     at: float
     stream: Stream
     data: bytes
+    part: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartStarted:
+    """A command of a batch begins; `part` is its number, from 1."""
+
+    run_id: str
+    at: float
+    part: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartExited:
+    """A command of a batch has ended by itself, and its shell goes on.
+
+    Attributes:
+        duration_s: By the shell's clock where it has one, else between the arrivals of its begin and its end.
+    """
+
+    run_id: str
+    at: float
+    part: int
+    exit_code: int
+    duration_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,4 +275,17 @@ class Exited:
     truncated: bool = False
 
 
-Event: TypeAlias = Queued | Started | Output | Note | Mark | Sample | Stopping | Retrying | LeftBehind | Exited
+Event: TypeAlias = (
+    Queued
+    | Started
+    | Output
+    | PartStarted
+    | PartExited
+    | Note
+    | Mark
+    | Sample
+    | Stopping
+    | Retrying
+    | LeftBehind
+    | Exited
+)

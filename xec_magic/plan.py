@@ -10,7 +10,7 @@ from typing import Final
 from xec_magic.command import Command, encode_script
 from xec_magic.errors import OptionError
 
-__all__ = ["DEFAULT_MAX_OUTPUT_BYTES", "Limits", "MonitorPolicy", "Plan", "RetryPolicy", "StopPolicy"]
+__all__ = ["DEFAULT_MAX_OUTPUT_BYTES", "Batch", "Limits", "MonitorPolicy", "Plan", "RetryPolicy", "StopPolicy"]
 
 DEFAULT_MAX_OUTPUT_BYTES: Final = 2**30  # 1 GiB: more than a person reads, less than a disk holds
 
@@ -115,6 +115,25 @@ class MonitorPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """Several commands that are one run, each with a result of its own.
+
+    Attributes:
+        commands: Their scripts, in order.
+        labels: What to call each; empty for their first lines.
+        keep_going: Go on after one that failed.
+        isolated: Fork the shell for each, so that nothing of one reaches the next.
+        prelude: Shell text that is read before the first of them and belongs to no result.
+    """
+
+    commands: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    keep_going: bool = False
+    isolated: bool = False
+    prelude: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One run, fully decided.
 
@@ -127,6 +146,7 @@ class Plan:
         tee: File that gets every byte of output as well; None for none.
         label: What the user calls this run; empty for the script's first line.
         monitor: How it is watched; None for not at all.
+        batch: The commands, where the run is several of them; `command.script` then holds their texts for readers.
     """
 
     command: Command
@@ -137,6 +157,7 @@ class Plan:
     tee: str | None = None
     label: str = ""
     monitor: MonitorPolicy | None = None
+    batch: Batch | None = None
 
     def __post_init__(self) -> None:
         if not self.ok_codes:
@@ -155,6 +176,8 @@ class Plan:
     @property
     def title(self) -> str:
         """What to call this run in a line."""
+        if self.batch is not None and not self.label:
+            return f"{len(self.batch.commands)} commands: {self.command.title()}"
         return self.label or self.command.title()
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from xec_magic.errors import OptionError
 
-__all__ = ["Redactor", "StreamRedactor"]
+__all__ = ["PartedRedactor", "Redactor", "StreamRedactor"]
 
 _SHORTEST: Final = 4  # characters; shorter ones stand in ordinary output by chance, and masking them would spoil it
 
@@ -71,6 +71,11 @@ class Redactor:
         finder = self._finder
         return None if finder is None else StreamRedactor(finder)
 
+    def parted(self) -> PartedRedactor | None:
+        """The same for a stream whose bytes belong to numbered parts."""
+        finder = self._finder
+        return None if finder is None else PartedRedactor(finder)
+
     def __repr__(self) -> str:
         with self._lock:
             return f"<Redactor: {len(self._names)} secrets{''.join(f' {name}' for name in sorted(self._names))}>"
@@ -102,6 +107,55 @@ class StreamRedactor:
         return f"<StreamRedactor: {len(self._held)} bytes held back>"
 
 
+class PartedRedactor:
+    """Masks secrets in a stream that consists of numbered parts. One that lies across parts is masked in the first.
+
+    It holds back as little as `StreamRedactor`.
+    """
+
+    def __init__(self, finder: _Finder) -> None:
+        self._finder = finder
+        self._held: list[tuple[int, bytes]] = []
+
+    def feed(self, part: int, data: bytes) -> list[tuple[int, bytes]]:
+        """What can be shown after these bytes, each with its part."""
+        self._held.append((part, data))
+        return self._take(self._finder.undecided(b"".join(piece for _, piece in self._held)))
+
+    def flush(self) -> list[tuple[int, bytes]]:
+        """What was held back, at the end of the stream."""
+        return self._take(sum(len(piece) for _, piece in self._held))
+
+    def _take(self, count: int) -> list[tuple[int, bytes]]:
+        """The first `count` bytes, masked."""
+        held, self._held = self._held, []
+        data = b"".join(piece for _, piece in held)
+        hits = iter([*self._finder.hits(data[:count]), (count, count, b"")])
+        start, end, mask = next(hits)
+        taken: list[tuple[int, bytes]] = []
+        position = 0
+        for part, piece in held:
+            stop = position + len(piece)
+            while position < min(stop, count):
+                if position < start:
+                    taken.append((part, data[position : min(start, stop)]))
+                    position = min(start, stop)
+                elif position == start and mask:
+                    taken.append((part, mask))
+                    mask = b""
+                elif position < end:
+                    position = min(end, stop)
+                if position >= end:
+                    start, end, mask = next(hits, (count, count, b""))
+            if stop > max(position, count):
+                self._held.append((part, data[max(position, count) : stop]))
+            position = stop
+        return taken
+
+    def __repr__(self) -> str:
+        return f"<PartedRedactor: {sum(len(piece) for _, piece in self._held)} bytes held back>"
+
+
 class _Finder:
     """The compiled search for a set of secrets; immutable."""
 
@@ -116,6 +170,10 @@ class _Finder:
     def mask(self, data: bytes) -> bytes:
         """The bytes with every secret replaced, the leftmost first and of those the longest."""
         return self._whole.sub(lambda match: self._masks[match[0]], data)
+
+    def hits(self, data: bytes) -> list[tuple[int, int, bytes]]:
+        """Where secrets begin and end, and what stands there instead."""
+        return [(match.start(), match.end(), self._masks[match[0]]) for match in self._whole.finditer(data)]
 
     def undecided(self, data: bytes) -> int:
         """Where the bytes begin that later ones may turn into a secret, or into a longer one."""

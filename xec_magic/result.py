@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 import signal as signals
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
-from xec_magic import formats
+from xec_magic import formats, frames
 from xec_magic.command import Command
 from xec_magic.errors import (
+    CallbackError,
     Cancelled,
     CommandError,
     NonZeroExit,
+    OptionError,
     OutputLimit,
     OutputTooLarge,
     RunInterrupted,
@@ -24,6 +26,7 @@ from xec_magic.errors import (
     SpawnError,
     TimedOut,
     TransportError,
+    XecError,
 )
 from xec_magic.events import (
     Cause,
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["Outcome", "Result", "ResultFold", "explain_exit", "fold"]
+__all__ = ["Outcome", "Result", "ResultFold", "explain_exit", "fold", "outcome_of", "tally"]
 
 STRING_LIMIT_BYTES: Final = 64 * 2**20  # one Python string of more is a mistake in a notebook
 STDERR_TAIL_LINES: Final = 10
@@ -76,6 +79,7 @@ class Outcome(StrEnum):
     OUTPUT_LIMIT = "output limit"
     NOT_STARTED = "not started"
     LOST = "lost"
+    SKIPPED = "skipped"
 
 
 _OUTCOMES: Final = {
@@ -85,6 +89,7 @@ _OUTCOMES: Final = {
     Cause.OUTPUT_LIMIT: Outcome.OUTPUT_LIMIT,
     Cause.SPAWN: Outcome.NOT_STARTED,
     Cause.LOST: Outcome.LOST,
+    Cause.SKIPPED: Outcome.SKIPPED,
 }
 _ERRORS: Final[dict[Outcome, type[CommandError]]] = {
     Outcome.FAILED: NonZeroExit,
@@ -116,6 +121,7 @@ class Result:
         detail: Words to the outcome, for example why it could not start.
         log: All that it printed.
         timeline: What it used while it ran, of a run with `monitor`; None when nobody watched.
+        parts: In a batch, the result of each of its commands.
     """
 
     run_id: str
@@ -134,6 +140,7 @@ class Result:
     detail: str = ""
     cached: float | None = None
     timeline: Timeline | None = field(default=None, repr=False)
+    parts: tuple[Result, ...] = field(default=(), repr=False)
 
     # -- facts ------------------------------------------------------------------------------
 
@@ -237,16 +244,34 @@ class Result:
         """Standard output read as columns under a header, as `ps`, `df` and `kubectl get` print: a dict a row."""
         return formats.to_table(self.stdout)
 
-    def df(self, form: Literal["auto", "table"] = "auto") -> pd.DataFrame:
+    @overload
+    def df(self, form: Literal["auto", "table"] = ..., *, chunksize: None = ...) -> pd.DataFrame: ...
+    @overload
+    def df(self, form: Literal["auto"] = ..., *, chunksize: int) -> Iterator[pd.DataFrame]: ...
+
+    def df(
+        self, form: Literal["auto", "table"] = "auto", *, chunksize: int | None = None
+    ) -> pd.DataFrame | Iterator[pd.DataFrame]:
         """Standard output as a pandas DataFrame: JSON, JSON lines, CSV or columns, told by how it looks.
 
-        With `form="table"` it is read as columns under a header, whatever it looks like.
+        With `form="table"` it is read as columns under a header, whatever it looks like. With `chunksize` it gives an iterator
+        over frames of at most so many rows, of CSV or JSON lines of any size; their index goes on from one to the next.
 
         Raises:
             ParseError: it is none of these.
-            OptionError: pandas is not installed; the extra `frames` has it.
+            OptionError: pandas is not installed; the extra `frames` has it. Columns cannot be read in pieces.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> r = xec.run("echo n,square; for n in 1 2 3; do echo $n,$((n * n)); done")
+            >>> [int(frame["square"].sum()) for frame in r.df(chunksize=2)]
+            [5, 9]
         """
-        return formats.to_frame(self.stdout, form)
+        if chunksize is None:
+            return formats.to_frame(self.stdout, form)
+        if form == "table":
+            raise OptionError("columns under a header are told by looking at all of them; leave chunksize out")
+        return frames.to_frames(self.chunks(), chunksize)
 
     # -- use ----------------------------------------------------------------------------------
 
@@ -286,8 +311,10 @@ class Result:
         """One short line: how it ended, what that means, where, after how long, and the command."""
         command = self.plan.title
         words = self.verdict()
-        if self.outcome is Outcome.NOT_STARTED:
+        if self.outcome in {Outcome.NOT_STARTED, Outcome.SKIPPED}:
             return f"{words}: {command}"
+        if self.outcome is Outcome.FAILED and self.plan.command.target.kind == "function":
+            return f"{command} in a pipe raised {words}"
         tries = f" (attempt {len(self.attempts) + 1})" if self.attempts else ""
         return f"{words} on {self.target} after {format_duration(self.duration_s)}{tries}: {command}"
 
@@ -297,6 +324,10 @@ class Result:
         match self.outcome:
             case Outcome.OK:
                 return "ok"
+            case Outcome.FAILED if self.detail:  # what a function raised
+                return self.detail
+            case Outcome.FAILED if self.parts:
+                return tally(self.parts)
             case Outcome.FAILED:
                 assert self.exit_code is not None
                 meaning = explain_exit(self.exit_code, self.command)
@@ -312,6 +343,8 @@ class Result:
                 return f"stopped at its output limit of {format_size(self.plan.limits.max_output_bytes or 0)} (--max-output)"
             case Outcome.NOT_STARTED | Outcome.LOST:
                 return self.detail or self.outcome.value
+            case Outcome.SKIPPED:
+                return f"skipped: {self.detail}"
             case _:
                 return self.outcome.value + (f" ({self.detail})" if self.detail else "")
 
@@ -329,15 +362,17 @@ class Result:
         lines = formats.to_lines(data.decode("utf-8", "replace"))
         return "\n".join(lines[-STDERR_TAIL_LINES:])
 
-    def error(self) -> CommandError | TransportError | RunInterrupted | None:
-        """The exception that `check` raises, or None when it ended well."""
-        if self.ok:
+    def error(self) -> XecError | RunInterrupted | None:
+        """The exception that `check` raises, or None when it ended well, or was skipped, as was wanted."""
+        if self.ok or self.outcome is Outcome.SKIPPED:
             return None
         message = self.describe()
         if self.outcome is Outcome.NOT_STARTED:
             return SpawnError(message)
         if self.outcome is Outcome.LOST:
             return TransportError(message)
+        if self.outcome is Outcome.FAILED and self.plan.command.target.kind == "function":
+            return CallbackError(message)
         tail = self.stderr_tail()
         if tail:
             message += "\n" + tail
@@ -346,7 +381,7 @@ class Result:
         return _ERRORS[self.outcome](message, self)
 
     def check(self) -> Result:
-        """The result itself when it ended well.
+        """The result itself when it ended well, or was skipped.
 
         Raises:
             CommandError: it ended badly: `NonZeroExit`, `Signalled`, `TimedOut`, `Cancelled`, `OutputLimit`.
@@ -362,8 +397,23 @@ class Result:
         return self.ok
 
     def __repr__(self) -> str:
+        if self.outcome is Outcome.SKIPPED:
+            return f"<Result {self.describe()}>"
         size = self.log.size()
         return f"<Result {self.verdict()}, {format_duration(self.duration_s)}, {format_size(size)}: {self.plan.title}>"
+
+
+def tally(results: Sequence[Result]) -> str:
+    """How many results of several are not well, in words: `1 of 3 failed, 1 not started`; `3 ok` when all are."""
+    not_started = sum(one.outcome is Outcome.NOT_STARTED for one in results)
+    failed = sum(not one.ok for one in results) - not_started
+    said = [f"{failed} of {len(results)} failed"] if failed else []
+    said += (
+        [f"{not_started} not started" if failed else f"{not_started} of {len(results)} not started"]
+        if not_started
+        else []
+    )
+    return ", ".join(said) or f"{len(results)} ok"
 
 
 def explain_exit(code: int, script: str = "") -> str:
@@ -464,7 +514,7 @@ class ResultFold:
         return Result(
             run_id=self.run_id,
             plan=self.plan,
-            outcome=_outcome(exited, self.plan),
+            outcome=outcome_of(exited, self.plan),
             exit_code=exited.exit_code if exited else None,
             signal=exited.signal if exited else None,
             started_at=datetime.fromtimestamp(started.wall_time, UTC) if started else None,
@@ -480,7 +530,8 @@ class ResultFold:
         )
 
 
-def _outcome(exited: Exited | None, plan: Plan) -> Outcome:
+def outcome_of(exited: Exited | None, plan: Plan) -> Outcome:
+    """Why a run ended; `LOST` before it has."""
     if exited is None:
         return Outcome.LOST
     if exited.cause is not None:

@@ -1,10 +1,13 @@
-"""The one executor of this kernel: made on first use, closed at the kernel's end."""
+"""What a kernel has one of: its executor, and what is to be cleaned up at its end. Made on first use, closed at the end."""
 
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from xec_magic.engine.executor import Executor
 from xec_magic.engine.run import Run
@@ -14,7 +17,12 @@ from xec_magic.options import Settings
 from xec_magic.profiles.session import Profiler
 from xec_magic.result import Result
 
+if TYPE_CHECKING:
+    from xec_magic.compose.cleanup import Cleanup
+
 __all__ = ["Runtime", "close", "current"]
+
+CLEAN_UP_S: Final = 3.0  # for clean-up at the kernel's exit: Jupyter kills it after 5 s, and runs have to be ended, too
 
 
 class Runtime:
@@ -28,9 +36,42 @@ class Runtime:
         self.profiler = Profiler()
         self.executor.observers.append(self._record)
         self.watches: dict[str, Watch] = {}
+        self._registry: Cleanup | None = None
+        self._mutex = threading.Lock()
 
     def _record(self, run: Run, result: Result) -> None:
         self.profiler.record(result, run.created_at, self.executor.redactor.mask(run.plan.title))
+
+    def registry(self, make: Callable[[Runtime], Cleanup]) -> Cleanup:
+        """What is to be cleaned up at the kernel's end; made on first use."""
+        with self._mutex:
+            if self._registry is None:
+                self._registry = make(self)
+            return self._registry
+
+    def clean_up(self, within_s: float | None) -> None:
+        """Do all that has been deferred until the kernel's end. What fails is said on standard error.
+
+        Args:
+            within_s: Seconds after which only files are removed; None for no bound.
+
+        Raises:
+            KeyboardInterrupt: it was interrupted.
+        """
+        with self._mutex:
+            registry, self._registry = self._registry, None
+        if registry is None:
+            return
+        from xec_magic.compose.cleanup import Unwinding
+
+        way = Unwinding(within_s)
+        registry.unwind(way)
+        registry.directory.close()
+        said = way.message()
+        if said:
+            logging.getLogger("xec_magic").error("[xec] %s", self.executor.redactor.mask(said))
+        if way.interrupt is not None:
+            raise way.interrupt
 
     def wait(self, run: Run, **how: object) -> Result:
         """Wait for a run of the foreground; its result, or what arrived until an interrupt, becomes `last`.
@@ -60,13 +101,24 @@ def current() -> Runtime:
         return _runtime
 
 
-def close() -> None:
-    """End all runs of this kernel, and the executor. What needs it later gets a new one."""
+def close(clean_up_within_s: float | None = None) -> None:
+    """Clean up, end all runs of this kernel, and close its executor. What needs it later gets a new one.
+
+    Args:
+        clean_up_within_s: Seconds for what was deferred; None for as long as it takes.
+    """
     global _runtime
     with _lock:
-        runtime, _runtime = _runtime, None
-    if runtime is not None and runtime.pid == os.getpid():
+        runtime = _runtime
+    if runtime is None or runtime.pid != os.getpid():
+        return
+    try:
+        runtime.clean_up(clean_up_within_s)  # it is still the current one: what is called there may run commands
+    finally:
+        with _lock:
+            if _runtime is runtime:
+                _runtime = None
         runtime.executor.close()
 
 
-atexit.register(close)
+atexit.register(close, CLEAN_UP_S)

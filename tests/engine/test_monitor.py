@@ -162,7 +162,6 @@ def test_cancelling_a_watched_run_ends_the_watching():
     run = xec.start("sleep 60", monitor=True, rate=20)
     while not run.timeline or not run.timeline.samples:
         time.sleep(0.01)
-        run.done()
     run.cancel()
     with pytest.raises(xec.Cancelled):
         run.result(20)
@@ -176,7 +175,7 @@ def test_a_suspended_kernel_leaves_a_gap_and_no_burst():
         "import xec_magic as xec, math, time\n"
         "run = xec.start('sleep 60', monitor=True, rate=20, check=False)\n"
         "def until(count):\n"
-        "    while run.timeline is None or len(run.timeline) < count: time.sleep(0.01); run.done(); run._begin()\n"
+        "    while run.timeline is None or len(run.timeline) < count: time.sleep(0.01)\n"
         "until(5); print('go', flush=True); input(); until(len(run.timeline) + 5); run.cancel()\n"
         "c = run.result().timeline.curves()\n"
         "print(sum(map(math.isnan, c.rss_bytes[:-1])), len(c.time_s), c.time_s[-1])"

@@ -122,6 +122,63 @@ async def streams() -> None:
     assert_type(aiter(xec.start("seq 3").chunks()), AsyncIterator[bytes])
 
 
+def totals(lines: Iterator[str]) -> Iterator[str]:
+    yield from lines
+
+
+def blocks(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield from chunks
+
+
+assert_type(xec.start("seq 3").pipe(totals), xec.Run)
+assert_type(xec.start("seq 3").pipe(blocks, of="chunks").pipe(Path("out")), xec.Run)
+xec.start("seq 3").pipe(blocks)  # type: ignore[arg-type]
+assert_type(xec.start("seq 3").map(str.upper).filter(lambda line: line > "1"), xec.Run)
+for lines in xec.chunks(Path("f"), lines=10, errors="replace"):
+    assert_type(lines, list[str])
+for block in xec.chunks(xec.start("zcat f.gz"), size="1MiB"):
+    assert_type(block, bytes)
+for frame in r.df(chunksize=100):
+    assert_type(frame, pd.DataFrame)
+
+# -- several commands ----------------------------------------------------------------------------
+
+steps = (
+    xec.lazy().add("true", name="a", timeout="5m").add(lambda done: f"echo {done['a']}", when=lambda done: done["a"].ok)
+)
+assert_type(steps, xec.Lazy[xec.Result])
+assert_type(steps.run(on_failure="continue"), list[xec.Result])
+assert_type(steps.run_parallel(limit=3), list[xec.Result])
+assert_type(steps.race(), xec.Result)
+assert_type(steps.map(lambda result: result.duration_s).filter(lambda seconds: seconds > 1).any(), float)
+assert_type(steps.all(), list[xec.Result])
+steps.add("true", timout=3)  # type: ignore[call-arg]
+steps.run(on_failure="never")  # type: ignore[arg-type]
+
+
+async def beside() -> None:
+    assert_type(await steps.start("race"), xec.Result)
+    assert_type(await steps.map(str).start("run_parallel", limit=2), list[str])
+    steps.start().cancel()
+
+
+# -- clean-up --------------------------------------------------------------------------------------
+
+with xec.cleanup() as stack:
+    assert_type(stack, xec.Cleanup)
+    assert_type(stack.temp_file(suffix=".json", content="{}"), Path)
+    assert_type(stack.temp_dir(), Path)
+    stack.defer("rm x", check=False).cancel()
+assert_type(xec.temp_file(), Path)
+assert_type(xec.temp_dir(suffix="-x"), Path)
+xec.defer(print, "x").cancel()
+
+
+async def cleaned() -> None:
+    async with xec.cleanup() as stack:
+        stack.defer(asyncio.sleep, 0)
+
+
 # -- errors ------------------------------------------------------------------------------------
 
 try:
@@ -137,11 +194,29 @@ except xec.ParseError as unread:
     value_error: ValueError = unread
     assert_type(unread.line_number, int | None)
     assert_type(unread.line, str | None)
+except xec.AllFailed as none:
+    print(none.results)
+except xec.CallbackError as mine:
+    print(mine.__cause__)
+except xec.CleanupError as unclean:
+    assert_type(unclean.errors, tuple[BaseException, ...])
+except xec.ProfileFailed as failed_run:
+    print(failed_run.profile, failed_run.exit_code)
 except xec.OutputTooLarge as large:
     base: xec.XecError = large
 except xec.RunInterrupted as stopped:
     interrupt: KeyboardInterrupt = stopped
     assert_type(stopped.result, xec.Result)
+
+# -- what it costs --------------------------------------------------------------------------------
+
+watched = xec.run("true", monitor=True, rate=10, mark="^step")
+print(watched.samples, watched.plot())
+with xec.monitor("kernel", rate=10, alert="mem > 90%") as monitor:
+    print(monitor.timeline, monitor.alerts)
+assert_type(monitor.peak.cpu_cores, float | None)
+assert_type(xec.profile("nap", "sleep 0.1", runs=3), xec.Profile)
+assert_type(xec.profiler.report().total_s, float)
 
 # -- the scripted transport ----------------------------------------------------------------------
 

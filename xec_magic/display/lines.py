@@ -80,14 +80,16 @@ def read_lines(pieces: Iterable[Piece]) -> list[Line]:
     return lines
 
 
-def excerpt(log: OutputLog) -> Excerpt:
-    """At most the first 200 and the last 800 lines, and 64 KiB of bytes."""
+def excerpt(log: OutputLog, share: int = 1) -> Excerpt:
+    """At most the first 200 and the last 800 lines, and 64 KiB of bytes; of each a part, where `share` logs are shown."""
+    head_lines, tail_lines = max(2, HEAD_LINES // share), max(4, TAIL_LINES // share)
+    head_bytes, tail_bytes = HEAD_BYTES // share, TAIL_BYTES // share
     size, total = log.size(), log.line_count
-    if size <= HEAD_BYTES + TAIL_BYTES and total <= HEAD_LINES + TAIL_LINES:
+    if size <= head_bytes + tail_bytes and total <= head_lines + tail_lines:
         lines = read_lines(log.pieces(0, size))
-        return Excerpt(lines[:HEAD_LINES], lines[HEAD_LINES:])
-    head_end = min(log.offset_of_line(HEAD_LINES), HEAD_BYTES)
-    tail_start = max(log.offset_of_line(total - TAIL_LINES), size - TAIL_BYTES, head_end)
+        return Excerpt(lines[:head_lines], lines[head_lines:])
+    head_end = min(log.offset_of_line(head_lines), head_bytes)
+    tail_start = max(log.offset_of_line(total - tail_lines), size - tail_bytes, head_end)
     head = read_lines(log.pieces(0, head_end))
     tail = read_lines(log.pieces(tail_start, size))
     # A cut inside a line leaves half of one: it goes, unless it is all there is.

@@ -24,10 +24,13 @@ __all__ = [
     "closing_line",
     "facts",
     "headline",
+    "output_html",
     "render_html",
     "render_started_html",
     "render_started_text",
     "render_text",
+    "safe_html",
+    "strong_html",
     "use_lines",
 ]
 
@@ -46,8 +49,8 @@ _ERR: Final = _PRE.replace(
     "padding:0 10px;border:0", f"padding:0 10px 0 7px;border:0;border-left:3px solid {palette.BAD}"
 )
 _WRAP: Final = "white-space:pre-wrap;overflow-wrap:anywhere"
-_SMALL: Final = f"padding:2px 10px;color:{palette.MUTED};background:{palette.BACKGROUND};font-size:12px;line-height:1.6"
-_RULE: Final = f"1px solid {palette.RULE}"
+SMALL: Final = f"padding:2px 10px;color:{palette.MUTED};background:{palette.BACKGROUND};font-size:12px;line-height:1.6"
+RULE: Final = f"1px solid {palette.RULE}"
 
 
 # -- words ------------------------------------------------------------------------------------
@@ -66,7 +69,7 @@ def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:
         said.append("still running: " + ", ".join(names))
     if result.truncated:
         said.append("output is incomplete")
-    if not result.log.size() and not result.truncated:
+    if not result.log.size() and not result.truncated and result.outcome is not Outcome.SKIPPED:
         said.append("no output")
     if result.attempts:
         said.append(f"attempt {len(result.attempts) + 1}")
@@ -168,7 +171,9 @@ def render_started_text(plan: Plan, run_id: str, *, mask: Mask = str) -> str:
 
 def render_started_html(plan: Plan, run_id: str, *, mask: Mask = str) -> str:
     """The same as `render_started_text`, as HTML."""
-    return f"<div style='{_SMALL}'>{_safe(render_started_text(plan, run_id, mask=mask).removeprefix('[xec] '))}</div>"
+    return (
+        f"<div style='{SMALL}'>{safe_html(render_started_text(plan, run_id, mask=mask).removeprefix('[xec] '))}</div>"
+    )
 
 
 def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show: bool = False) -> str:
@@ -176,13 +181,14 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
     parts = []
     plan = result.plan
     elsewhere = plan.command.target.kind != "local"
-    if not result.ok or plan.label or elsewhere or result.cached is not None:
+    bad = not result.ok and result.outcome is not Outcome.SKIPPED
+    if bad or plan.label or elsewhere or result.cached is not None:
         parts.append(_header(result, mask, elsewhere=elsewhere, title=not show or bool(plan.label)))
     if show:
         parts.append(
-            f"<pre style='{_PRE};padding:4px 10px;border-bottom:{_RULE}'>{_safe(mask(result.command.rstrip()))}</pre>"
+            f"<pre style='{_PRE};padding:4px 10px;border-bottom:{RULE}'>{safe_html(mask(result.command.rstrip()))}</pre>"
         )
-    body = _body(result, volatile, mask)
+    body = output_html(result, volatile, mask)
     if body:
         # column-reverse: the block opens at its end, where a terminal would be.
         parts.append(
@@ -194,44 +200,53 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
 
         parts.append(usage_html(result.timeline, plan.title, result.target, mask))
     parts.append(_footer(result, volatile, mask))
-    return f"<div style='background:{palette.BACKGROUND};border:{_RULE};border-radius:4px;overflow:hidden'>{''.join(parts)}</div>"
+    return f"<div style='background:{palette.BACKGROUND};border:{RULE};border-radius:4px;overflow:hidden'>{''.join(parts)}</div>"
 
 
 def _header(result: Result, mask: Mask, *, elsewhere: bool, title: bool) -> str:
     # What ended well needs no word here: the line below the output says it.
-    state = [] if result.ok else [_strong(result.outcome.value, palette.BAD)]
-    where = [f"on <b>{_safe(result.target)}</b>"] if elsewhere else []
+    state = [] if result.ok or result.outcome is Outcome.SKIPPED else [strong_html(result.outcome.value, palette.BAD)]
+    where = [f"on <b>{safe_html(result.target)}</b>"] if elsewhere else []
     age = ["cached"] if result.cached is not None else []
     name = (
-        [f"<span style='color:{palette.FOREGROUND};font-family:monospace'>{_safe(mask(result.plan.title))}</span>"]
+        [f"<span style='color:{palette.FOREGROUND};font-family:monospace'>{safe_html(mask(result.plan.title))}</span>"]
         if title
         else []
     )
-    return f"<div style='{_SMALL};border-bottom:{_RULE}'>{' · '.join([*state, *where, *age, *name])}</div>"
+    return f"<div style='{SMALL};border-bottom:{RULE}'>{' · '.join([*state, *where, *age, *name])}</div>"
 
 
 def _footer(result: Result, volatile: bool, mask: Mask) -> str:
-    words = _safe(mask(headline(result)))
-    said = [words if result.ok else _strong(words, palette.BAD)]
-    said += [_safe(fact) for fact in facts(result, volatile, mask)]
-    return f"<div style='{_SMALL}'>{' · '.join(said)}</div>"
+    words = safe_html(mask(headline(result)))
+    said = [words if result.ok or result.outcome is Outcome.SKIPPED else strong_html(words, palette.BAD)]
+    said += [safe_html(fact) for fact in facts(result, volatile, mask)]
+    return f"<div style='{SMALL}'>{' · '.join(said)}</div>"
 
 
-def _strong(markup: str, colour: str) -> str:
+def strong_html(markup: str, colour: str) -> str:
+    """Bold, in a colour."""
     return f"<b style='color:{colour}'>{markup}</b>"
 
 
-def _body(result: Result, volatile: bool, mask: Mask) -> str:
-    cut = excerpt(result.log)
+def output_html(result: Result, volatile: bool, mask: Mask, share: int = 1) -> str:
+    """What a run printed, its middle left out when it is long; empty when it printed nothing.
+
+    Args:
+        result: The run.
+        volatile: Say where the whole log is.
+        mask: Replaces secrets in a text.
+        share: So many are shown together: each gets a part of the room.
+    """
+    cut = excerpt(result.log, share)
     head, style = _marked_up(cut.head, PLAIN, mask)
     tail, _ = _marked_up(cut.tail, PLAIN if cut.gap else style, mask)
-    kept_head, kept_tail = _fitting(head, HEAD_HTML), _fitting(tail[::-1], TAIL_HTML, end=True)[::-1]
+    kept_head, kept_tail = _fitting(head, HEAD_HTML // share), _fitting(tail[::-1], TAIL_HTML // share, end=True)[::-1]
     dropped = len(head) + len(tail) - len(kept_head) - len(kept_tail)
     gap = cut._replace(hidden_lines=cut.hidden_lines + dropped).gap
     if not gap and kept_head == head and kept_tail == tail:
         return _blocks(head + tail)
-    path = f"; the whole log: {_safe(result.log_path)}" if volatile and result.log_path else ""
-    return _blocks(kept_head) + f"<div style='{_SMALL}'>… {gap}{path} …</div>" + _blocks(kept_tail)
+    path = f"; the whole log: {safe_html(result.log_path)}" if volatile and result.log_path else ""
+    return _blocks(kept_head) + f"<div style='{SMALL}'>… {gap}{path} …</div>" + _blocks(kept_tail)
 
 
 class _Row(NamedTuple):
@@ -276,6 +291,6 @@ def _blocks(rows: list[_Row]) -> str:
     return "".join(blocks)
 
 
-def _safe(text: str) -> str:
+def safe_html(text: str) -> str:
     """Text of the run itself (command, notes) for HTML: one line, control characters as pictures, escaped."""
     return escape("\n".join(plain_line(line) for line in text.split("\n")))

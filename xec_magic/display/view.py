@@ -12,9 +12,10 @@ from weakref import WeakKeyDictionary
 from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
-from xec_magic.display import render
+from xec_magic.display import render, table
 from xec_magic.display.printer import Printer
 from xec_magic.errors import OptionError
+from xec_magic.results import Results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ __all__ = [
     "View",
     "choose_mode",
     "display_result",
+    "display_results",
     "mark_shown",
     "request_allows_stdin",
 ]
@@ -238,6 +240,10 @@ class View:
             self._printer.finish()
             for line in render.use_lines(result, self._mask):
                 self._printer.say(line)
+            if result.parts:
+                results = Results(result.parts, result)
+                self._printer.say(table.render_results_text(results, mask=self._mask, outputs=False))
+                return
             said = render.closing_line(result, mask=self._mask)
             if said and not self.error_follows:
                 self._printer.say(said)
@@ -271,9 +277,19 @@ class View:
 
 def _bundle(result: Result, mode: Mode, mask: Callable[[str], str] = str, *, show: bool = False) -> dict[str, Any]:
     volatile = mode is not Mode.STATIC
+    if result.parts:
+        return _table(Results(result.parts, result), mode, mask)
     return {
         "text/plain": render.render_text(result, volatile, mask=mask, show=show),
         "text/html": render.render_html(result, volatile, mask=mask, show=show),
+    }
+
+
+def _table(results: Results, mode: Mode, mask: Callable[[str], str] = str) -> dict[str, Any]:
+    volatile = mode is not Mode.STATIC
+    return {
+        "text/plain": table.render_results_text(results, volatile, mask=mask),
+        "text/html": table.render_results_html(results, volatile, mask=mask),
     }
 
 
@@ -294,11 +310,20 @@ def display_result(result: Result) -> None:
         if getattr(shell, "kernel", None) is None:
             print(repr(result))  # noqa: T201 - a terminal has already written `Out[3]: `, and something must stand behind it
         return
+    display(_bundle(result, _mode_now()), raw=True)  # type: ignore[no-untyped-call]
+
+
+def display_results(results: Results) -> None:
+    """Show several results that are a cell's value; for IPython's display formatter."""
+    display(_table(results, _mode_now()), raw=True)  # type: ignore[no-untyped-call]
+
+
+def _mode_now() -> Mode:
+    shell = get_ipython()
     try:
-        mode = choose_mode(shell, request_allows_stdin(shell))
+        return choose_mode(shell, request_allows_stdin(shell))
     except OptionError:  # the magics complain of it; here a record is better than none
-        mode = Mode.STATIC
-    display(_bundle(result, mode), raw=True)  # type: ignore[no-untyped-call]
+        return Mode.STATIC
 
 
 def _cell() -> int:

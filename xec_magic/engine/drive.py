@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import itertools
 import os
 import random
 import signal
-import stat
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, BinaryIO, Final, Protocol
 
+from xec_magic.engine.framing import Framing
 from xec_magic.engine.marks import MarkFinder
 from xec_magic.engine.monitor import watch
+from xec_magic.engine.pipes import open_for_writing
 from xec_magic.engine.retry import retry_delay
 from xec_magic.engine.run import Run
 from xec_magic.errors import SpawnError
-from xec_magic.events import Cause, Exited, LeftBehind, Mark, Note, Output, Queued, Retrying, Started, Stopping, Stream
+from xec_magic.events import (
+    Cause,
+    Exited,
+    LeftBehind,
+    Mark,
+    Note,
+    Output,
+    PartExited,
+    PartStarted,
+    Queued,
+    Retrying,
+    Started,
+    Stopping,
+    Stream,
+)
+from xec_magic.output import STREAMS
 from xec_magic.redact import Redactor, StreamRedactor
 from xec_magic.transport import Transports
 from xec_magic.transport.base import Process, StartRequest
@@ -52,6 +69,7 @@ class Drive:
         self._over = False
         self._tee: BinaryIO | None = None
         self._redact: dict[Stream, StreamRedactor] = {}
+        self._framing: Framing | None = None
         self._unkept = False
         self._marks: MarkFinder | None = None
 
@@ -62,7 +80,7 @@ class Drive:
         run.hurry = asyncio.Event()
         exited: Exited
         try:
-            exited = await self._open_tee() or await self._admitted()
+            exited = await self._poured(await self._open_tee() or await self._admitted())
         except BaseException as error:  # a fault of ours must not leave anybody waiting
             exited = Exited(run.run_id, self._now(), None, None, Cause.LOST, f"internal error: {error!r}")
             if run.process is not None:
@@ -76,8 +94,24 @@ class Drive:
                     tee.close()
                 run.emit(exited)
                 self._executor.finished(run)
+                if (
+                    run.pouring is not None
+                ):  # a file that gets the output by way of the loop is complete before the run is over
+                    run.end_channels()
+                    await asyncio.wait([run.pouring])
             finally:
                 run.finish()
+
+    async def _poured(self, exited: Exited) -> Exited:
+        """How the run ended, once the file that gets its output by way of the loop is complete."""
+        run = self._run
+        if run.pouring is None:
+            return exited
+        run.end_channels()
+        await asyncio.wait([run.pouring])
+        if exited.cause is None and run.stop_cause is not None:  # the file's disk was full at the last moment
+            return replace(exited, cause=run.stop_cause, detail=run.stop_detail)
+        return exited
 
     def _now(self) -> float:
         return self._loop.time()
@@ -155,8 +189,12 @@ class Drive:
         self._redact.clear()
         marks = self._plan.monitor.marks if self._plan.monitor else ()
         self._marks = MarkFinder(marks, self._mark) if marks else None
+        command = self._plan.command
+        if self._plan.batch is not None:
+            self._framing = Framing(run.run_id, self._plan, self._executor.redactor, self._now)
+            command = self._framing.command
         request = StartRequest(
-            self._plan.command, run.run_id, self._output, self._changed.set, run.stdin_fd, run.stdout_fd
+            command, run.run_id, self._output, self._changed.set, run.stdin_fd, run.stdout_fd, run.function
         )
         run.stdin_fd = run.stdout_fd = None  # the transport closes them
         try:
@@ -281,16 +319,23 @@ class Drive:
             self._deliver(stream, redactor.flush())
         if self._marks is not None:
             self._marks.end()
+        if self._framing is not None:
+            for name in STREAMS:
+                self._take(self._framing.flush(name))
+        detail = run.stop_detail or (status.failure if status else "")
         if not process.streams_open:
             process.close()
         return Exited(
             run.run_id, self._now(),
             status.exit_code if status else None, status.signal if status else None,
-            run.stop_cause, run.stop_detail, status.usage if status else None, truncated=self._over or self._unkept,
+            run.stop_cause, detail, status.usage if status else None, truncated=self._over or self._unkept,
         )  # fmt: skip
 
     def _output(self, stream: Stream, data: bytes) -> None:
         """The transport's sink: every byte of the run comes by here."""
+        if self._framing is not None:
+            self._take(self._framing.feed(stream, data))
+            return
         redactor = self._redact.get(stream)
         if redactor is None:
             redactor = self._executor.redactor.stream()
@@ -300,7 +345,15 @@ class Drive:
             data = redactor.feed(data)
         self._deliver(stream, data)
 
-    def _deliver(self, stream: Stream, data: bytes) -> None:
+    def _take(self, found: Iterable[Output | PartStarted | PartExited]) -> None:
+        """What a batch's streams say."""
+        for event in found:
+            if isinstance(event, Output):
+                self._deliver(event.stream, event.data, event.part)
+            else:
+                self._run.emit(event)
+
+    def _deliver(self, stream: Stream, data: bytes, part: int | None = None) -> None:
         if not data:
             return
         run, bound = self._run, self._plan.limits.max_output_bytes
@@ -317,7 +370,7 @@ class Drive:
             self._write_tee(self._tee, data)
         if self._marks is not None:
             self._marks.feed(stream, data)
-        if not run.emit_output(Output(run.run_id, self._now(), stream, data)) and not self._unkept:
+        if not run.emit_output(Output(run.run_id, self._now(), stream, data, part)) and not self._unkept:
             self._unkept = True
             failure = run.log.failure
             reason = f": {failure.strerror}" if failure is not None else ""
@@ -342,16 +395,4 @@ class Drive:
 
 
 def _open_tee_file(path: str) -> BinaryIO:
-    """A file to be written to, empty. Not a FIFO: who does not read it would make the loop wait.
-
-    Raises:
-        OSError: it cannot be opened, or is a FIFO.
-    """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-    mode = os.fstat(fd).st_mode
-    if stat.S_ISFIFO(mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "it is a FIFO")
-    if stat.S_ISREG(mode):
-        os.ftruncate(fd, 0)
-    return open(fd, "wb", buffering=0)
+    return open(open_for_writing(path), "wb", buffering=0)

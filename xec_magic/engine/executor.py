@@ -9,11 +9,13 @@ import itertools
 import os
 import secrets
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Final
 
 from xec_magic.engine.drive import Drive
+from xec_magic.engine.pipes import DEFER_S, Pipes, plan_of_function
 from xec_magic.engine.portal import Portal
-from xec_magic.engine.run import DEFER_S, HAD_ENOUGH, Run
+from xec_magic.engine.run import Run
 from xec_magic.engine.spool import SpoolDirectory
 from xec_magic.errors import OptionError, XecError
 from xec_magic.events import Cause
@@ -21,7 +23,7 @@ from xec_magic.plan import Plan
 from xec_magic.redact import Redactor
 from xec_magic.result import Result
 from xec_magic.transport import Transports
-from xec_magic.transport.base import Process
+from xec_magic.transport.base import Function, Process
 from xec_magic.transport.terminate import stop
 
 __all__ = ["Executor"]
@@ -52,6 +54,7 @@ class Executor:
         self._numbers = itertools.count(1)
         self.transports = Transports(self.kernel_id, lambda: str(self.spool.path()))
         self.admission = asyncio.Semaphore(max_running)
+        self._pipes = Pipes(self)
         self._runs: dict[str, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._beside: set[concurrent.futures.Future[None]] = set()
@@ -109,15 +112,30 @@ class Executor:
 
     def plan_next(self, script: str, like: Run) -> Run:
         """A further run with the policies and surroundings of `like`, planned and not started."""
-        from dataclasses import replace
-
-        plan = replace(like.plan, command=replace(like.plan.command, script=script, stdin=None), tee=None, label="")
+        while like.function is not None and like.upstream is not None:
+            like = like.upstream  # a function has no surroundings that a command could have
+        plan = replace(
+            like.plan, command=replace(like.plan.command, script=script, stdin=None), tee=None, label="", batch=None
+        )
         return self.plan_run(plan, check=like.check, keep=None)
+
+    def skip(self, plan: Plan, why: str) -> Run:
+        """A run that ends here and now, skipped; it is listed as any other."""
+        run = self.plan_run(plan, check=False)
+        self._runs[run.run_id] = run
+        run.skip(why)
+        return run
+
+    def plan_function(self, function: Function, like: Run) -> Run:
+        """A Python function to be joined to `like`, planned and not started."""
+        run = self.plan_run(plan_of_function(function, like.plan), check=like.check, keep=None)
+        run.function = function
+        return run
 
     def begin_later(self, run: Run) -> None:
         """Begin by itself in a moment, unless something has begun it before."""
         self._runs[run.run_id] = run
-        self.post(lambda: self.call_later(DEFER_S, lambda: self._begin(run)))
+        self.post(lambda: self.call_later(DEFER_S, lambda: self.start_now(run)))
 
     def begin(self, run: Run) -> None:
         """Start a run that has only been planned. Any thread; a second call does nothing."""
@@ -129,9 +147,9 @@ class Executor:
         run.begun = True
         self._runs[run.run_id] = run  # here already: who lists the runs next must see it
         if self._portal.inside:
-            self._begin(run)
+            self.start_now(run)
         else:
-            self._portal.post(self._begin, run)
+            self._portal.post(self.start_now, run)
 
     @property
     def is_open(self) -> bool:
@@ -158,7 +176,11 @@ class Executor:
         Raises:
             XecError: `sink` has already started, or has input of its own.
         """
-        self._portal.call(self._join(source, sink))
+        self._portal.call(self._pipes.join(source, sink))
+
+    def write_to(self, source: Run, fd: int, path: str) -> None:
+        """Have `source` write its standard output to a file, open as `fd`, from its begin; its owner is then the executor."""
+        self._portal.call(self._pipes.to_file(source, fd, path, masks=self.redactor.stream() is not None))
 
     def runs(self) -> list[Run]:
         """All runs that are alive or can still be shown, oldest first."""
@@ -215,76 +237,34 @@ class Executor:
 
     # -- the inside: the loop's thread ------------------------------------------------------------
 
-    def _begin(self, run: Run) -> None:
+    def start_now(self, run: Run) -> None:
+        """Start a run that has only been planned. On the loop's thread."""
         if run.state != "planned":
             return
         run.begun = True
         run.state = "starting"
         self._runs[run.run_id] = run
         if run.upstream is not None:
-            self._begin(run.upstream)
-        self._keep(Drive(self, run).go())
+            self.start_now(run.upstream)
+        self.keep(Drive(self, run).go())
 
     def end_left_behind(self, run: Run) -> None:
         """End the processes that outlived their run. On the loop's thread."""
         if run.process is not None and run.process.streams_open and not run.ending:
             run.ending = True
-            self._keep(self._end_left_behind(run, run.process))
+            self.keep(self._end_left_behind(run, run.process))
 
     async def _end_left_behind(self, run: Run, process: Process) -> None:
         await stop(process, run.grace_s, run.hurry or asyncio.Event(), lambda _: None)
         process.close()
         run.ending = False
 
-    def _keep(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def keep(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a task and hold on to it: the loop itself does not."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _join(self, source: Run, sink: Run) -> None:
-        if sink.state != "planned":
-            raise XecError(
-                "the second command has already started, without input; write first.pipe('second command') instead"
-            )
-        member: Run | None = source
-        while member is not None:
-            if member is sink:
-                raise XecError("a command cannot read its own output; the pipe would end nowhere")
-            member = member.upstream
-        if sink.plan.command.stdin is not None or sink.upstream is not None:
-            raise XecError("the second command already has an input; a command reads from one")
-        read, write = os.pipe()
-        sink.stdin_fd = read
-        sink.upstream = source
-        if source.state == "planned" and not source.has_consumers and not source.plan.tee:
-            source.stdout_fd = write
-        else:
-            os.set_blocking(write, False)
-            self._keep(self._pump(source, write))
-        # Not at once: what follows in a chain of pipes joins before anything of it has started.
-        self.call_later(DEFER_S, lambda: self._begin(sink))
-
-    async def _pump(self, source: Run, fd: int) -> None:
-        """Copy a running command's output into a pipe, at the pace of its reader."""
-        loop = asyncio.get_running_loop()
-        backlog, channel = source.attach_here("stdout")
-        try:
-            pieces: Any = backlog
-            while pieces is not None:
-                for _, data in pieces:
-                    view = memoryview(data)
-                    while view:
-                        try:
-                            view = view[os.write(fd, view) :]
-                        except BlockingIOError:
-                            await _writable(loop, fd)
-                pieces = await channel.take_async()
-        except BrokenPipeError:
-            channel.discard()
-            source._stop(False, Cause.CANCEL, HAD_ENOUGH)
-        finally:
-            os.close(fd)
+        return task
 
     def finished(self, run: Run) -> None:
         """Now and then keep the history of finished runs within its bounds: looking costs time for each of them."""
@@ -330,17 +310,3 @@ class Executor:
                 run.process.close()
             run.abandon()
         await self.transports.close(within_s=3 * grace_s + 1)
-
-
-async def _writable(loop: asyncio.AbstractEventLoop, fd: int) -> None:
-    ready: asyncio.Future[None] = loop.create_future()
-
-    def is_ready() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_writer(fd, is_ready)
-    try:
-        await ready
-    finally:
-        loop.remove_writer(fd)

@@ -6,26 +6,27 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import os
 import time
-from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from xec_magic.engine.buffer import Channel
+from xec_magic.engine.pipes import HAD_ENOUGH, filtering, join_to, mapping
 from xec_magic.engine.portal import WAKE_S
-from xec_magic.engine.stream import Chunks, Lines, OutputStream
+from xec_magic.engine.stream import OutputStream
 from xec_magic.events import Cause, Event, Exited, Output, Queued, Retrying, Started, Stopping, Stream
 from xec_magic.output import OutputLog, Piece
+from xec_magic.parts import BatchFold
 from xec_magic.plan import Plan
 from xec_magic.result import Outcome, Result, ResultFold
+from xec_magic.splitting import Chunks, Lines
 
 if TYPE_CHECKING:
     from xec_magic.timeline import Timeline
-    from xec_magic.transport.base import Process
+    from xec_magic.transport.base import Function, Process
 
 __all__ = ["Engine", "Run"]
-
-HAD_ENOUGH: Final = "its reader had enough"  # why a run is stopped whose output goes into a pipe through this process
-DEFER_S: Final = 0.2  # time for `start(a) | start(b)` to join the two before either has started
 
 
 class Engine(Protocol):
@@ -55,8 +56,14 @@ class Engine(Protocol):
             XecError: `sink` has already started.
         """
 
+    def write_to(self, source: Run, fd: int, path: str) -> None:
+        """Have `source` write its standard output to a file, open as `fd`."""
+
     def plan_next(self, script: str, like: Run) -> Run:
         """A further run of the same kind, planned and not started."""
+
+    def plan_function(self, function: Function, like: Run) -> Run:
+        """A Python function to be joined to `like`, planned and not started."""
 
     def end_left_behind(self, run: Run) -> None:
         """End the processes that outlived their run. On the loop's thread."""
@@ -86,9 +93,10 @@ class Run:
         self.check = check
         self.button_cause = Cause.CANCEL
         self.upstream: Run | None = None
+        self.function: Function | None = None
         self._engine = engine
         self._keep = keep
-        self._fold = ResultFold(run_id, plan, new_log)
+        self._fold = ResultFold(run_id, plan, new_log) if plan.batch is None else BatchFold(run_id, plan, new_log)
         self._future: concurrent.futures.Future[Result] = concurrent.futures.Future()
         self._listeners: list[Callable[[Event], None]] = []
         self._channels: list[tuple[Channel, Stream | None]] = []
@@ -102,6 +110,8 @@ class Run:
         self.wake: Callable[[], None] = lambda: None
         self.stdin_fd: int | None = None
         self.stdout_fd: int | None = None
+        self.pouring: asyncio.Task[None] | None = None  # copies the output into a file
+        self.output_to: Run | str | None = None  # where a pipe leads: a run, or the path of a file
         self.grace_s = plan.stop.grace_s
         self.created_at = time.time()
         self.full_channels = 0
@@ -131,7 +141,7 @@ class Run:
             RunInterrupted: interrupted while waiting.
         """
         self._refuse_inside()
-        self._begin()
+        self.begin()
         deadline = None if timeout is None else time.monotonic() + timeout
         interrupted = 0
         while True:
@@ -175,7 +185,9 @@ class Run:
     def _checked(self, result: Result) -> Result:
         if not self.check:
             return result
-        result.check()
+        error = result.error()
+        if error is not None:
+            raise error from getattr(self.process, "failure", None)  # what a function raised
         if self.upstream is not None:
             above = self.upstream.wait()
             if not _ended_by_closed_pipe(above):
@@ -186,7 +198,7 @@ class Run:
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> Result:
-        self._begin()
+        self.begin()
         future = asyncio.wrap_future(self._future)
         try:
             while not future.done():
@@ -228,7 +240,7 @@ class Run:
             self.stop_detail = detail
         self.wake()
         if self.state == "planned":
-            self._begin()  # it ends at once, as cancelled
+            self.begin()  # it ends at once, as cancelled
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -258,22 +270,68 @@ class Run:
         """Output line by line, without newlines, as it arrives."""
         return OutputStream(self, stream, Lines, flatten=True)
 
-    def pipe(self, other: Run | str) -> Run:
-        """Feed standard output to another command; gives that command's run.
+    @overload
+    def pipe(self, other: Run | str | os.PathLike[str]) -> Run: ...
+    @overload
+    def pipe(
+        self, other: Callable[[Iterator[str]], Iterable[str | bytes] | None], *, of: Literal["lines"] = ...
+    ) -> Run: ...
+    @overload
+    def pipe(
+        self, other: Callable[[Iterator[bytes]], Iterable[str | bytes] | None], *, of: Literal["chunks"]
+    ) -> Run: ...
+
+    def pipe(self, other: Any, *, of: Literal["lines", "chunks"] = "lines") -> Run:
+        """Feed standard output to a command, a Python function or a file; gives the run that does the last of it.
+
+        A function is called once, in a thread of its own, with an iterator over the lines (text without newlines, bytes that are
+        no UTF-8 as lone surrogates) or with `of="chunks"` over bytes as they come. What it gives goes on: text is a line each and
+        gets its newline, bytes are as they are. So a generator that loops over its argument does; `map` and `filter` take a
+        function of one line. It is slow or fast as its neighbours are, and when it ends early, what feeds it is stopped.
+
+        A `pathlib.Path` is a file that gets the output and nothing else; the run itself is given.
+
+        Args:
+            other: A command's text, which gets the options of this run; a planned run; a function; a path.
+            of: What a function gets.
 
         Raises:
-            XecError: the other run has already started, without input.
+            XecError: the other run has already started, or has an input; this run's output already goes elsewhere.
+            OptionError: `other` is none of these, or a file that cannot be written.
 
         Example:
             >>> import xec_magic as xec
             >>> str(xec.start("seq 5").pipe("tail -n 1").result())
             '5'
+            >>> def squares(lines):
+            ...     for line in lines:
+            ...         yield str(int(line) ** 2)
+            >>> str(xec.start("seq 5").pipe(squares).pipe("tail -n 1").result())
+            '25'
         """
-        sink = self._engine.plan_next(other, self) if isinstance(other, str) else other
-        self._engine.join(self, sink)
-        return sink
+        return join_to(self._engine, self, other, of)
 
-    def __or__(self, other: Run | str) -> Run:
+    def map(self, function: Callable[[str], str | bytes]) -> Run:
+        """Call a function for each line and let what it gives go on: `pipe` for a function of one line.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> list(xec.start("echo a; echo b").map(str.upper).lines())
+            ['A', 'B']
+        """
+        return self.pipe(mapping(function))
+
+    def filter(self, function: Callable[[str], object]) -> Run:
+        """Let the lines through for which a function gives something true.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> str(xec.start("seq 30").filter(lambda line: line.endswith("7")).pipe("wc -l").result()).strip()
+            '3'
+        """
+        return self.pipe(filtering(function))
+
+    def __or__(self, other: Any) -> Run:
         return self.pipe(other)
 
     # -- for views, and for the executor ----------------------------------------------------------
@@ -286,7 +344,8 @@ class Run:
         """A timer on the loop. Call it on the loop's thread."""
         return self._engine.call_later(delay_s, callback)
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Start now a run that has only been planned. Any thread; a second call does nothing."""
         if self.state == "planned":
             self._engine.begin(self)
 
@@ -336,15 +395,27 @@ class Run:
     def finish(self) -> None:
         """The run is over: its result is known. On the loop's thread, after `Exited`."""
         self.state = "done"
-        for channel, _ in self._channels:
-            channel.end()
+        self.end_channels()
         if not self._future.done():
             self._future.set_result(self._fold.result())
 
+    def end_channels(self) -> None:
+        """Tell those who read along that nothing more will come. On the loop's thread."""
+        for channel, _ in self._channels:
+            channel.end()
+
     def abandon(self) -> None:
         """Its executor has been closed, so nothing will happen to it any more: it ends as it is. Any thread."""
+        self._end_here(Cause.CANCEL, "its executor is closed")
+
+    def skip(self, why: str) -> None:
+        """Let a run that has not begun end without having run. Any thread."""
+        self.begun = True
+        self._end_here(Cause.SKIPPED, why)
+
+    def _end_here(self, cause: Cause, detail: str) -> None:
         if not self._future.done():
-            self._fold.apply(Exited(self.run_id, time.monotonic(), None, None, Cause.CANCEL, "its executor is closed"))
+            self._fold.apply(Exited(self.run_id, time.monotonic(), None, None, cause, detail))
             with contextlib.suppress(concurrent.futures.InvalidStateError):
                 self.finish()
 
@@ -366,7 +437,7 @@ class Run:
             return self.attach_here(stream)
         attached: concurrent.futures.Future[tuple[Iterator[Piece], Channel]] = concurrent.futures.Future()
         self._engine.post(lambda: attached.set_result(self.attach_here(stream)))
-        self._begin()
+        self.begin()
         return attached.result()
 
     def attach_here(self, stream: Stream | None) -> tuple[Iterator[Piece], Channel]:
@@ -380,6 +451,11 @@ class Run:
         self._channels.append((channel, stream))
         size = self.log.size()
         return (piece for piece in self.log.pieces(0, size) if stream is None or piece.stream == stream), channel
+
+    @property
+    def output_taken(self) -> bool:
+        """Its standard output goes into a pipe or a file."""
+        return self.output_to is not None
 
     @property
     def has_consumers(self) -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Collection
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from xec_magic.output import OutputLog
+from xec_magic.private import KernelDirectory
 
 __all__ = ["SpoolDirectory", "cache_root"]
 
@@ -53,27 +52,14 @@ class SpoolDirectory:
     """
 
     def __init__(self, kernel_id: str, root: Callable[[], Path] = cache_root, bound_bytes: int = BOUND_BYTES) -> None:
-        self._kernel_id = kernel_id
-        self._root = root
+        self._directory = KernelDirectory(lambda: root() / "spool", kernel_id)
         self._bound_bytes = bound_bytes
-        self._path: Path | None = None
-        self._lock_fd: int | None = None
-        self._mutex = threading.Lock()
         self._logs: list[OutputLog] = []
         self._logs_mutex = threading.Lock()
 
     def path(self) -> Path:
         """The directory, mode 0700; made now if it is not there."""
-        with self._mutex:
-            if self._path is None or not self._path.is_dir():
-                spool = self._root() / "spool"
-                spool.mkdir(mode=0o700, exist_ok=True)
-                _sweep(spool)
-                path = spool / self._kernel_id
-                path.mkdir(mode=0o700, exist_ok=True)
-                self._lock_fd = _lock(path)
-                self._path = path
-            return self._path
+        return self._directory.path()
 
     def new_log(self, run_id: str, memory_bytes: int) -> OutputLog:
         """A log that overflows into a file here."""
@@ -120,39 +106,7 @@ class SpoolDirectory:
         """Remove everything; logs that are still referred to say so when they are read."""
         for log in self._logs:
             log.close()
-        with self._mutex:
-            if self._path is not None:
-                shutil.rmtree(self._path, ignore_errors=True)
-                self._path = None
-            if self._lock_fd is not None:
-                os.close(self._lock_fd)
-                self._lock_fd = None
+        self._directory.close()
 
     def __repr__(self) -> str:
-        return f"<SpoolDirectory {self._path or 'not used'}, {len(self._logs)} logs>"
-
-
-def _lock(path: Path) -> int:
-    fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # a file system without locks: never swept, only left to the system's own cleaning
-        os.close(fd)
-        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    return fd
-
-
-def _sweep(spool: Path) -> None:
-    """Remove the directories of kernels that are gone."""
-    for path in spool.iterdir():
-        try:
-            fd = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path, ignore_errors=True)
-        except OSError:
-            pass  # its kernel lives
-        finally:
-            os.close(fd)
+        return f"<SpoolDirectory {self._directory.made or 'not used'}, {len(self._logs)} logs>"

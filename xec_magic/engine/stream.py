@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -15,42 +14,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["Chunks", "Lines", "OutputStream"]
-
-
-class Chunks:
-    """Bytes as they came."""
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """What can be given to the consumer."""
-        return [data]
-
-    def end(self) -> list[bytes]:
-        """The rest."""
-        return []
-
-
-class Lines:
-    """Bytes to batches of lines; a line or a character may be cut anywhere."""
-
-    def __init__(self) -> None:
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        self._rest = ""
-
-    def feed(self, data: bytes) -> list[list[str]]:
-        """The lines that are complete now, as one batch or none."""
-        lines = self._decode(data).split("\n")
-        if len(lines) == 1:
-            self._rest += lines[0]
-            return []
-        lines[0] = self._rest + lines[0]
-        self._rest = lines.pop()
-        return [lines]
-
-    def end(self) -> list[list[str]]:
-        """A last line without its newline."""
-        rest = self._rest + self._decode(b"", True)
-        return [[rest]] if rest else []
+__all__ = ["OutputStream"]
 
 
 class OutputStream(Generic[T]):

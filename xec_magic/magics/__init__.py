@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from xec_magic.magics import completion
 from xec_magic.magics.monitor import MonitorMagics
-from xec_magic.magics.profile import ProfileMagics, display_profile, display_report
+from xec_magic.magics.profile import ProfileMagics
 from xec_magic.magics.runs import RunsMagics
 from xec_magic.magics.xec import CommandMagics
 
@@ -18,6 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["load", "unload"]
 
 _FURTHER = (RunsMagics, MonitorMagics, ProfileMagics)  # each is made with the shell and the magics that run commands
+# By name: the formatters then cost nothing until there is something to show.
+_SHOWN = {
+    ("xec_magic.result", "Result"): "view.display_result",
+    ("xec_magic.results", "Results"): "view.display_results",
+    ("xec_magic.profiles.comparison", "Profile"): "measured.display_profile",
+    ("xec_magic.profiles.session", "Report"): "measured.display_report",
+}
 
 
 def load(shell: InteractiveShell) -> None:
@@ -29,8 +38,8 @@ def load(shell: InteractiveShell) -> None:
         shell.register_magics(magics)
     shell.configurables.append(commands.defaults)  # for %config
     formatter = _formatter(shell)
-    for name, shows in _SHOWN.items():
-        formatter.for_type_by_name(*name, shows)
+    for (module, name), function in _SHOWN.items():
+        formatter.for_type_by_name(module, name, partial(_display, function))
     completion.register(shell, _run_ids)
 
 
@@ -50,10 +59,12 @@ def unload(shell: InteractiveShell) -> None:
         if isinstance(magics, MonitorMagics):
             magics.detach()
     formatter = _formatter(shell)
-    for name in _SHOWN:
-        formatter.deferred_printers.pop(name, None)
+    for known in _SHOWN:
+        formatter.deferred_printers.pop(known, None)
     formatter.type_printers = {
-        kind: printer for kind, printer in formatter.type_printers.items() if printer not in _SHOWN.values()
+        kind: printer
+        for kind, printer in formatter.type_printers.items()
+        if getattr(printer, "func", None) is not _display
     }
     completion.unregister(shell)
 
@@ -68,18 +79,9 @@ def _formatter(shell: InteractiveShell) -> Any:
     return shell.display_formatter.ipython_display_formatter
 
 
-def _display(result: Any) -> None:
-    from xec_magic.display.view import display_result
-
-    display_result(result)
-
-
-# By name: a formatter then costs nothing until there is something to show.
-_SHOWN = {
-    ("xec_magic.result", "Result"): _display,
-    ("xec_magic.profiles.comparison", "Profile"): display_profile,
-    ("xec_magic.profiles.session", "Report"): display_report,
-}
+def _display(function: str, value: Any) -> None:
+    module, name = function.split(".")
+    getattr(import_module(f"xec_magic.display.{module}"), name)(value)
 
 
 def _run_ids() -> list[str]:

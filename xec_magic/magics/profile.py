@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from xec_magic.magics.xec import CommandMagics
     from xec_magic.profiles.comparison import Profile
 
-__all__ = ["ProfileMagics", "display_profile", "display_report"]
+__all__ = ["ProfileMagics"]
 
 PROGRESS_S: Final = 0.5
 
@@ -90,9 +90,10 @@ class ProfileMagics(Magics):
             progress.end()
         self._keep(options, profile)
         if options.run.out:
-            if cell is not None:
-                display_profile(profile)
-            return None if cell is not None else profile
+            if cell is None:
+                return profile
+            display(profile)  # type: ignore[no-untyped-call]
+            return None
         return profile
 
     def _keep(self, options: ProfileOptions, profile: Profile | None) -> None:
@@ -124,35 +125,6 @@ class _Progress:
     def end(self) -> None:
         if self._handle is not None:
             self._handle.update({"text/plain": ""}, raw=True)
-
-
-def display_profile(profile: Any) -> None:
-    """Show a profile; for IPython's display formatter."""
-    from xec_magic import runtime
-    from xec_magic.display.profileview import profile_bundle
-
-    _show(lambda volatile: profile_bundle(profile, volatile, runtime.current().executor.redactor.mask))
-
-
-def display_report(report: Any) -> None:
-    """Show a session's report; for IPython's display formatter."""
-    from xec_magic.display.profileview import report_bundle
-
-    _show(lambda volatile: report_bundle(report, volatile))
-
-
-def _show(bundle: Any) -> None:
-    from IPython.core.getipython import get_ipython
-
-    from xec_magic.display.view import Mode, choose_mode, request_allows_stdin
-
-    shell = get_ipython()
-    mode = choose_mode(shell, request_allows_stdin(shell))
-    made = bundle(mode is not Mode.STATIC)
-    if mode is Mode.TEXT:
-        print(made["text/plain"])  # noqa: T201 - a terminal's view
-    else:
-        display(made, raw=True)  # type: ignore[no-untyped-call]
 
 
 ProfileMagics.xec_profile.__doc__ = f"""Measure what commands cost, by running them repeatedly, in turns.

@@ -17,14 +17,16 @@ from traitlets import TraitError, validate
 from traitlets.config import Configurable
 
 from xec_magic.errors import OptionError, ParseError, RunInterrupted, XecError
+from xec_magic.magics.batch import check_batch_options, plan_of_cell, verdict
 from xec_magic.options import RunOptions, Variable
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from xec_magic.display.view import View
+    from xec_magic.display.view import Mode, View
     from xec_magic.engine.run import Run
     from xec_magic.result import Result
+    from xec_magic.results import Results
     from xec_magic.runtime import Runtime
 
 __all__ = ["CommandMagics", "XecMagics"]
@@ -36,7 +38,7 @@ HISTORY_VIEWS: Final = 200
 
 _TRAITS: Final = {trait.name: trait for trait in RunOptions.SPEC.traits()}
 
-_FORMS: Final[dict[str, Callable[[Result], Any]]] = {
+_FORMS: Final[dict[str, Callable[[Any], Any]]] = {
     "text": lambda result: result.text(),
     "lines": lambda result: result.lines(),
     "json": lambda result: result.json(),
@@ -107,6 +109,7 @@ class CommandMagics(Magics):
         # Here and not above: what loads the extension need not wait for what runs commands.
         from xec_magic import runtime
         from xec_magic.display.view import View, choose_mode, request_allows_stdin
+        from xec_magic.options.condition import holds
         from xec_magic.quoting import expand, expand_value, namespace_evaluator
         from xec_magic.transport.shells import family_of
 
@@ -120,12 +123,19 @@ class CommandMagics(Magics):
         if not text.strip():
             raise OptionError("there is no command; write %xec CMD, or %%xec with the command on the lines below")
         _check_together(options)
+        check_batch_options(options, is_cell=cell is not None)
         redactor = now.executor.redactor
+        mode = choose_mode(self.shell, request_allows_stdin(self.shell))
+        if options.condition is not None and not holds(options.condition, evaluate, namespace):
+            return self._skip(now, text, options, mode, is_cell=cell is not None)
         for name, value in options.secret:  # before anything can go wrong and show them
             known = namespace.get(value.name) if isinstance(value, Variable) else value
             if isinstance(known, str) and known:
                 redactor.register(name, known)
-        plan = options.plan(expand(text, evaluate, family=family_of(options.shell)), namespace)
+        if options.batch:
+            plan = plan_of_cell(options, text, evaluate, namespace)
+        else:
+            plan = options.plan(expand(text, evaluate, family=family_of(options.shell)), namespace)
         mode = choose_mode(self.shell, request_allows_stdin(self.shell))
         usual_s = now.profiler.usual_s(plan.command)
         run = now.executor.start(plan, check=options.check, background=options.bg)
@@ -134,6 +144,23 @@ class CommandMagics(Magics):
         if options.bg:
             return self._in_background(run, view, options)
         return self._in_foreground(now, run, view, options, is_cell=cell is not None)
+
+    def _skip(self, now: Runtime, text: str, options: RunOptions, mode: Mode, *, is_cell: bool) -> Any:
+        """Say that the condition of `--if` does not hold; the variable of `--out` gets what says so, too."""
+        from xec_magic.command import Command
+        from xec_magic.display.view import View
+        from xec_magic.plan import Plan
+
+        # Of the command nothing is looked at: what a condition guards may well be what is missing.
+        run = now.executor.skip(Plan(Command(text), label=options.label), f"{options.condition} is false")
+        result = run.wait()
+        view = View(run, mode, mask=now.executor.redactor.mask, quiet=options.quiet)
+        self._remember(view)
+        view.close(result)
+        now.last = result
+        if options.out:
+            self._namespace()[options.out] = run if options.bg else result
+        return None if is_cell or options.bg else result
 
     def _namespace(self) -> dict[str, Any]:
         assert self.shell is not None
@@ -177,10 +204,17 @@ class CommandMagics(Magics):
             result, error = run.snapshot(), interrupt
         else:
             error = result.error()
-            if not options.check and not isinstance(error, RunInterrupted):
-                error = None
+        kept: Result | Results = result
+        if options.batch:
+            kept, failure = verdict(result)
+            if isinstance(error, RunInterrupted):
+                error.results = kept
+            else:
+                error = error if isinstance(error, KeyboardInterrupt) else failure
+        if not options.check and isinstance(error, Exception):
+            error = None
         if options.out:
-            self._namespace()[options.out] = result
+            self._namespace()[options.out] = kept
         if error is not None:
             _close(view, result, error, quiet=options.quiet)
             raise error from None
@@ -188,12 +222,14 @@ class CommandMagics(Magics):
             _close(view, result, None, quiet=options.quiet)
             return None if is_cell else result
         return self._value(
-            result, view, options, is_cell=is_cell, record=not only_value or (opened and view.mode == "widget")
+            kept, result, view, options, is_cell=is_cell, record=not only_value or (opened and view.mode == "widget")
         )
 
-    def _value(self, result: Result, view: View, options: RunOptions, *, is_cell: bool, record: bool) -> Any:
+    def _value(
+        self, kept: Result | Results, result: Result, view: View, options: RunOptions, *, is_cell: bool, record: bool
+    ) -> Any:
         try:
-            value = _FORMS[options.form or "text"](result)
+            value = _FORMS[options.form or "text"](kept)
         except XecError as error:
             _close(view, result, error, quiet=options.quiet)
             raise error from None

@@ -14,6 +14,7 @@ from xec_magic.optionspec import (
     CODES,
     COUNT,
     DURATION,
+    EXPRESSION,
     IDENTIFIER,
     PAIRS,
     PATH,
@@ -201,6 +202,23 @@ class RunOptions:
     label: str = option(
         "--label", unit=TEXT, metavar="TEXT", group="output", default="", line_only=True,
         help="Call the run this in what is shown. Default: its first line.",
+    )  # fmt: skip
+
+    condition: str | None = option(
+        "--if", unit=EXPRESSION, metavar="EXPR", group="several", line_only=True, in_python=False,
+        help="Run only if this Python expression of the notebook is true; otherwise the cell says that it was skipped.",
+    )  # fmt: skip
+    batch: bool = flag(
+        "--batch", group="several", line_only=True, in_python=False,
+        help="Take the cell for many commands, one a line or between lines of ---, and give a result for each. They share one shell.",
+    )  # fmt: skip
+    isolated: bool = flag(
+        "--isolated", group="several", line_only=True, in_python=False,
+        help="Fork the shell for each command of a batch, so that nothing of one reaches the next.",
+    )  # fmt: skip
+    keep_going: bool = flag(
+        "--keep-going", group="several", line_only=True, in_python=False,
+        help="Go on with the batch after a command that failed.",
     )  # fmt: skip
 
     monitor: bool = flag(

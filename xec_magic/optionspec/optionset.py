@@ -125,7 +125,9 @@ class OptionSet:
                     value, at = word.text, word.end
                 if not word.closed:
                     raise OptionError(f"{flag}: a quote is opened and never closed: {line[word.start :]}")
-                given = expand(value) if expand is not None and FIELD in value else value
+                # A Python expression has the names themselves: a text put into it would be code.
+                fills = expand is not None and FIELD in value and option.unit.kind != "expression"
+                given = expand(value) if fills and expand is not None else value
             if option.name in texts and not option.repeatable:
                 raise OptionError(f"{flag} is given twice; write {option.long} once")
             texts.setdefault(option.name, []).append((flag, given))

@@ -15,7 +15,8 @@ from xec_magic.optionspec.words import nearest
 from xec_magic.units import parse_duration, parse_size
 
 __all__ = [
-    "CODES", "COUNT", "DURATION", "IDENTIFIER", "PAIRS", "PATH", "RATE", "REGEX", "SIZE", "SWITCH", "TEXT", "WORDS", "Unit", "choice",
+    "CODES", "COUNT", "DURATION", "EXPRESSION", "IDENTIFIER", "PAIRS", "PATH", "RATE", "REGEX", "SIZE", "SWITCH", "TEXT",
+    "WORDS", "Unit", "choice",
 ]  # fmt: skip
 
 
@@ -179,6 +180,19 @@ def _read_pairs(value: Any) -> tuple[tuple[str, str], ...]:
     return tuple(pairs.items())
 
 
+def _read_expression(value: Any) -> str:
+    text = _read_text(value).strip()
+    if "${{" in text:
+        raise OptionError("it is Python already, so write the name itself, without ${{ }}")
+    try:
+        compile(text, "<option>", "eval")
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        reason = (error.msg if isinstance(error, SyntaxError) else str(error)) or type(error).__name__
+        raise OptionError(f"{text!r} is no Python expression: {reason}") from None
+    return text
+
+
+EXPRESSION: Final = Unit("expression", _read_expression)
 TEXT: Final = Unit("text", _read_text)
 PATH: Final = Unit("path", _read_path)
 COUNT: Final = Unit("count", _read_count)

@@ -9,7 +9,7 @@ from typing import Final
 
 from xec_magic.errors import TemplateError
 
-__all__ = ["OPEN", "Field", "split"]
+__all__ = ["OPEN", "Field", "spans", "split"]
 
 OPEN: Final = "${{"
 _CLOSE: Final = "}}"
@@ -61,6 +61,21 @@ def split(text: str) -> list[str | Field]:
         plain, position = "", end
     parts.append(plain + text[position:])
     return parts
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """From where to where the fields of a text go, `$${{` among them.
+
+    Raises:
+        TemplateError: as `split`.
+    """
+    found = []
+    position = 0
+    while (start := text.find(OPEN, position)) >= 0:
+        escaped = start > position and text[start - 1] == "$"
+        position = start + len(OPEN) if escaped else _read(text, start)[1]
+        found.append((start - escaped, position))
+    return found
 
 
 def _read(text: str, start: int) -> tuple[Field, int]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from xec_magic.command import Command
 from xec_magic.transport import fake
 from xec_magic.transport.base import Sampler, Transport
+from xec_magic.transport.function import FunctionTransport
 from xec_magic.transport.local import LocalTransport
 
 __all__ = ["Transports"]
@@ -22,9 +23,12 @@ class Transports:
 
     def __init__(self, kernel_id: str, script_dir: Callable[[], str]) -> None:
         self._local = LocalTransport(kernel_id, script_dir)
+        self._functions = FunctionTransport()
 
     def of(self, command: Command) -> Transport:
         """The transport that reaches a command's target, in the way that the command asks for."""
+        if command.target.kind == "function":
+            return self._functions
         return fake.transport_of(command.target) if command.target.kind == "fake" else self._local
 
     def machine_sampler(self) -> Sampler:

@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from xec_magic.command import Command
 from xec_magic.events import ProcessInfo, Sample, Stream, Usage
 
-__all__ = ["ExitStatus", "Process", "Sampler", "Sink", "StartRequest", "Transport"]
+__all__ = ["ExitStatus", "Function", "Process", "Sampler", "Sink", "StartRequest", "Transport"]
 
 Sink: TypeAlias = Callable[[Stream, bytes], None]
 
 
+@dataclass(frozen=True)
+class Function:
+    """What a member of a pipe does in Python.
+
+    Attributes:
+        call: Gets an iterator over what arrives, and gives what goes on; None for nothing.
+        name: What to call it in messages.
+        of: What the iterator gives: lines as text without their newlines, or bytes as they come.
+    """
+
+    call: Callable[[Iterator[Any]], Iterable[str | bytes] | None]
+    name: str
+    of: Literal["lines", "chunks"] = "lines"
+
+
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """How a shell ended: by an exit code or by a signal, never both; neither when the way to it was `lost`."""
+    """How a shell ended: by an exit code or by a signal, never both; neither when the way to it was `lost`.
+
+    Attributes:
+        failure: Words to a bad end where there is no standard error that has them: what a function raised.
+    """
 
     exit_code: int | None
     signal: int | None
     usage: Usage | None = None
     lost: str = ""
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +54,7 @@ class StartRequest:
         changed: Called, on the loop's thread, when the shell exits or a stream ends.
         stdin_fd: A descriptor to read from instead of `command.stdin`; the transport closes it.
         stdout_fd: A descriptor to write to instead of `sink`; the transport closes it.
+        function: What to call where the command's target is of the kind `function`.
     """
 
     command: Command
@@ -42,6 +63,7 @@ class StartRequest:
     changed: Callable[[], None]
     stdin_fd: int | None = None
     stdout_fd: int | None = None
+    function: Function | None = None
 
 
 class Sampler(Protocol):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import re
 import signal
 from dataclasses import dataclass
@@ -108,6 +109,11 @@ class FakeHost:
         Raises:
             SpawnError: nothing is told for it, or it was told to refuse.
         """
+        for fd in (request.stdin_fd, request.stdout_fd):
+            if (
+                fd is not None
+            ):  # it neither reads nor writes a pipe; one that stayed open would keep the other end waiting
+                os.close(fd)
         script = request.command.script
         for pattern, scripts in self._scripts:
             if pattern.search(script):

@@ -15,6 +15,7 @@ from typing import Final
 from xec_magic.command import Command, FileInput
 from xec_magic.errors import SpawnError, map_errors
 from xec_magic.events import ProcessInfo, Stream
+from xec_magic.private import temp_path_of
 from xec_magic.transport.base import ExitStatus, Process, Sampler, Sink, StartRequest
 from xec_magic.transport.sampling import tree_reader
 from xec_magic.transport.sampling.threads import SamplingThreads
@@ -225,7 +226,7 @@ class LocalTransport:
         self._kernel_id = kernel_id
         # How processes are known by their environment, wherever they have strayed.
         self._kernel_marker = f"XEC_RUN_ID={kernel_id}."
-        self._spawner = Spawner(self._kernel_marker)
+        self._spawner = Spawner(self._kernel_marker, temp_path_of(kernel_id))
         self._script_dir = script_dir
         self._sampling = SamplingThreads()
 

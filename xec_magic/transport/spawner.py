@@ -53,10 +53,12 @@ class Spawner:
 
     Args:
         marker: Begin of the `XEC_RUN_ID=…` that all its commands carry in their environment.
+        temporary: A directory that the helper removes when the kernel is gone and has not done so itself.
     """
 
-    def __init__(self, marker: str) -> None:
+    def __init__(self, marker: str, temporary: str) -> None:
         self._marker = marker
+        self._temporary = temporary
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._numbers = itertools.count(1)
@@ -80,7 +82,7 @@ class Spawner:
             flags = [] if proctree.HAS_PROC else ["--portable"]
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", str(PROGRAM), str(theirs.fileno()), self._marker, *flags],
+                    [sys.executable, "-I", "-S", str(PROGRAM), str(theirs.fileno()), self._marker, self._temporary, *flags],
                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()], start_new_session=True, cwd="/",
                 )  # fmt: skip

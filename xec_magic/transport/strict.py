@@ -13,7 +13,7 @@ A script with pipes that the grammar does not understand gets `pipefail`: loud r
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from xec_magic.grammar import ancestors, grammar_bytes, parse, understood, walk
 
@@ -22,13 +22,21 @@ if TYPE_CHECKING:
 
     from tree_sitter import Node, Tree
 
-__all__ = ["strict_script"]
+__all__ = [
+    "HELPER",
+    "NotUnderstood",
+    "StrictParts",
+    "strict_options",
+    "strict_parts",
+    "strict_script",
+    "without_heredocs",
+]
 
 _SIGPIPE: Final = 141  # 128 + 13: how bash and zsh report a member that SIGPIPE ended
 _HEREDOCS_AT_MOST: Final = 100  # each costs one more parse
 
 # The rightmost failure counts; SIGPIPE counts in the last member only.
-_FUNCTION: Final = (
+HELPER: Final = (
     "__xec_pipe() { local __xec_code=0; "
     f'while [ "$#" -gt 1 ]; do case $1 in 0|{_SIGPIPE}) ;; *) __xec_code=$1 ;; esac; shift; done; '
     '[ "$1" = 0 ] || __xec_code=$1; return "$__xec_code"; }; '
@@ -48,7 +56,7 @@ _BACKGROUND = re.compile(rb"&(?![&>])")
 _MARK = re.compile(rb"\\?([\w.-]+)|'([^'\n]+)'|\"([^\"\\$`\n]+)\"")
 
 
-class _NotUnderstood(Exception):
+class NotUnderstood(Exception):
     """The script cannot be rewritten with certainty."""
 
 
@@ -63,16 +71,40 @@ def strict_script(script: str, family: Literal["bash", "zsh", "sh"]) -> str:
         >>> strict_script("echo hello", "sh")
         'set -eu; echo hello'
     """
-    prelude = "set -eu; "
-    if family == "bash":
-        prelude += "shopt -s inherit_errexit 2>/dev/null || :; "  # bash 3.2 of macOS and others before 4.4 lack it
+    parts = strict_parts(script, family)
+    options = strict_options(family) + ("set -o pipefail; " if parts.pipefail else "")
+    return options + (HELPER if parts.helped else "") + parts.body
+
+
+class StrictParts(NamedTuple):
+    """What a script needs besides the options of every strict script.
+
+    Attributes:
+        body: The script, rewritten where it has pipes.
+        helped: The body calls the function that `HELPER` defines.
+        pipefail: The body needs the option `pipefail`.
+    """
+
+    body: str
+    helped: bool = False
+    pipefail: bool = False
+
+
+def strict_options(family: Literal["bash", "zsh", "sh"]) -> str:
+    """The options of every strict script of a shell."""
+    # bash 3.2 of macOS and others before 4.4 lack inherit_errexit.
+    return "set -eu; " + ("shopt -s inherit_errexit 2>/dev/null || :; " if family == "bash" else "")
+
+
+def strict_parts(script: str, family: Literal["bash", "zsh", "sh"]) -> StrictParts:
+    """`strict_script` in parts, for a shell that runs several scripts."""
     if family == "sh" or "|" not in script.replace("||", "") or _judges_itself(script):
-        return prelude + script
+        return StrictParts(script)
     try:
         rewritten = _rewritten(script, family)
-    except _NotUnderstood:
-        return f"{prelude}set -o pipefail; {script}"
-    return prelude + (script if rewritten == script else _FUNCTION + rewritten)
+    except NotUnderstood:
+        return StrictParts(script, pipefail=True)
+    return StrictParts(rewritten, helped=rewritten != script)
 
 
 def _judges_itself(script: str) -> bool:
@@ -96,11 +128,12 @@ def _rewritten(script: str, family: Literal["bash", "zsh"]) -> str:
     """The script with braces around its pipelines.
 
     Raises:
-        _NotUnderstood: it, or what would become of it, is not understood.
+        NotUnderstood: it, or what would become of it, is not understood.
     """
     if family == "zsh" and "DEBUG" in script:
-        raise _NotUnderstood  # zsh forgets pipestatus in a DEBUG trap
-    source, tree, heredocs = _without_heredocs(grammar_bytes(script))
+        raise NotUnderstood  # zsh forgets pipestatus in a DEBUG trap
+    source, tree, spans = without_heredocs(grammar_bytes(script))
+    heredocs = [start for start, _ in spans]
     close = _CLOSE[family]
     inserts: list[tuple[int, bytes]] = []
     for start, end in sorted(_pipelines(tree, source, heredocs)):
@@ -108,7 +141,7 @@ def _rewritten(script: str, family: Literal["bash", "zsh"]) -> str:
     # At one place, what closes an inner pipeline comes before what opens the next: ends before starts.
     inserts.sort(key=lambda insert: (insert[0], insert[1] != close))
     if not understood(parse(_with_inserts(source, inserts))):
-        raise _NotUnderstood
+        raise NotUnderstood
     original = script.encode("utf-8", "surrogateescape")
     return _with_inserts(original, inserts).decode("utf-8", "surrogateescape")
 
@@ -121,41 +154,41 @@ def _with_inserts(source: bytes, inserts: list[tuple[int, bytes]]) -> bytes:
     return b"".join([*pieces, source[position:]])
 
 
-def _without_heredocs(source: bytes) -> tuple[bytes, Tree, list[int]]:
+def without_heredocs(source: bytes) -> tuple[bytes, Tree, list[tuple[int, int]]]:
     """The source with every here-document made a redirection from a file and its body blank, the tree of that, and
-    where the here-documents' operators were.
+    from where to where each here-document went: its operator, the end of its mark.
 
     The grammar hangs what follows `<<EOF` on a line into odd places, and takes a command's next line for the body.
     Lengths stay, so places in this source are places in the script.
 
     Raises:
-        _NotUnderstood: the source has errors, or a here-document's extent is not certain.
+        NotUnderstood: the source has errors, or a here-document's extent is not certain.
     """
-    operators: list[int] = []
+    spans: list[tuple[int, int]] = []
     for _ in range(_HEREDOCS_AT_MOST):
         tree = parse(source)
         heredoc = next((node for node in walk(tree) if node.type == "heredoc_redirect"), None)
         if heredoc is None:
             if not understood(tree):
-                raise _NotUnderstood
-            return source, tree, operators
-        source, operator = _blanked(source, heredoc)
-        operators.append(operator)
-    raise _NotUnderstood
+                raise NotUnderstood
+            return source, tree, spans
+        source, span = _blanked(source, heredoc)
+        spans.append(span)
+    raise NotUnderstood
 
 
-def _blanked(source: bytes, heredoc: Node) -> tuple[bytes, int]:
+def _blanked(source: bytes, heredoc: Node) -> tuple[bytes, tuple[int, int]]:
     operator = next((child for child in heredoc.children if child.type in {"<<", "<<-"}), None)
     start_mark = next((child for child in heredoc.children if child.type == "heredoc_start"), None)
     match = _MARK.fullmatch((start_mark.text or b"") if start_mark is not None else b"")
     if operator is None or start_mark is None or match is None:
-        raise _NotUnderstood
+        raise NotUnderstood
     mark = match[match.lastindex or 1]
     line_end = source.find(b"\n", start_mark.end_byte)
     rest = source[start_mark.end_byte : line_end]
     # A quoted or escaped end of line would put the body elsewhere.
     if line_end < 0 or rest.endswith(b"\\") or rest.count(b'"') % 2 or rest.count(b"'") % 2:
-        raise _NotUnderstood
+        raise NotUnderstood
     begin = position = line_end + 1
     while True:
         end = source.find(b"\n", position)
@@ -164,18 +197,18 @@ def _blanked(source: bytes, heredoc: Node) -> tuple[bytes, int]:
         if (line.lstrip(b"\t") if operator.type == "<<-" else line) == mark:
             break
         if end == len(source):
-            raise _NotUnderstood
+            raise NotUnderstood
         position = end + 1
     head = source[: operator.start_byte] + b"<".ljust(operator.end_byte - operator.start_byte)
     body = re.sub(rb"[^\n]", b" ", source[begin:end])
-    return head + source[operator.end_byte : begin] + body + source[end:], operator.start_byte
+    return head + source[operator.end_byte : begin] + body + source[end:], (operator.start_byte, end)
 
 
 def _pipelines(tree: Tree, source: bytes, heredocs: list[int]) -> set[tuple[int, int]]:
     """Where the pipelines begin and end that are to be braced.
 
     Raises:
-        _NotUnderstood: one of them has no certain end.
+        NotUnderstood: one of them has no certain end.
     """
     found = set()
     for node in walk(tree):
@@ -188,10 +221,10 @@ def _pipelines(tree: Tree, source: bytes, heredocs: list[int]) -> set[tuple[int,
         ):
             continue
         if any(above.type == "subshell" and not _opens_subshell(source, above) for above in around):
-            raise _NotUnderstood
+            raise NotUnderstood
         substitutions = [above for above in around if above.type in {"command_substitution", "process_substitution"}]
         if any(above.start_byte <= heredoc < above.end_byte for above in substitutions for heredoc in heredocs):
-            raise _NotUnderstood  # bash 5.2 prints a substitution in order to run it, and loses a `;` near a here-document
+            raise NotUnderstood  # bash 5.2 prints a substitution in order to run it, and loses a `;` near a here-document
         for first, end in pipelines:
             start = first
             while match := _PREFIX.match(source, start):
@@ -201,7 +234,7 @@ def _pipelines(tree: Tree, source: bytes, heredocs: list[int]) -> set[tuple[int,
             if re.match(rb"coproc\s", source[start:]) or _BACKGROUND.match(source, following.end()):
                 continue
             if not _ENDS_PIPELINE.match(source, following.end()):
-                raise _NotUnderstood
+                raise NotUnderstood
             found.add((start, end))
     return found
 

@@ -5,7 +5,8 @@ Why a process of its own:
 * The kernel is never forked, whatever it holds, and its loop never waits for an exec.
 * The peak memory that wait4(2) reports begins at the size of the process that called exec (Linux carries
   `hiwater_rss` over): started from a kernel of 300 MB, `true` seems to have used 300 MB. This one is small.
-* When the kernel is killed, its end of the socket closes, and everything it had started is ended from here.
+* When the kernel is killed, its end of the socket closes, and everything it had started is ended from here; then its
+  temporary files are removed.
 
 Messages are marshal'd tuples behind four bytes of length, little-endian. To the spawner:
 `(number, argv, cwd, env)`, with descriptors for stdin, stdout and stderr. From it: `("started", number, pid, at)`,
@@ -36,7 +37,7 @@ GRACE_S = 1.0  # a rung of the ladder once the kernel is gone; Jupyter kills wha
 LENGTH = struct.Struct("<I")
 
 
-def main(descriptor: int, marker: bytes) -> None:
+def main(descriptor: int, marker: bytes, temporary: str) -> None:
     os.set_inheritable(descriptor, False)  # a command that held it would hide the kernel's end from us
     kernel = socket.socket(fileno=descriptor)
     wake_read, wake_write = os.pipe()
@@ -67,6 +68,7 @@ def main(descriptor: int, marker: bytes) -> None:
             break
     kernel.close()
     end_all(running, remains, marker)
+    remove(temporary, marker)
 
 
 def serve(kernel: socket.socket, running: dict[int, int]) -> bool:
@@ -201,6 +203,16 @@ def end_all(running: dict[int, int], remains: set[int], marker: bytes) -> None:
                 proctree.send(number, sessions, alive)  # what was forked meanwhile
 
 
+def remove(temporary: str, marker: bytes) -> None:
+    """Remove the kernel's temporary files, which a kernel that was killed has left behind."""
+    kernel_id = os.fsdecode(marker).partition("=")[2].rstrip(".")
+    if not kernel_id or os.path.basename(temporary) != kernel_id or not os.path.isfile(f"{temporary}/lock"):
+        return  # nothing is there, or it is none of ours
+    import shutil  # here: it would make this process larger all the time
+
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
 def has_members(session: int) -> bool:
     try:
         os.killpg(session, 0)
@@ -234,4 +246,4 @@ def reply(kernel: socket.socket, message: tuple[Any, ...]) -> None:
 if __name__ == "__main__":
     if "--portable" in sys.argv:
         proctree.HAS_PROC = False
-    main(int(sys.argv[1]), os.fsencode(sys.argv[2]))
+    main(int(sys.argv[1]), os.fsencode(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,86 @@
+"""A batch: many commands, one run of the engine, a result for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from xec_magic.compose.lines import CommandText
+from xec_magic.errors import OptionError, RunInterrupted, TemplateError
+from xec_magic.options import RunOptions
+from xec_magic.plan import Batch, Plan
+from xec_magic.quoting import Evaluate, expand
+from xec_magic.result import Outcome, Result
+from xec_magic.results import Results
+from xec_magic.transport.shells import family_of
+
+__all__ = ["check_results", "fill_in", "plan_batch", "results_of", "with_results"]
+
+
+def plan_batch(options: RunOptions, batch: Batch, namespace: Mapping[str, Any] | None = None) -> Plan:
+    """The plan to run a batch by these options. It runs nothing.
+
+    Args:
+        options: Those of the whole: its time limit, its directory, its bound on output.
+        batch: The commands, values already filled in.
+        namespace: Where `--stdin NAME` and `--secret NAME` find their variables.
+
+    Raises:
+        OptionError: there is no command, or one is empty; options that a batch cannot follow.
+    """
+    if not batch.commands:
+        raise OptionError("there is no command in the batch")
+    for number, command in enumerate(batch.commands, 1):
+        if not command.strip():
+            raise OptionError(f"command {number} of the batch is empty")
+        if "\0" in command:
+            raise OptionError(
+                f"command {number} of the batch holds a NUL character, which no shell can read; remove it"
+            )
+    if options.retries:
+        raise OptionError(
+            "--retries would run again what has already ended well in the batch; retry in the command itself, or run it by itself"
+        )
+    if family_of(options.shell) == "other":
+        raise OptionError(f"a batch needs a shell (bash, sh, dash, zsh); {options.shell[0]} is none that it knows")
+    between = "\n---\n" if any("\n" in command for command in batch.commands) else "\n"
+    return replace(options.plan(between.join(batch.commands), namespace), batch=batch)
+
+
+def fill_in(commands: Sequence[CommandText], evaluate: Evaluate, family: str) -> tuple[str, ...]:
+    """The commands of a cell with every `${{…}}` filled in, each by itself: no value can end its command.
+
+    Raises:
+        TemplateError: a value cannot be had, or cannot stand where it is.
+    """
+    filled = []
+    for command in commands:
+        try:
+            filled.append(expand(command.text, evaluate, family=family))
+        except TemplateError as error:
+            raise TemplateError(f"in the command at line {command.line}, its {error}") from None
+    return tuple(filled)
+
+
+def results_of(whole: Result) -> Results:
+    """One result for each command of a batch."""
+    return Results(whole.parts, whole)
+
+
+def check_results(results: Results) -> Results:
+    """The results when all are ok.
+
+    Raises:
+        SomeFailed: some are not.
+        SpawnError: the shell of a batch could not be started at all.
+    """
+    if results.whole is not None and results.whole.outcome is Outcome.NOT_STARTED:
+        results.whole.check()
+    return results.check()
+
+
+def with_results(error: RunInterrupted) -> RunInterrupted:
+    """An interrupt of a batch: `result` is that of the whole, `results` are those of its commands."""
+    error.results = results_of(error.result)
+    return error

@@ -1,0 +1,185 @@
+"""`chunks`: a large file, or the output of a run, in batches of lines or in blocks; one pass, bounded memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from contextlib import aclosing, closing
+from typing import Any, Final, Generic, TypeVar, cast, overload
+
+from xec_magic.engine.run import Run
+from xec_magic.errors import OptionError, XecError, map_errors
+from xec_magic.optionspec import nearest
+from xec_magic.splitting import Blocks, Decoding, LineBatches
+from xec_magic.units import format_size, parse_size
+
+T = TypeVar("T")
+
+__all__ = ["Batches", "chunks"]
+
+READ_BYTES: Final = 2**20
+DEFAULT_LINES: Final = 1000
+LARGEST_BLOCK: Final = 2**30  # more in one piece is no piece
+
+
+class Batches(Generic[T]):
+    """Something large in pieces, for one `for` or one `async for`; each loop begins anew with a file, and goes on with a run.
+
+    Leaving the loop early closes the file, or stops the run.
+    """
+
+    def __init__(self, source: str | Run, splitter: Callable[[], Any], what: str) -> None:
+        self._source = source
+        self._splitter = splitter
+        self._what = what
+
+    def __iter__(self) -> Iterator[T]:
+        cut = self._splitter()
+        with closing(_bytes_of(self._source)) as source:
+            for data in source:
+                yield from cut.feed(data)
+        yield from cut.end()
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        cut = self._splitter()
+        async with aclosing(_bytes_of_async(self._source)) as source:
+            async for data in source:
+                for item in cut.feed(data):
+                    yield item
+        for item in cut.end():
+            yield item
+
+    def __repr__(self) -> str:
+        name = self._source if isinstance(self._source, str) else self._source.plan.title
+        return f"<Batches of {self._what}: {name}>"
+
+
+@overload
+def chunks(
+    source: str | os.PathLike[str] | Run, *, lines: int | None = ..., errors: Decoding = ...
+) -> Batches[list[str]]: ...
+@overload
+def chunks(source: str | os.PathLike[str] | Run, *, size: float | str) -> Batches[bytes]: ...
+
+
+def chunks(
+    source: str | os.PathLike[str] | Run,
+    *,
+    lines: int | None = None,
+    size: float | str | None = None,
+    errors: Decoding = "strict",
+) -> Batches[Any]:
+    """A large file in one pass: an iterator over lists of lines, or with `size` over blocks of bytes.
+
+    Nothing is read before the loop begins, and no more than a batch and 1 MiB is held. A run in the place of the file gives its
+    output: `xec.chunks(xec.start("zcat big.gz"))`.
+
+    Args:
+        source: A file of this machine, or a run.
+        lines: Lines a batch, without their newlines; 1,000 by default. The last has fewer, and one that holds 64 MiB already.
+        size: Bytes a block instead, as 65536 or `"1MiB"`; the last is smaller.
+        errors: What becomes of bytes that are no UTF-8: `strict` raises `ParseError` with the line's number, `replace` puts a
+            mark there, `surrogateescape` keeps them.
+
+    Raises:
+        OptionError: there is no such file, it is a directory or may not be read; a wrong number.
+        ParseError: in the loop: bytes that are no UTF-8, or a line of more than 64 MiB.
+
+    Example:
+        >>> import xec_magic as xec
+        >>> path = xec.temp_file(content="".join(f"{n}\\n" for n in range(2500)))
+        >>> [len(batch) for batch in xec.chunks(path)]
+        [1000, 1000, 500]
+        >>> sum(len(block) for block in xec.chunks(path, size="4KiB"))
+        11390
+    """
+    if lines is not None and size is not None:
+        raise OptionError("lines and size: give one of them")
+    if errors not in ("strict", "replace", "surrogateescape"):
+        raise OptionError(f"errors: {errors!r} is not among strict, replace, surrogateescape")
+    if isinstance(source, Run):
+        checked: str | Run = source
+        name = source.plan.title
+    else:
+        checked = name = _readable(source)
+    if size is not None:
+        count = parse_size(size)
+        if not 1 <= count <= LARGEST_BLOCK:
+            raise OptionError(f"size must lie between 1 byte and {format_size(LARGEST_BLOCK)}, not {count:,}")
+        return Batches(checked, lambda: Blocks(count), format_size(count))
+    number = DEFAULT_LINES if lines is None else lines
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise OptionError(f"lines must be a whole number, 1 at least, not {number!r}")
+    return Batches(checked, lambda: LineBatches(number, name, errors), f"{number:,} lines")
+
+
+def _readable(source: object) -> str:
+    """The absolute path of a file that can be read, as far as can be told before.
+
+    Raises:
+        OptionError: it cannot.
+    """
+    if not isinstance(source, (str, os.PathLike)) or not os.fspath(source):
+        raise OptionError(f"{source!r} is neither a file's path nor a run")
+    with map_errors(ValueError, OSError, to=OptionError, what=f"{source!r} is no path"):
+        path = os.path.abspath(os.path.expanduser(os.fsdecode(cast("str", source))))
+        there = os.path.exists(path)
+    if not there:
+        folder, name = os.path.split(path)
+        names = os.listdir(folder) if os.path.isdir(folder) and os.access(folder, os.R_OK) else []
+        hint = nearest(name, names)
+        raise OptionError(f"no such file: {path}" + (f"; {hint}" if hint else ""))
+    if stat.S_ISDIR(os.stat(path).st_mode):
+        raise OptionError(f"{path} is a directory; give a file in it")
+    if stat.S_ISFIFO(os.stat(path).st_mode):
+        raise OptionError(f"{path} is a FIFO, which may never end; read it by a run: xec.chunks(xec.start('cat …'))")
+    if not os.access(path, os.R_OK):
+        raise OptionError(f"no permission to read {path}")
+    return path
+
+
+def _bytes_of(source: str | Run) -> Generator[bytes]:
+    if isinstance(source, Run):
+        yield from source.chunks()
+        return
+    fd = _open(source)
+    try:
+        while data := _read(fd, source):
+            yield data
+    finally:
+        os.close(fd)
+
+
+async def _bytes_of_async(source: str | Run) -> AsyncGenerator[bytes]:
+    if isinstance(source, Run):
+        async with aclosing(cast("AsyncGenerator[bytes]", aiter(source.chunks()))) as pieces:
+            async for data in pieces:
+                yield data
+        return
+    loop = asyncio.get_running_loop()
+    fd = _open(source)
+    reading: asyncio.Future[bytes] | None = None
+    try:
+        while True:
+            reading = loop.run_in_executor(None, _read, fd, source)
+            data = await asyncio.shield(reading)
+            if not data:
+                break
+            yield data
+    finally:
+        if reading is None or reading.done():
+            os.close(fd)
+        else:  # cancelled while a thread reads from it
+            reading.add_done_callback(lambda _: os.close(fd))
+
+
+def _open(name: str) -> int:
+    with map_errors(OSError, to=XecError, what=f"cannot read {name}"):
+        return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _read(fd: int, name: str) -> bytes:
+    with map_errors(OSError, to=XecError, what=f"cannot read {name}"):
+        return os.read(fd, READ_BYTES)

@@ -1,0 +1,104 @@
+"""The shell functions behind `xec.files`, for any POSIX sh with the usual programs, BusyBox among them.
+
+Each of them leaves a whole step or none, and says on standard error what is there where it cannot. What is new is made
+under a name of its own beside its place and renamed at the end; a failure removes it.
+"""
+
+from typing import Final
+
+__all__ = ["FUNCTIONS"]
+
+FUNCTIONS: Final = r"""
+xec_say() { printf '%s\n' "$*" >&2; }
+
+xec_there() { # PATH: something is there
+    [ -e "$1" ] || [ -L "$1" ] || { xec_say "$1: no such file or directory"; return 1; }
+}
+
+xec_free() { # PATH DIRECTORY: a file can have this name
+    [ -d "$2" ] || { xec_say "$2: no such directory"; return 1; }
+    [ ! -d "$1" ] || { xec_say "$1 is a directory; end the name with / to put something into it"; return 1; }
+}
+
+xec_outside() { # SOURCE DIRECTORY: the directory does not lie in the source
+    [ -d "$1" ] && [ ! -L "$1" ] || return 0
+    xec_from=$(cd -P "$1" && pwd -P) && xec_to=$(cd -P "$2" && pwd -P) || return 1
+    case $xec_to/ in "${xec_from%/}"/*) xec_say "$1 cannot go into itself: $2"; return 1 ;; esac
+}
+
+xec_disk() { df -P "$1" 2>/dev/null | awk 'NR == 2 { print $1, $NF }'; }
+
+xec_drop() { # TEMPORARY: remove it, or say that it is there
+    if [ -e "$1" ] || [ -L "$1" ]; then
+        [ -L "$1" ] || chmod -R u+rwX "$1" 2>/dev/null
+        rm -rf "$1" || xec_say "$1 is left behind; remove it"
+    fi
+}
+
+xec_copy() { # SOURCE DESTINATION DIRECTORY TEMPORARY
+    xec_there "$1" && xec_free "$2" "$3" && xec_outside "$1" "$3" || return 1
+    cp -RHp "$1" "$4" && mv -f "$4" "$2" && return 0
+    xec_drop "$4"
+    xec_say "not copied: $2 is as it was"
+    return 1
+}
+
+xec_move() { # SOURCE DESTINATION DIRECTORY TEMPORARY DIRECTORY_OF_SOURCE
+    xec_there "$1" && xec_free "$2" "$3" && xec_outside "$1" "$3" || return 1
+    if [ "$(xec_disk "$5")" = "$(xec_disk "$3")" ]; then
+        mv -f "$1" "$2" && return 0
+        if [ -e "$1" ] || [ -L "$1" ]; then xec_say "not moved: $1 is still there"; else xec_say "$1 is gone"; fi
+        return 1
+    fi
+    # To another file system a move is a copy and a removal; here nothing is removed before all of it has arrived.
+    if ! cp -RPp "$1" "$4" || ! mv -f "$4" "$2"; then
+        xec_drop "$4"
+        xec_say "not moved: $1 is still there, $2 is as it was"
+        return 1
+    fi
+    rm -rf "$1" && return 0
+    xec_say "$2 is complete, but $1 could not be removed, or not all of it"
+    return 1
+}
+
+xec_spare() { # PATH: nobody would miss it but its owner
+    [ -d "$1" ] && [ ! -L "$1" ] || return 0
+    xec_real=$(cd -P "$1" && pwd -P) || return 1
+    for xec_kept in "${HOME:-/}" "$(cd -P "${HOME:-/}" 2>/dev/null && pwd -P)" "$(pwd -P)"; do
+        case $xec_kept/ in "${xec_real%/}"/*) xec_say "$1 holds $xec_kept; force=True deletes it"; return 1 ;; esac
+    done
+    [ "$(xec_disk "$1")" = "$(xec_disk "$1/..")" ] || { xec_say "$1 is where a disk is mounted; force=True deletes it"; return 1; }
+}
+
+xec_delete() { # PATH FORCE
+    xec_there "$1" || return 1
+    [ "$2" = force ] || xec_spare "$1" || return 1
+    rm -rf "$1" && return 0
+    xec_say "$1 is still there, all or a part of it"
+    return 1
+}
+
+xec_mkdir() { mkdir -p "$1"; }
+
+xec_chmod() { chmod "$1" "$2"; }
+
+xec_fill() { # TEMPORARY SIZE FORMAT
+    printf "$3" >"$1" && [ "$(wc -c <"$1")" -eq "$2" ]
+}
+
+xec_write() { # PATH DIRECTORY TEMPORARY MODE SIZE FORMAT
+    [ ! -L "$1" ] || { xec_say "$1 is a symbolic link; write to what it points to"; return 1; }
+    xec_free "$1" "$2" || return 1
+    xec_fixed=
+    if [ -f "$1" ]; then # its owner and its mode stay
+        cp -p "$1" "$3" || { xec_drop "$3"; xec_say "not written: $1 is as it was"; return 1; }
+        [ -w "$3" ] || { chmod u+w "$3" && xec_fixed=u-w; }
+    elif [ -n "$4" ]; then # nobody else may look in before it has its mode
+        (umask 077 && : >"$3") || return 1
+    fi
+    if xec_fill "$3" "$5" "$6" && chmod "${4:-${xec_fixed:-u+r}}" "$3" && mv -f "$3" "$1"; then return 0; fi
+    xec_drop "$3"
+    xec_say "not written: $1 is as it was"
+    return 1
+}
+"""
