@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         temp_dir,
         temp_file,
         using,
+        workers,
     )
     from xec_magic.compose.chunks import chunks
     from xec_magic.compose.cleanup import Cleanup
@@ -98,6 +99,7 @@ __all__ = [
     "temp_file",
     "template",
     "using",
+    "workers",
 ]
 
 _HOMES = {
@@ -119,6 +121,7 @@ _HOMES = {
     "temp_file": "api",
     "template": "quoting",
     "using": "api",
+    "workers": "api",
 }
 
 
