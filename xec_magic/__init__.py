@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         temp_dir,
         temp_file,
         using,
+        workers,
     )
     from xec_magic.compose.chunks import chunks
     from xec_magic.compose.cleanup import Cleanup
@@ -100,6 +101,7 @@ __all__ = [
     "temp_file",
     "template",
     "using",
+    "workers",
 ]
 
 _HOMES = {
@@ -122,6 +124,7 @@ _HOMES = {
     "temp_file": "api",
     "template": "quoting",
     "using": "api",
+    "workers": "api",
 }
 
 

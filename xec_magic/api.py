@@ -14,6 +14,7 @@ from xec_magic.compose.batch import check_results, plan_batch, results_of, with_
 from xec_magic.compose.cleanup import Cleanup, Deferred, innermost
 from xec_magic.compose.files import Files
 from xec_magic.compose.lazy import Lazy
+from xec_magic.compose.workers import Workers, start_text, with_start_text
 from xec_magic.engine import executor as engine
 from xec_magic.engine.run import Run
 from xec_magic.errors import OptionError, RunInterrupted
@@ -41,6 +42,7 @@ __all__ = [
     "temp_dir",
     "temp_file",
     "using",
+    "workers",
 ]
 
 
@@ -67,6 +69,9 @@ class RunKeywords(TypedDict, total=False):
     env: Mapping[str, str]
     shell: str | Iterable[str]
     login: bool
+    worker: bool
+    session: str
+    reset: bool
     timeout: float | str | None
     grace: float | str
     check: bool
@@ -83,6 +88,7 @@ class RunKeywords(TypedDict, total=False):
     label: str
     read_only: bool
     keep: bool | None
+    rc: str | os.PathLike[str] | None
 
 
 class Commands:
@@ -124,7 +130,7 @@ class Commands:
         """
         plan, check, keep = self._plan(script, options)
         executor = self._executor()
-        result = runtime.current().wait(executor.start(plan, check=False, keep=keep))
+        result = runtime.current().wait(executor.plan_run(plan, check=False, keep=keep))
         return result.check() if check else result
 
     def start(self, script: Script, **options: Unpack[RunKeywords]) -> Run:
@@ -228,6 +234,30 @@ class Commands:
         self._options(defaults)  # refuse a wrong default here, not at its first use
         return Commands(self._executor, self._settings, defaults)
 
+    def workers(self, size: int = 4, **options: Unpack[RunKeywords]) -> Workers:
+        """Shells that are kept ready for a block of code, each command in one of its own; see `docs/workers.md`.
+
+        Args:
+            size: So many are kept ready, from 1 to 64.
+            **options: As for `run`. Of them `rc` is a start-up text, or the `pathlib.Path` of its file: bash runs it once, and what
+                it has set is there in every command.
+
+        Raises:
+            OptionError: an option is wrong.
+            XecError: at the begin of the block: the start-up text ended its shell.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> with xec.workers(size=2, rc="greet() { echo hello $1; }") as w:
+            ...     [str(w.run(f"greet {name}")) for name in ("ann", "bob")]
+            ['hello ann', 'hello bob']
+        """
+        defaults: RunKeywords = {"worker": True, **options}
+        commands = self.using(**defaults)
+        return Workers(
+            commands.run, commands.start, lambda: (self._executor(), commands._plan("", {})[0].command), size
+        )
+
     def lazy(self) -> Lazy[Result]:
         """Commands that are noted down now and run later: in order, several at once, or against each other.
 
@@ -258,7 +288,7 @@ class Commands:
         return self._executor().plan_run(plan, check=check, keep=keep)
 
     def _options(self, keywords: RunKeywords) -> RunOptions:
-        known = {name: value for name, value in keywords.items() if name not in ("target", "keep")}
+        known = {name: value for name, value in keywords.items() if name not in ("target", "keep", "rc")}
         return RunOptions.from_keywords(known, settings=self._settings())
 
     def _plan(self, script: Script, options: RunKeywords) -> tuple[Plan, bool, bool | None]:
@@ -320,10 +350,15 @@ def _over(defaults: RunKeywords, options: RunKeywords) -> RunKeywords:
         merged["env"] = {**defaults["env"], **options["env"]}
     if defaults.get("secret") and isinstance(options.get("secret"), Mapping):
         merged["secret"] = {**defaults["secret"], **options["secret"]}
+    if options.get("session") and "worker" not in options:
+        merged.pop("worker", None)  # a session for once, where the default is a worker
     return merged
 
 
 def _at_target(plan: Plan, keywords: RunKeywords) -> Plan:
+    rc = start_text(keywords.get("rc"))
+    if rc:
+        plan = replace(plan, command=with_start_text(plan.command, rc))
     target = keywords.get("target")
     return plan if target is None else replace(plan, command=replace(plan.command, target=target))
 
@@ -355,6 +390,7 @@ batch = _kernel.batch
 files = _kernel.files
 start = _kernel.start
 using = _kernel.using
+workers = _kernel.workers
 lazy = _kernel.lazy
 cleanup = _kernel.cleanup
 

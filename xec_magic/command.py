@@ -50,6 +50,10 @@ class Command:
         env: Variables to add to the environment, in order.
         secret_env: The same, for values that must appear nowhere else.
         stdin: What it can read; None is `/dev/null`.
+        worker: Run it in a shell that was started ahead and is used for nothing else.
+        session: Run it in the kept shell of this name; empty for none.
+        reset: End that shell before, so that the command begins in a new one.
+        rc: Text that the shell runs before the script, as `BASH_ENV` would have it.
     """
 
     script: str
@@ -61,6 +65,10 @@ class Command:
     env: tuple[tuple[str, str], ...] = ()
     secret_env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     stdin: bytes | FileInput | None = field(default=None, repr=False)
+    worker: bool = False
+    session: str = ""
+    reset: bool = False
+    rc: str = field(default="", repr=False)
 
     def __getstate__(self) -> dict[str, object]:
         """All but the secrets, which leave the kernel by the command's environment only."""

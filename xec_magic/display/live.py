@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from xec_magic.display import render
 from xec_magic.display.feed import Feed
 from xec_magic.display.widget import RunWidget
-from xec_magic.events import Event, LeftBehind, Note, Output, Retrying, Started, Stopping
+from xec_magic.events import Event, LeftBehind, Note, Output, Queued, Retrying, Started, Stopping
 from xec_magic.units import format_duration
 
 if TYPE_CHECKING:
@@ -49,20 +49,21 @@ class Live:
         self._flushed_at = 0.0
         self._dirty = False  # the snapshot is older than the log
         self._over = False
-        target = handle.plan.command.target
         self.widget = RunWidget(
             lambda: handle.log,
             self._stop,
             mask,
             head={
                 "title": mask(handle.plan.title),
-                "target": "" if target.kind == "local" else target.name,
+                "target": render.place_of(handle.plan),
                 "run": handle.run_id,
                 "script": mask(handle.plan.command.script) if show else "",
             },
             blocking=not handle.background,
         )
         handle.subscribe(self._on_event)
+        if handle.state == "queued":
+            self._say(render.waits_for(handle.plan), state="queued")
         # What came before the subscription; whatever comes later raises a flush of its own.
         self._flush(now=True)
 
@@ -105,8 +106,10 @@ class Live:
                 self._say(f"{cause}: sent {signal}", state="stopping")
             case Retrying(reason=reason, delay_s=delay_s):
                 self._say(f"{reason}; next attempt in {format_duration(delay_s)}")
-            case Started(attempt=attempt) if attempt > 1:
-                self._say(f"attempt {attempt}")
+            case Queued():
+                self._say(render.waits_for(self._handle.plan), state="queued")
+            case Started(attempt=attempt):
+                self._say(f"attempt {attempt}" if attempt > 1 else "", state="running")
             case LeftBehind(processes=processes):
                 self._say("still running: " + ", ".join(map(str, processes)))
             case Note(text=text):

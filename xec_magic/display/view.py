@@ -62,6 +62,7 @@ class RunHandle(Protocol):
     run_id: str
     plan: Plan
     background: bool
+    state: str
 
     @property
     def log(self) -> OutputLog:

@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -61,7 +61,7 @@ class Drive:
         self._run = run
         self._plan = run.plan
         self._loop = asyncio.get_running_loop()
-        self._changed = asyncio.Event()
+        self._changed = _Bell(self._loop)
         self._printed = 0
         self._over = False
         self._tee: BinaryIO | None = None
@@ -73,7 +73,7 @@ class Drive:
         """Take the run to its end. It has its result then, whatever went wrong."""
         run = self._run
         run.wake = self._changed.set
-        run.hurry = asyncio.Event()
+        run.hurry = run.hurry or asyncio.Event()
         exited: Exited
         try:
             exited = await self._poured(await self._open_tee() or await self._admitted())
@@ -124,7 +124,14 @@ class Drive:
         return None
 
     async def _admitted(self) -> Exited:
-        run, admission = self._run, self._executor.admission
+        turn = self._executor.transports.turn(self._plan.command)
+        if turn is None:
+            return await self._placed()
+        # First its turn in the session: who waits for that must not take a place from others.
+        return await self._behind(turn, self._placed)
+
+    async def _placed(self) -> Exited:
+        run = self._run
         if run.upstream is not None:
             # A chain of pipes has one place, that of its first member: with one each, its members could wait for each
             # other for ever.
@@ -132,24 +139,35 @@ class Drive:
             while run.stop_cause is None and run.upstream.state in {"planned", "starting", "queued"}:
                 await self._wait(None)
             return await self._attempts()
-        if admission.locked():
-            run.emit(Queued(run.run_id, self._now()))
-            place = asyncio.ensure_future(admission.acquire())
-            try:
-                while run.stop_cause is None and not place.done():
-                    await self._wait(None, place)
-            finally:
-                if not place.done():
-                    place.cancel()
-            if not place.done():
-                self._drop_pipes()
-                return self._stopped_before_start()
-        else:
-            await admission.acquire()
+        return await self._behind(self._executor.admission, self._attempts)
+
+    async def _behind(
+        self, gate: asyncio.Lock | asyncio.Semaphore, course: Callable[[], Coroutine[Any, Any, Exited]]
+    ) -> Exited:
+        """Take the run on when a gate lets it pass, and hold that while it lasts."""
+        if not await self._passed(gate):
+            self._drop_pipes()
+            return self._stopped_before_start()
         try:
-            return await self._attempts()
+            return await course()
         finally:
-            admission.release()
+            gate.release()
+
+    async def _passed(self, gate: asyncio.Lock | asyncio.Semaphore) -> bool:
+        """Wait until there is room; False when the run is stopped before."""
+        run = self._run
+        if not gate.locked():
+            await gate.acquire()  # at once
+            return True
+        run.emit(Queued(run.run_id, self._now()))
+        place = asyncio.ensure_future(gate.acquire())
+        try:
+            while run.stop_cause is None and not place.done():
+                await self._wait(None, place)
+        finally:
+            if not place.done():
+                place.cancel()
+        return place.done() and not place.cancelled()
 
     async def _attempts(self) -> Exited:
         run = self._run
@@ -188,7 +206,14 @@ class Drive:
             self._framing = Framing(run.run_id, self._plan, self._executor.redactor, self._now)
             command = self._framing.command
         request = StartRequest(
-            command, run.run_id, self._output, self._changed.set, run.stdin_fd, run.stdout_fd, run.function
+            command,
+            run.run_id,
+            self._output,
+            self._changed.set,
+            run.stdin_fd,
+            run.stdout_fd,
+            run.function,
+            self._note,
         )
         run.stdin_fd = run.stdout_fd = None  # the transport closes them
         try:
@@ -211,6 +236,9 @@ class Drive:
             SpawnError: it cannot be started.
         """
         run, timeout_s = self._run, self._plan.stop.timeout_s
+        process = self._executor.transports.start_now(request)
+        if process is not None:
+            return process
         transport = self._executor.transports.of(self._plan.command)
         starting = asyncio.ensure_future(transport.start(request))
         deadline = None if timeout_s is None else self._now() + timeout_s
@@ -227,7 +255,7 @@ class Drive:
     async def _follow(self, process: Process) -> Exited:
         """Wait for the end, by itself or by our hand: one race, one outcome."""
         run, policy = self._run, self._plan.stop
-        deadline = None if policy.timeout_s is None else self._now() + policy.timeout_s
+        deadline = None if policy.timeout_s is None else process.started_at + policy.timeout_s
         shell_ended_at: float | None = None
         while True:
             status = process.exit
@@ -258,12 +286,7 @@ class Drive:
         """Until something has changed, at most so long."""
         if also is not None:
             also.add_done_callback(lambda _: self._changed.set())
-        if not self._changed.is_set():
-            try:
-                await asyncio.wait_for(self._changed.wait(), seconds)
-            except TimeoutError:
-                pass
-        self._changed.clear()
+        await self._changed.wait(seconds)
 
     async def _end(self, process: Process) -> None:
         run = self._run
@@ -315,6 +338,9 @@ class Drive:
             data = redactor.feed(data)
         self._deliver(stream, data)
 
+    def _note(self, text: str) -> None:
+        self._run.emit(Note(self._run.run_id, self._now(), text))
+
     def _take(self, found: Iterable[Output | PartStarted | PartExited]) -> None:
         """What a batch's streams say."""
         for event in found:
@@ -360,6 +386,45 @@ class Drive:
             tee.close()
             note = f"cannot write the --tee file {self._plan.tee}: {error.strerror}; the command goes on"
             self._run.emit(Note(self._run.run_id, self._now(), note))
+
+
+class _Bell:
+    """Something has changed: rung from the loop's thread, waited for by one coroutine. An asyncio.Event with `wait_for`
+    does the same and makes a task each time.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._rung = False
+        self._waiter: asyncio.Future[None] | None = None
+        self.call: Callable[[], None] | None = None  # who hears it instead
+
+    def set(self) -> None:
+        """Ring it."""
+        if self.call is not None:
+            self.call()
+            return
+        self._rung = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self, seconds: float | None) -> None:
+        """Until it has been rung since the last time, at most so long. Cancelling is safe."""
+        if not self._rung:
+            waiter = self._waiter = self._loop.create_future()
+            timer = None if seconds is None else self._loop.call_later(seconds, self._end, waiter)
+            try:
+                await waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        self._rung = False
+
+    @staticmethod
+    def _end(waiter: asyncio.Future[None]) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
 
 
 def _open_tee_file(path: str) -> BinaryIO:

@@ -8,9 +8,11 @@ import os
 import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from xec_magic.engine.drive import Drive
+from xec_magic.engine.express import Express
+from xec_magic.engine.here import begin_here
 from xec_magic.engine.pipes import DEFER_S, Pipes, plan_of_function
 from xec_magic.engine.portal import Portal
 from xec_magic.engine.run import Run
@@ -21,7 +23,10 @@ from xec_magic.plan import Plan
 from xec_magic.redact import Redactor
 from xec_magic.transport import Transports
 from xec_magic.transport.base import Function, Process
+from xec_magic.transport.here import HereRun
 from xec_magic.transport.terminate import stop
+
+T = TypeVar("T")
 
 __all__ = ["Executor"]
 
@@ -110,7 +115,11 @@ class Executor:
         while like.function is not None and like.upstream is not None:
             like = like.upstream  # a function has no surroundings that a command could have
         plan = replace(
-            like.plan, command=replace(like.plan.command, script=script, stdin=None), tee=None, label="", batch=None
+            like.plan,
+            command=replace(like.plan.command, script=script, stdin=None, session="", reset=False),
+            tee=None,
+            label="",
+            batch=None,
         )
         return self.plan_run(plan, check=like.check, keep=None)
 
@@ -145,6 +154,21 @@ class Executor:
             self.start_now(run)
         else:
             self._portal.post(self.start_now, run)
+
+    def begin_waited(self, run: Run) -> None:
+        """Start a run in the thread that waits for it, where that is possible, else as `begin` does. It may be over then."""
+        # Only one that nobody else can begin: it is in no list yet, so this thread alone has it.
+        if run.plan.command.session and run.run_id not in self._runs and self._portal.is_open:
+            run.begun = True
+            self._runs[run.run_id] = run
+            if begin_here(self, run):
+                return
+            run.begun = False
+        self.begin(run)
+
+    def take_over(self, run: Run, here: HereRun) -> None:
+        """Go on with a run that the waiting thread has begun. On the loop's thread."""
+        Express(self, run, self.keep).take_over(here)
 
     @property
     def is_open(self) -> bool:
@@ -184,6 +208,17 @@ class Executor:
     def find(self, run_id: str) -> Run | None:
         """The run with this id, or None."""
         return self._runs.get(run_id)
+
+    def ask(self, question: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine of the transports on the loop, and give back what it gives. Any thread but the loop's.
+
+        Raises:
+            XecError: the executor is closed.
+        """
+        if self._closed or not self._portal.is_open:
+            question.close()
+            raise XecError("the executor is closed; make a new one, or load the extension again")
+        return self._portal.call(question)
 
     def warm(self) -> None:
         """Do ahead what the first command would have to wait for."""
@@ -227,7 +262,8 @@ class Executor:
         self._runs[run.run_id] = run
         if run.upstream is not None:
             self.start_now(run.upstream)
-        self.keep(Drive(self, run).go())
+        if not (Express.suits(run) and Express(self, run, self.keep).begin()):
+            self.keep(Drive(self, run).go())
 
     def end_left_behind(self, run: Run) -> None:
         """End the processes that outlived their run. On the loop's thread."""
@@ -253,6 +289,13 @@ class Executor:
         if self._unchecked >= FORGET_BYTES:
             self._unchecked = 0
             self._forget_old()
+
+    def finished_here(self, run: Run) -> None:
+        """The same, from another thread."""
+        self._unchecked += FORGET_BYTES // FORGET_RUNS + run.log.size()
+        if self._unchecked >= FORGET_BYTES:
+            self._unchecked = 0
+            self.post(self._forget_old)
 
     def _forget_old(self) -> None:
         self.spool.keep_within_bound(

@@ -34,6 +34,9 @@ class Engine(Protocol):
     def begin(self, run: Run) -> None:
         """Start a run that has only been planned. Any thread; a second call does nothing."""
 
+    def begin_waited(self, run: Run) -> None:
+        """The same, by a thread that is going to wait for it."""
+
     @property
     def is_open(self) -> bool:
         """It can still run something."""
@@ -139,11 +142,12 @@ class Run:
             RunInterrupted: interrupted while waiting.
         """
         self._refuse_inside()
-        self.begin()
         deadline = None if timeout is None else time.monotonic() + timeout
         interrupted = 0
         while True:
             try:
+                if self.state == "planned":
+                    self._engine.begin_waited(self)
                 pause = min(tick_s, WAKE_S)
                 if deadline is not None:
                     pause = max(0.0, min(pause, deadline - time.monotonic()))
@@ -449,6 +453,11 @@ class Run:
     def output_taken(self) -> bool:
         """Its standard output goes into a pipe or a file."""
         return self.output_to is not None
+
+    @property
+    def is_watched(self) -> bool:
+        """Somebody sees its events or reads from it; they expect that on the loop's thread."""
+        return bool(self._listeners or self._channels)
 
     @property
     def has_consumers(self) -> bool:

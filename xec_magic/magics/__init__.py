@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from xec_magic.magics import completion
+from xec_magic.magics.pool import PoolMagics
 from xec_magic.magics.runs import RunsMagics
 from xec_magic.magics.xec import CommandMagics
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "unload"]
 
-_FURTHER = (RunsMagics,)  # each is made with the shell and the magics that run commands
+_FURTHER = (RunsMagics, PoolMagics)  # each is made with the shell and the magics that run commands
 # By name: the formatters then cost nothing until there is a result.
 _SHOWN = {("xec_magic.result", "Result"): "display_result", ("xec_magic.results", "Results"): "display_results"}
 
@@ -32,7 +33,7 @@ def load(shell: InteractiveShell) -> None:
     formatter = _formatter(shell)
     for (module, name), function in _SHOWN.items():
         formatter.for_type_by_name(module, name, partial(_display, function))
-    completion.register(shell, _run_ids)
+    completion.register(shell, _run_ids, _session_names)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -73,6 +74,14 @@ def _display(function: str, value: Any) -> None:
     from xec_magic.display import view
 
     getattr(view, function)(value)
+
+
+def _session_names() -> list[str]:
+    if "xec_magic.runtime" not in sys.modules:
+        return []
+    from xec_magic import runtime
+
+    return runtime.current().executor.transports.session_names()
 
 
 def _run_ids() -> list[str]:

@@ -1,4 +1,4 @@
-"""Tab on lines of `%xec` and in cells of `%%xec`: options, their values, variables, files, run ids."""
+"""Tab on lines of `%xec` and in cells of `%%xec`: options, their values, variables, files, run ids, sessions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from xec_magic.optionspec import Option, next_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import TypeAlias
 
     from IPython.core.interactiveshell import InteractiveShell
+
+    Names: TypeAlias = Callable[[], Sequence[str]]
 
 __all__ = ["register", "unregister"]
 
@@ -23,6 +26,7 @@ _IDENTIFIER: Final = "xec_magic.matcher"
 _LINE = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec\s+")  # also `result = %xec …`
 _CELL = re.compile(r"\s*%%xec(?![^\s])[^\S\n]*")
 _RUNS = re.compile(r"\s*%xec_runs\s+(?:stop|show|wait)\s+(?:.*\s)?(\S*)$")
+_POOL = re.compile(r"\s*%xec_pool\s+(?:stop|reset)\s+(?:.*\s)?(\S*)$")
 _SHELL_WORD = re.compile(r"(?:\\.|[^\s\\;|&<>()=:`'\"])*$")  # what ends at the cursor and may be a path
 _SHELL_SPECIAL = re.compile(r"([\s\\;|&<>()`'\"$*?\[\]{}!#])")
 _MOST: Final = 200  # no page shows more; a directory can hold a million files
@@ -36,18 +40,19 @@ class _Found:
     items: Sequence[tuple[str, str]] = ()
 
 
-def register(ip: InteractiveShell, run_ids: Callable[[], Sequence[str]]) -> None:
+def register(ip: InteractiveShell, run_ids: Names, session_names: Names = tuple) -> None:
     """Complete what belongs to this package in `ip` from now on.
 
     Args:
         ip: The shell.
         run_ids: Gives the ids of the runs that can be named now.
+        session_names: Gives the names of the sessions that can be gone on with.
     """
     unregister(ip)
 
     @context_matcher(identifier=_IDENTIFIER, priority=100)  # type: ignore[untyped-decorator]  # IPython's
     def matcher(context: CompletionContext) -> SimpleMatcherResult:
-        found = _find(context, ip.user_ns, run_ids)
+        found = _find(context, ip.user_ns, run_ids, session_names)
         if found is None:
             return {"completions": []}
         # Nobody else completes here: what others know of Python means nothing to a shell.
@@ -64,7 +69,7 @@ def unregister(ip: InteractiveShell) -> None:
 
 
 def _find(
-    context: CompletionContext, namespace: Mapping[str, Any], run_ids: Callable[[], Sequence[str]]
+    context: CompletionContext, namespace: Mapping[str, Any], run_ids: Names, session_names: Names
 ) -> _Found | None:
     """What can stand at the cursor; None where it is not in a line or cell of ours."""
     before = context.text_until_cursor
@@ -77,15 +82,17 @@ def _find(
         head = _CELL.match(before)
         if head is None or before.endswith("%%xec"):
             return None  # still in the magic's name
-        return _of_options(before[head.end() :], namespace, cell=True)
+        return _of_options(before[head.end() :], namespace, session_names, cell=True)
     if line := _LINE.match(before):
-        return _of_options(before[line.end() :], namespace, cell=False)
+        return _of_options(before[line.end() :], namespace, session_names, cell=False)
+    if pool := _POOL.match(before):
+        return _Found(pool[1], [(name, "session") for name in session_names() if name.startswith(pool[1])])
     if runs := _RUNS.match(before):
         return _Found(runs[1], [(name, "run") for name in run_ids() if name.startswith(runs[1])])
     return None
 
 
-def _of_options(line: str, namespace: Mapping[str, Any], *, cell: bool) -> _Found:
+def _of_options(line: str, namespace: Mapping[str, Any], session_names: Names, *, cell: bool) -> _Found:
     """What can stand at the end of a line behind `%xec`."""
     at = 0
     waiting: Option | None = None  # the option whose value comes next
@@ -106,13 +113,13 @@ def _of_options(line: str, namespace: Mapping[str, Any], *, cell: bool) -> _Foun
     raw = line[word.start :] if word is not None else ""
     text = word.text if word is not None else ""
     if waiting is not None:
-        return _of_value(waiting, text, raw, namespace)
+        return _of_value(waiting, text, raw, namespace, session_names)
     if raw.startswith("--") and "=" in text:
         name, _, value = text.partition("=")
         option = RunOptions.SPEC.by_flag.get(name)
         if option is None or option.is_switch:
             return _Found("")
-        return _of_value(option, value, raw.partition("=")[2], namespace)
+        return _of_value(option, value, raw.partition("=")[2], namespace, session_names)
     if raw and not raw.startswith("-"):
         return _Found("") if cell else _of_shell(line)
     options = [
@@ -126,10 +133,12 @@ def _of_options(line: str, namespace: Mapping[str, Any], *, cell: bool) -> _Foun
     return _Found(raw, options)
 
 
-def _of_value(option: Option, text: str, raw: str, namespace: Mapping[str, Any]) -> _Found:
+def _of_value(option: Option, text: str, raw: str, namespace: Mapping[str, Any], session_names: Names) -> _Found:
     """What the value of an option can be; `raw` is its beginning as typed, `text` without quotes."""
     if option.unit.choices:
         return _Found(raw, [(name, "value") for name in option.unit.choices if name.startswith(text)])
+    if option.completes == "session":
+        return _Found(raw, [(name, "session") for name in session_names() if name.startswith(text)])
     if option.completes == "variable-or-@file" and text.startswith("@"):
         return _paths(text[1:], raw, prefix="@")
     if option.completes.startswith("variable"):

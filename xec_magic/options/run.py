@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -100,7 +101,15 @@ def _check_secret(name: str, value: Any) -> str:
     return value
 
 
+def _session_name(value: Any) -> str:
+    name: str = TEXT.read(value)
+    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,63}", name, re.ASCII):
+        raise OptionError(f"{name!r} is no name for a session; letters, digits and . _ - make one, 64 at most")
+    return name
+
+
 _STDIN: Final = Unit("stdin", _stdin_of_line)
+_SESSION: Final = Unit("session name", _session_name)
 _SECRETS: Final = Unit("secret", _secrets_of_line)
 
 
@@ -137,6 +146,16 @@ class RunOptions:
         help='Run the script by this interpreter: sh, "zsh -f", python3. Default: bash if there, else sh.',
     )  # fmt: skip
     login: bool = flag("--login", group="where", help="Start the shell as a login shell, which reads its profile.")
+    worker: bool = flag(
+        "--worker", group="where", help="Run in a shell that was started ahead; the result is the same, sooner."
+    )
+    session: str = option(
+        "--session", unit=_SESSION, metavar="NAME", group="where", default="", line_only=True, completes="session",
+        help="Run in the shell of this name, which keeps its directory, variables and functions for the next command.",
+    )  # fmt: skip
+    reset: bool = flag(
+        "--reset", group="where", line_only=True, help="With --session: end that shell first, and begin with a new one."
+    )
 
     timeout: float | None = option(
         "-t", "--timeout", unit=DURATION, metavar="TIME", group="stop", none=True,
@@ -346,6 +365,9 @@ class RunOptions:
             env=self.env,
             secret_env=secret,
             stdin=self._input(namespace or {}),
+            worker=self._wants_worker(),
+            session=self.session,
+            reset=self.reset,
         )
         return self.plan_for(command)
 
@@ -380,6 +402,25 @@ class RunOptions:
             if family_of(self.shell) == "other":
                 raise OptionError(f"{self._who('login')}: {self.shell[0]} is no shell that has a profile; leave it out")
         return (os.path.expanduser(self.shell[0]), *self.shell[1:]) if self.shell else ()
+
+    def _wants_worker(self) -> bool:
+        """Whether it runs in a shell that was started ahead; what contradicts that, or a session, is refused here."""
+        if self.reset and not self.session:
+            raise OptionError(f"{self._who('reset')}: there is no session to reset; name it with --session NAME")
+        if not self.worker and not self.session:
+            return False
+        from xec_magic.transport.shells import default_shell, is_warmable
+
+        asked = self.sources.get("worker") in {THE_LINE, THE_CALL}  # a standing default concerns those that can
+        if self.session and self.worker and asked:
+            raise OptionError("worker keeps nothing and session keeps everything; leave one of them out")
+        shell = self.shell or default_shell()
+        if is_warmable(shell):
+            return not self.session
+        if self.session or asked:
+            who = self._who("session" if self.session else "worker")
+            raise OptionError(f"{who}: {shell[0]} cannot be kept ready; bash, dash, sh and zsh can")
+        return False
 
     def _input(self, namespace: Mapping[str, Any]) -> bytes | FileInput | None:
         given = self.stdin

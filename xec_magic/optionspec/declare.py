@@ -12,7 +12,7 @@ from xec_magic.optionspec.values import SWITCH, Unit
 
 __all__ = ["Completes", "Option", "flag", "option"]
 
-Completes = Literal["", "directory", "file", "variable", "variable-or-@file"]
+Completes = Literal["", "directory", "file", "variable", "variable-or-@file", "session"]
 
 
 @dataclass(frozen=True, slots=True)

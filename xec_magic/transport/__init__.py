@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from xec_magic.command import Command
 from xec_magic.transport import fake
-from xec_magic.transport.base import Transport
+from xec_magic.transport.base import Process, StartRequest, Transport
 from xec_magic.transport.function import FunctionTransport
 from xec_magic.transport.local import LocalTransport
+from xec_magic.transport.worker import PoolEntry, WorkerTransport
 
 __all__ = ["Transports"]
 
@@ -24,12 +26,61 @@ class Transports:
     def __init__(self, kernel_id: str, script_dir: Callable[[], str]) -> None:
         self._local = LocalTransport(kernel_id, script_dir)
         self._functions = FunctionTransport()
+        self.workers = WorkerTransport(self._local, kernel_id, script_dir)
 
     def of(self, command: Command) -> Transport:
         """The transport that reaches a command's target, in the way that the command asks for."""
         if command.target.kind == "function":
             return self._functions
-        return fake.transport_of(command.target) if command.target.kind == "fake" else self._local
+        if command.target.kind == "fake":
+            return fake.transport_of(command.target)
+        return self.workers if command.worker or command.session else self._local
+
+    def turn(self, command: Command) -> asyncio.Lock | None:
+        """What a command must hold while it runs; None where it need not wait for others of its kind."""
+        return self.workers.turn(command) if command.session else None
+
+    def start_now(self, request: StartRequest) -> Process | None:
+        """Start a command without any waiting, where a warm shell is there for it; None where `start` is needed."""
+        command = request.command
+        warm = command.target.kind == "local" and (command.worker or command.session)
+        return self.workers.start_now(request) if warm else None
+
+    async def pool(self) -> list[PoolEntry]:
+        """What is kept ready. A transport that keeps connections adds its own."""
+        return self.workers.pool()
+
+    async def stop(self, name: str) -> None:
+        """End what is kept under a name, with all that it has left.
+
+        Raises:
+            KeyError: there is no such name.
+        """
+        await self.workers.stop(name)
+
+    async def end_idle(self) -> None:
+        """End what is kept ready without a name."""
+        self.workers.spares.end_idle()
+
+    async def reserve(self, command: Command, size: int) -> None:
+        """Keep so many more shells ready for commands like this one; fewer with a negative number."""
+        self.workers.spares.reserve(command, size)
+
+    async def snapshot_files(self, rc: str) -> tuple[str, str]:
+        """Paths of a start-up text and of the file where what it does can be written down.
+
+        Raises:
+            SpawnError: they cannot be written.
+        """
+        return self.workers.snapshot_files(rc)
+
+    async def adopt_snapshot(self, rc: str, file: str) -> None:
+        """From now on read this file instead of the start-up text."""
+        self.workers.adopt_snapshot(rc, file)
+
+    def session_names(self) -> list[str]:
+        """The sessions that can be gone on with; any thread may ask."""
+        return sorted(self.workers.sessions)
 
     def warm(self) -> None:
         """Do ahead what the first command would have to wait for."""
@@ -37,4 +88,5 @@ class Transports:
 
     async def close(self, within_s: float) -> None:
         """Close all of them."""
+        await self.workers.close(within_s)
         await self._local.close(within_s)

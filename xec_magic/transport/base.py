@@ -44,6 +44,10 @@ class ExitStatus:
     failure: str = ""
 
 
+def _ignore(text: str) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True)
 class StartRequest:
     """What a transport needs to start a command.
@@ -55,6 +59,7 @@ class StartRequest:
         stdin_fd: A descriptor to read from instead of `command.stdin`; the transport closes it.
         stdout_fd: A descriptor to write to instead of `sink`; the transport closes it.
         function: What to call where the command's target is of the kind `function`.
+        note: Takes what the reader should know about the run itself.
     """
 
     command: Command
@@ -64,6 +69,7 @@ class StartRequest:
     stdin_fd: int | None = None
     stdout_fd: int | None = None
     function: Function | None = None
+    note: Callable[[str], None] = _ignore
 
 
 class Process(Protocol):
