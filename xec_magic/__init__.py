@@ -23,6 +23,8 @@ from xec_magic.errors import (
     RunInterrupted,
     Signalled,
     SpawnError,
+    TasksFailed,
+    TasksInterrupted,
     TemplateError,
     TimedOut,
     TransportError,
@@ -32,7 +34,8 @@ from xec_magic.errors import (
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from xec_magic.api import Executor, run, start, using
+    from xec_magic.api import Executor, run, start, tasks, using
+    from xec_magic.compose.tasks_result import TaskResult, TaskResults, TaskState
     from xec_magic.engine.run import Run
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
@@ -56,6 +59,11 @@ __all__ = [
     "RunInterrupted",
     "Signalled",
     "SpawnError",
+    "TaskResult",
+    "TaskResults",
+    "TaskState",
+    "TasksFailed",
+    "TasksInterrupted",
     "TemplateError",
     "TimedOut",
     "TransportError",
@@ -63,12 +71,14 @@ __all__ = [
     "last",
     "run",
     "start",
+    "tasks",
     "template",
     "using",
 ]
 
 _HOMES = {
-    "Executor": "api", "run": "api", "start": "api", "using": "api", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
+    "Executor": "api", "run": "api", "start": "api", "tasks": "api", "using": "api", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
+    "TaskResult": "compose.tasks_result", "TaskResults": "compose.tasks_result", "TaskState": "compose.tasks_result",
 }  # fmt: skip
 
 

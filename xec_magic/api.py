@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypedDict, Unpack, cast
 
 from xec_magic import runtime
 from xec_magic.command import FileInput, Target
+from xec_magic.compose.tasks import Tasks
 from xec_magic.engine import executor as engine
 from xec_magic.engine.run import Run
 from xec_magic.errors import OptionError
@@ -18,7 +19,7 @@ from xec_magic.quoting import expand_tstring
 from xec_magic.result import Result
 from xec_magic.transport.shells import family_of
 
-__all__ = ["Commands", "Executor", "RunKeywords", "Script", "TemplateString", "run", "start", "using"]
+__all__ = ["Commands", "Executor", "RunKeywords", "Script", "TemplateString", "run", "start", "tasks", "using"]
 
 
 class TemplateString(Protocol):
@@ -60,6 +61,13 @@ class RunKeywords(TypedDict, total=False):
     label: str
     read_only: bool
     keep: bool | None
+
+
+class TaskKeywords(RunKeywords, total=False):
+    """What `Tasks.add` takes besides: files that the task reads, and files that it makes."""
+
+    depends: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+    creates: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 class Commands:
@@ -136,6 +144,20 @@ class Commands:
         defaults = _over(self._defaults, options)
         self._options(defaults)  # refuse a wrong default here, not at its first use
         return Commands(self._executor, self._settings, defaults)
+
+    def tasks(self, **options: Unpack[RunKeywords]) -> Tasks:
+        """Tasks that need each other, none yet: `add` them, then `run` them. The keywords hold for all of them.
+
+        Raises:
+            OptionError: an option is wrong, or makes no sense for a task.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> tasks = xec.tasks(timeout="1m").add("load", "echo 1 2 3").add("report", "echo done", needs=["load"])
+            >>> tasks.run().states
+            {'load': 'ok', 'report': 'ok'}
+        """
+        return Tasks(self._executor, self._settings, _over(self._defaults, options), _text_of)
 
     def _options(self, keywords: RunKeywords) -> RunOptions:
         known = {name: value for name, value in keywords.items() if name not in ("target", "keep")}
@@ -225,3 +247,4 @@ _kernel = Commands(lambda: runtime.current().executor, lambda: runtime.current()
 run = _kernel.run
 start = _kernel.start
 using = _kernel.using
+tasks = _kernel.tasks

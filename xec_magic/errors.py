@@ -12,10 +12,12 @@
     │  ├─ Signalled
     │  ├─ TimedOut
     │  ├─ Cancelled
-    │  └─ OutputLimit
+    │  ├─ OutputLimit
+    │  └─ TasksFailed        tasks failed or did not run; carries .results
     ├─ ParseError            the output is not in the form that was asked for
     └─ OutputTooLarge        the output is too large to be one Python string
     RunInterrupted           a KeyboardInterrupt with .result; no XecError, so nothing swallows it
+    └─ TasksInterrupted      the same for tasks; carries .results
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xec_magic.compose.tasks_result import TaskResults
     from xec_magic.result import Result
 
 __all__ = [
@@ -41,6 +44,8 @@ __all__ = [
     "RunInterrupted",
     "Signalled",
     "SpawnError",
+    "TasksFailed",
+    "TasksInterrupted",
     "TemplateError",
     "TimedOut",
     "TransportError",
@@ -142,6 +147,32 @@ class RunInterrupted(_WithResult, _Brief, KeyboardInterrupt):
 
     A `KeyboardInterrupt`, so that no `except Exception` swallows it and Run All stops.
     """
+
+
+class _WithResults(_WithResult):
+    """An error of several runs: `.results` has all of them, `.result` is that of the first that failed, None if none ran."""
+
+    results: TaskResults
+
+    def __init__(self, message: str, result: Result | None, results: TaskResults) -> None:
+        super().__init__(message, result)  # type: ignore[arg-type]  # None where no command is to blame
+        self.results = results
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "results":
+            raise AttributeError(name)
+        return super().__getattr__(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result, self.results)
+
+
+class TasksFailed(_WithResults, CommandError):
+    """Tasks failed, or did not run because of others; `.results` says which and why."""
+
+
+class TasksInterrupted(_WithResults, RunInterrupted):
+    """The kernel's interrupt stopped tasks; `.results` holds what had been done."""
 
 
 class ParseError(XecError, ValueError):

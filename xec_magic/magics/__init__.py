@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from xec_magic.magics import completion
 from xec_magic.magics.runs import RunsMagics
+from xec_magic.magics.tasks import TasksMagics
 from xec_magic.magics.xec import CommandMagics
 
 if TYPE_CHECKING:
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "unload"]
 
-_FURTHER = (RunsMagics,)  # each is made with the shell and the magics that run commands
+_FURTHER = (RunsMagics, TasksMagics)  # each is made with the shell and the magics that run commands
 _RESULT = ("xec_magic.result", "Result")  # by name: the formatter then costs nothing until there is a result
+_TASKS = ("xec_magic.compose.tasks_result", "TaskResults")
 
 
 def load(shell: InteractiveShell) -> None:
@@ -29,6 +31,7 @@ def load(shell: InteractiveShell) -> None:
     shell.configurables.append(commands.defaults)  # for %config
     formatter = _formatter(shell)
     formatter.for_type_by_name(*_RESULT, _display)
+    formatter.for_type_by_name(*_TASKS, _display_tasks)
     completion.register(shell, _run_ids)
 
 
@@ -47,8 +50,9 @@ def unload(shell: InteractiveShell) -> None:
             shell.configurables.remove(magics.defaults)
     formatter = _formatter(shell)
     formatter.deferred_printers.pop(_RESULT, None)
+    formatter.deferred_printers.pop(_TASKS, None)
     formatter.type_printers = {
-        kind: printer for kind, printer in formatter.type_printers.items() if printer is not _display
+        kind: printer for kind, printer in formatter.type_printers.items() if printer not in (_display, _display_tasks)
     }
     completion.unregister(shell)
 
@@ -67,6 +71,12 @@ def _display(result: Any) -> None:
     from xec_magic.display.view import display_result
 
     display_result(result)
+
+
+def _display_tasks(results: Any) -> None:
+    from xec_magic.display.tasks_view import display_tasks
+
+    display_tasks(results)
 
 
 def _run_ids() -> list[str]:
