@@ -232,14 +232,16 @@ def _options(header: str, number: int, word: Word | None, read: ReadOptions) -> 
 
 def _fault_at(line: str, message: str, read: ReadOptions) -> int:
     """Where in a line of options the fault stands: the last word of the shortest beginning that has the same fault."""
-    at = 0
+    at = before = 0
     while (word := next_word(line, at)) is not None:
         at = word.end
         try:
             read(line[:at])
         except OptionError as error:
             if str(error) == message:
-                return word.start
+                # A value is wrong by itself, an option that makes no sense is wrong with any value.
+                return before if " is no option of " in message and line[word.start] != "-" else word.start
+        before = word.start
     return 0
 
 

@@ -24,6 +24,7 @@ __all__ = ["one_ended", "tasks_html", "tasks_text"]
 
 MOST_ROWS: Final = 60  # tasks that are shown by name; the rest is counted
 LIVE_ROWS: Final = 30
+FEW_ROWS: Final = 8  # of very many tasks, those of one state that is no failure
 TAIL_LINES: Final = 40  # of a failed task; of others a few
 OK_LINES: Final = 20
 TAIL_HTML: Final = 8 * 1024  # characters of markup of one failed task
@@ -36,17 +37,28 @@ GANTT_FROM_S: Final = 0.05  # a chart of less shows nothing but noise
 _BAD: Final = frozenset({"failed", "stopped"})
 _ALIVE: Final = frozenset({"pending", "running"})
 _SMALL: Final = f"padding:3px 10px;color:{palette.MUTED};background:{palette.BACKGROUND};font-size:12px;line-height:1.6"
+_LINE: Final = _SMALL.replace("padding:3px 10px", "padding:0 10px")
 _MONO: Final = "font-family:Menlo,Consolas,DejaVu Sans Mono,monospace"
 _RULE: Final = f"1px solid {palette.RULE}"
 _ORDER: Final = ("failed", "stopped", "running", "blocked", "skipped", "would run", "pending", "ok", "up to date")
 
 
-def _chosen(tasks: Sequence[TaskResult], most: int) -> tuple[list[TaskResult], int]:
-    """The tasks to show, and how many more there are: all in their order, or of very many the failures first."""
+def _chosen(tasks: Sequence[TaskResult], most: int) -> tuple[list[TaskResult], str]:
+    """The tasks to show, and how many more there are: all in their order; of very many the failures first."""
     if len(tasks) <= most:
-        return list(tasks), 0
-    ranked = sorted(tasks, key=lambda task: (_ORDER.index(task.state), -task.duration_s))
-    return ranked[:most], len(tasks) - most
+        return list(tasks), ""
+    kinds: dict[str, list[TaskResult]] = {}
+    for task in tasks:
+        kinds.setdefault(task.state, []).append(task)
+    shown: list[TaskResult] = []
+    hidden = []
+    for state in sorted(kinds, key=_ORDER.index):
+        alike = sorted(kinds[state], key=lambda task: -task.duration_s)
+        room = min(most - len(shown), most if state in _BAD | {"running"} else FEW_ROWS)
+        shown += alike[:room]
+        if len(alike) > room:
+            hidden.append(f"{len(alike) - room:,} {state}")
+    return shown, ", ".join(hidden)
 
 
 def _note(task: TaskResult, volatile: bool) -> str:
@@ -75,7 +87,7 @@ def _head(results: TaskResults, volatile: bool, mask: Mask) -> str:
         if len(path) > 1 and not any(task.state in _ALIVE for task in results.values()):
             way = path if len(path) <= 6 else [*path[:3], "…", *path[-2:]]
             said.append(f"critical path {' → '.join(way)}, {format_duration(results.critical_s)}")
-    return mask("; ".join(said))
+    return mask(plain_line("; ".join(said)))
 
 
 def _closing(results: TaskResults) -> list[str]:
@@ -99,27 +111,25 @@ def tasks_text(results: TaskResults, volatile: bool = True, *, mask: Mask = str,
         tails: Show the output of failed tasks.
     """
     tasks, more = _chosen(list(results.values()), MOST_ROWS)
-    width = min(MOST_NAME, max((len(task.name) for task in tasks), default=0))
+    columns = _Columns(tasks, volatile)
     end = max((task.end_s or 0.0 for task in tasks), default=0.0)
     bars = volatile and sum(task.start_s is not None for task in tasks) > 1 and end >= GANTT_FROM_S
     lines = [f"[xec] {_head(results, volatile, mask)}"]
     for task in tasks:
-        name = task.name if len(task.name) <= width else task.name[: width - 1] + "…"
-        parts = [f"{MARKS[task.state]} {name.ljust(width)}  {task.state:<10}"]
-        if volatile and any(one.start_s is not None for one in tasks):
-            parts.append((format_duration(task.duration_s) if task.end_s is not None else "").rjust(12))
+        name, state, took = columns.cells(task, results.duration_s)
+        parts = [f"{MARKS[task.state]} {name}  {state}{took}"]
         if bars:
             parts.append(_text_bar(task, end))
         parts.append(mask(plain_line(_note(task, volatile))))
         lines.append("  ".join(parts).rstrip())
     if more:
-        lines.append(f"  … {more:,} more")
-    lines += [f"[xec] {mask(note)}" for note in _closing(results)]
+        lines.append(f"  … and {more}")
+    lines += [f"[xec] {mask(plain_line(note))}" for note in _closing(results)]
     if tails:
         for task in [task for task in tasks if task.state in _BAD][:TEXT_TAILS]:
             tail = _text_tail(task, TAIL_LINES, mask)
             if tail:
-                lines += [f"── {task.name}: the last of its output", *tail]
+                lines += [f"── {plain_line(task.name)}: the last of its output", *tail]
     return "\n".join(lines)
 
 
@@ -144,7 +154,7 @@ def one_ended(task: TaskResult, *, mask: Mask = str) -> str:
     """The line above the output of a task that has just ended, for terminals."""
     took = f", {format_duration(task.duration_s)}" if task.start_s is not None else ""
     note = _note(task, volatile=True)
-    return mask(f"── {task.name}: {task.state}{took}{f' ({note})' if note else ''}")
+    return mask(plain_line(f"── {task.name}: {task.state}{took}{f' ({note})' if note else ''}"))
 
 
 # -- HTML -----------------------------------------------------------------------------------------------
@@ -165,14 +175,14 @@ def tasks_html(results: TaskResults, volatile: bool = True, *, mask: Mask = str,
     chart = _chart(results, volatile, live=live)
     if chart:
         parts.append(f"<div style='background:{palette.BACKGROUND};padding:4px 0;overflow:auto'>{chart}</div>")
-    width = min(MOST_NAME, max((len(task.name) for task in tasks), default=0))
+    columns = _Columns(tasks, volatile)
     left = ALL_HTML
     for task in tasks:
-        row, used = _row(task, width, volatile, mask, left, now_s)
+        row, used = _row(task, columns, mask, left, now_s)
         left -= used
         parts.append(row)
     if more:
-        parts.append(f"<div style='{_SMALL}'>… {more:,} more</div>")
+        parts.append(f"<div style='{_SMALL}'>… and {more}</div>")
     parts += [f"<div style='{_SMALL}'>{_safe(mask(note))}</div>" for note in _closing(results)]
     if live:
         parts.append(f"<div style='{_SMALL};border-top:{_RULE}'>interrupt the kernel to stop all of them</div>")
@@ -211,21 +221,38 @@ def _progress(results: TaskResults) -> str:
     return f"<table style='width:100%;height:10px;border-collapse:collapse;margin:4px 0'><tr style='height:10px'>{cells}</tr></table>"
 
 
-def _row(task: TaskResult, width: int, volatile: bool, mask: Mask, budget: int, now_s: float | None) -> tuple[str, int]:
+class _Columns:
+    """How wide the columns of a table of tasks are, in characters."""
+
+    def __init__(self, tasks: Sequence[TaskResult], volatile: bool) -> None:
+        self.volatile = volatile
+        self.name = min(MOST_NAME, max((len(task.name) for task in tasks), default=0))
+        self.state = max((len(task.state) for task in tasks), default=0)
+        self.took = 10 if volatile and any(task.start_s is not None for task in tasks) else 0
+
+    def cells(self, task: TaskResult, now_s: float | None) -> tuple[str, str, str]:
+        """Its name, state and time, each as wide as its column."""
+        name = plain_line(task.name)
+        name = name if len(name) <= self.name else name[: self.name - 1] + "…"
+        took = ""
+        if self.took and task.start_s is not None:
+            took = format_duration(
+                task.duration_s if task.end_s is not None else max(0.0, (now_s or 0.0) - task.start_s)
+            )
+        return name.ljust(self.name), task.state.ljust(self.state), took.rjust(self.took)
+
+
+def _row(task: TaskResult, columns: _Columns, mask: Mask, budget: int, now_s: float | None) -> tuple[str, int]:
     """The markup of one task, and how much of it is output."""
     bad = task.state in _BAD
+    name, state, took = columns.cells(task, now_s)
     colour = colour_of(task.state)
-    name = task.name if len(task.name) <= width else task.name[: width - 1] + "…"
-    took = ""
-    if volatile and task.start_s is not None:
-        took = format_duration(task.duration_s if task.end_s is not None else max(0.0, (now_s or 0.0) - task.start_s))
-    note = _safe(mask(_note(task, volatile)))
+    note = _safe(mask(_note(task, columns.volatile)))
     if bad:
         note = f"<span style='color:{palette.BAD}'>{note}</span>"
     cells = (
         f"<span style='{_MONO};white-space:pre;color:{palette.FOREGROUND}'><span style='color:{colour}'>{MARKS[task.state]}</span> "
-        f"{_safe(name.ljust(width))}  <span style='color:{colour}'>{task.state.ljust(10)}</span>"
-        f"{f'  {took.rjust(12)}' if volatile else ''}</span>  {note}"
+        f"{_safe(name)}  <span style='color:{colour}'>{state}</span>{took}  </span>{note}"
     )
     output = ""
     if task.result is not None and (now_s is None or bad):
@@ -233,11 +260,11 @@ def _row(task: TaskResult, width: int, volatile: bool, mask: Mask, budget: int, 
         if budget >= limit:
             output = render_tail(task.result.log, lines, limit, mask=mask) if task.result.log.size() else ""
     if not output:
-        return f"<div style='{_SMALL}'>{cells}</div>", 0
+        return f"<div style='{_LINE};padding-left:23px'>{cells}</div>", 0  # as far in as one that can be opened
     body = f"<div style='max-height:260px;overflow:auto;padding:2px 0 4px 18px;background:{palette.BACKGROUND}'>{output}</div>"
     opened = " open" if bad else ""
     return (
-        f"<details{opened} style='background:{palette.BACKGROUND}'><summary style='{_SMALL};cursor:pointer'>{cells}</summary>{body}</details>",
+        f"<details{opened} style='background:{palette.BACKGROUND}'><summary style='{_LINE};cursor:pointer'>{cells}</summary>{body}</details>",
         len(output),
     )
 

@@ -10,9 +10,11 @@ import base64
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Final
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from xec_magic.display import palette
+from xec_magic.display.ansi import plain_line
 from xec_magic.units import format_duration
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ _GROUNDS: Final = {
 }
 
 MOST_NODES: Final = 40  # a graph of more says nothing
-MOST_BARS: Final = 40
+MOST_BARS: Final = 30
 MOST_NAME: Final = 28  # characters of a name that are drawn
 WIDTH: Final = 760
 _FONT: Final = "font-family='Menlo,Consolas,DejaVu Sans Mono,monospace' font-size='12'"
@@ -57,7 +59,7 @@ def colour_of(state: str) -> str:
 def image(svg: str, alt: str) -> str:
     """An `<img>` that holds a picture."""
     data = base64.b64encode(svg.encode()).decode()
-    return f"<img alt='{escape(alt)}' style='max-width:100%' src='data:image/svg+xml;base64,{data}'>"
+    return f"<img alt='{escape(plain_line(alt))}' style='max-width:100%' src='data:image/svg+xml;base64,{data}'>"
 
 
 def _svg(width: float, height: float, parts: Sequence[str]) -> str:
@@ -71,6 +73,9 @@ def _text(x: float, y: float, text: str, colour: str, more: str = "") -> str:
     return f"<text x='{x:.1f}' y='{y:.1f}' fill='{colour}'{more}>{text}</text>"
 
 
+_Node: TypeAlias = "str | tuple[str, str, int]"  # a task, or the place of an edge that passes a layer
+_Box: TypeAlias = tuple[float, float, float]  # left, middle, width
+
 # -- the graph --------------------------------------------------------------------------------------
 
 
@@ -78,59 +83,84 @@ def graph_svg(tasks: Sequence[TaskResult]) -> str:
     """Tasks as boxes, from left to right in the order of their dependencies; empty when there is nothing to draw, or too much."""
     if len(tasks) > MOST_NODES or not any(task.needs for task in tasks):
         return ""
-    layers = _layers(tasks)
-    widths = [max(len(_short_name(name)) for name in layer) * _LETTER + 3 * _LETTER + 10 for layer in layers]
+    layers, ways = _layers(tasks)
+    real = {task.name for task in tasks}
+    widths = [max(_width(node) if node in real else 0.0 for node in layer) for layer in layers]
     height = max(len(layer) for layer in layers) * (_BOX + _GAP_Y) - _GAP_Y
-    lefts = [10 + sum(widths[:at]) + at * _GAP_X for at in range(len(layers))]
-    place: dict[str, tuple[float, float, float]] = {}  # left, middle, width
-    for left, width, layer in zip(lefts, widths, layers, strict=True):
+    place: dict[_Node, _Box] = {}
+    left = 10.0
+    for width, layer in zip(widths, layers, strict=True):
         top = 10 + (height - len(layer) * (_BOX + _GAP_Y) + _GAP_Y) / 2
-        for at, name in enumerate(layer):
-            place[name] = left, top + at * (_BOX + _GAP_Y) + _BOX / 2, width
-    parts = [_edge(place[need], place[task.name]) for task in tasks for need in task.needs if need in place]
+        for at, node in enumerate(layer):
+            place[node] = left, top + at * (_BOX + _GAP_Y) + _BOX / 2, width
+        left += width + _GAP_X
+    parts = [_edge([place[node] for node in way]) for way in ways]
     for task in tasks:
-        left, middle, width = place[task.name]
+        x, middle, width = place[task.name]
         colour = colour_of(task.state)
         dash = " stroke-dasharray='4 3'" if task.state in {"pending", "skipped"} or task.group else ""
         parts.append(
-            f"<rect x='{left:.1f}' y='{middle - _BOX / 2:.1f}' width='{width:.1f}' height='{_BOX}' rx='4' "
+            f"<rect x='{x:.1f}' y='{middle - _BOX / 2:.1f}' width='{width:.1f}' height='{_BOX}' rx='4' "
             f"fill='{_GROUNDS.get(task.state, '#ffffff')}' stroke='{colour}'{dash}/>"
         )
-        parts.append(_text(left + 8, middle + 4, MARKS[task.state], colour))
-        parts.append(_text(left + 8 + 2 * _LETTER, middle + 4, escape(_short_name(task.name)), palette.FOREGROUND))
-    return _svg(lefts[-1] + widths[-1] + 10, height + 20, parts)
+        parts.append(_text(x + 8, middle + 4, MARKS[task.state], colour))
+        parts.append(_text(x + 8 + 2 * _LETTER, middle + 4, escape(_short_name(task.name)), palette.FOREGROUND))
+    return _svg(left - _GAP_X + 10, height + 20, parts)
+
+
+def _width(name: str) -> float:
+    return len(_short_name(name)) * _LETTER + 3 * _LETTER + 10
 
 
 def _short_name(name: str) -> str:
+    name = plain_line(name)
     return name if len(name) <= MOST_NAME else name[: MOST_NAME - 1] + "…"
 
 
-def _layers(tasks: Sequence[TaskResult]) -> list[list[str]]:
-    """Each task one layer behind the last of what it needs; within a layer near to what it needs."""
+def _layers(tasks: Sequence[TaskResult]) -> tuple[list[list[_Node]], list[list[_Node]]]:
+    """Each task one layer behind the last of what it needs, and the way of each edge.
+
+    An edge that goes past a layer has a place of its own there, so that it runs through no box.
+    """
     depth: dict[str, int] = {}
     for task in tasks:
         depth[task.name] = max((depth[need] + 1 for need in task.needs if need in depth), default=0)
-    layers: list[list[str]] = [[] for _ in range(max(depth.values()) + 1)]
-    for name, at in depth.items():
-        layers[at].append(name)
-    needs = {task.name: task.needs for task in tasks}
-    row: dict[str, float] = {}
+    layers: list[list[_Node]] = [[] for _ in range(max(depth.values()) + 1)]
+    before: dict[_Node, list[_Node]] = {}
+    ways: list[list[_Node]] = []
+    for task in tasks:
+        layers[depth[task.name]].append(task.name)
+        for need in task.needs:
+            if need not in depth:
+                continue
+            passing: list[_Node] = [(need, task.name, at) for at in range(depth[need] + 1, depth[task.name])]
+            for at, node in enumerate(passing, depth[need] + 1):
+                layers[at].append(node)
+            way: list[_Node] = [need, *passing, task.name]
+            ways.append(way)
+            for one, other in pairwise(way):
+                before.setdefault(other, []).append(one)
+    row: dict[_Node, float] = {}
     for layer in layers:
-        layer.sort(key=lambda name: _mean([row[need] for need in needs[name] if need in row]))  # a stable sort
-        middle = (len(layer) - 1) / 2
-        row |= {name: place - middle for place, name in enumerate(layer)}
-    return layers
+        layer.sort(key=lambda node: _mean([row[one] for one in before.get(node, ())]))  # a stable sort
+        row |= {node: place - (len(layer) - 1) / 2 for place, node in enumerate(layer)}
+    return layers, ways
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def _edge(start: tuple[float, float, float], end: tuple[float, float, float]) -> str:
-    x1, y1, x2, y2 = start[0] + start[2], start[1], end[0] - 5, end[1]
-    bend = max(16.0, (x2 - x1) / 2)
+def _edge(boxes: Sequence[_Box]) -> str:
+    drawn = ""
+    for at, (start, end) in enumerate(pairwise(boxes)):
+        last = at == len(boxes) - 2
+        x1, y1, x2, y2 = start[0] + start[2], start[1], end[0] - (5 if last else 0), end[1]
+        bend = (x2 - x1) / 2
+        drawn += f"M{x1:.1f} {y1:.1f}" if not at else f" L{x1:.1f} {y1:.1f}"
+        drawn += f" C{x1 + bend:.1f} {y1:.1f} {x2 - bend:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"
     return (
-        f"<path d='M{x1:.1f} {y1:.1f} C{x1 + bend:.1f} {y1:.1f} {x2 - bend:.1f} {y2:.1f} {x2:.1f} {y2:.1f}' fill='none' stroke='#8c959f'/>"
+        f"<path d='{drawn}' fill='none' stroke='#8c959f'/>"
         f"<path d='M{x2:.1f} {y2 - 3.5:.1f} l6 3.5 l-6 3.5 z' fill='#8c959f'/>"
     )
 
@@ -148,9 +178,10 @@ def gantt_svg(tasks: Sequence[TaskResult], critical: Sequence[str]) -> str:
     ran = [task for task in tasks if task.start_s is not None and task.end_s is not None]
     if len(ran) < 2:
         return ""
-    path = set(critical)
+    path = set(critical) if len(critical) > 1 else set()
     shown = sorted(ran, key=lambda task: (task.state != "failed", task.name not in path, -task.duration_s))[:MOST_BARS]
-    shown.sort(key=lambda task: task.start_s or 0.0)
+    place = {task.name: at for at, task in enumerate(ran)}
+    shown.sort(key=lambda task: (task.start_s or 0.0, place[task.name]))
     end = max(task.end_s or 0.0 for task in ran) or 1e-6
     left = max(len(_short_name(task.name)) for task in shown) * _LETTER + 30
     scale = (WIDTH - left - 80) / end
@@ -164,8 +195,9 @@ def gantt_svg(tasks: Sequence[TaskResult], critical: Sequence[str]) -> str:
     for at, task in enumerate(shown):
         parts += _bar(task, 10 + at * _ROW, left, scale, on_path=task.name in path)
     more = len(ran) - len(shown)
-    said = "dark: the critical path" + (f"; {more:,} shorter ones are not drawn" if more else "")
-    parts.append(_text(left, bottom + 36, said, palette.MUTED, " font-size='11'"))
+    said = ["dark: the critical path"] if path else []
+    said += [f"{more:,} shorter ones are not drawn"] if more else []
+    parts.append(_text(left, bottom + 36, "; ".join(said), palette.MUTED, " font-size='11'"))
     return _svg(WIDTH, bottom + 44, parts)
 
 
