@@ -95,7 +95,7 @@ def test_the_graph_has_a_box_a_task_each_to_the_right_of_what_it_needs():
 def test_while_they_run_the_page_says_how_long_and_how_to_stop():
     running = results(task("a", S.RUNNING, span=(1.0, None)), task("b", S.PENDING, "a"), duration_s=3.0)
     html = tasks_html(running, now_s=3.0)
-    assert "2 s" in html
+    assert "2.0 s" in html
     assert "interrupt the kernel to stop all of them" in html
     assert "graph of the tasks: a running; b pending" in html
     assert "Gantt" not in html

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Unpack
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 from xec_magic.compose.tasks_check import preview
 from xec_magic.compose.tasks_grammar import valid_name
@@ -18,7 +19,6 @@ from xec_magic.engine.spool import cache_root
 from xec_magic.errors import OptionError
 from xec_magic.options import Settings
 from xec_magic.options.tasks import TaskOptions, TasksOptions
-from xec_magic.plan import Limits
 
 if TYPE_CHECKING:
     from xec_magic.api import Script, TaskKeywords
@@ -28,8 +28,8 @@ __all__ = ["Tasks", "default_jobs", "preview_graph", "run_graph", "task_of"]
 MEMORY_BYTES: Final = (
     512 * 2**10
 )  # of one task's output; what goes beyond is spooled, as there may be thousands of them
-_LIMITS: Final = Limits(memory_bytes=MEMORY_BYTES)
 
+_T = TypeVar("_T")
 ReadScript = Callable[[Any, tuple[str, ...]], "str | bytes"]
 
 
@@ -87,7 +87,7 @@ class Tasks:
             if script is None and values:
                 raise OptionError("it has no script, so its options would do nothing")
             text = None if script is None else self._read_script(script, given.shell)
-            self._tasks[name] = task_of(name, text, given, tuple(needs), target=target)
+            self._tasks[name] = task_of(name, text, given, tuple(dict.fromkeys(needs)), target=target)
         except OptionError as error:
             raise type(error)(f"task {name}: {error}") from None
         return self
@@ -179,9 +179,16 @@ def task_of(
         return Task(name, None, needs)
     plan = options.plan(script, namespace)
     command = plan.command if target is None else replace(plan.command, target=target)
-    limits = _LIMITS if plan.limits == Limits() else replace(plan.limits, memory_bytes=MEMORY_BYTES)
-    plan = replace(plan, command=command, limits=limits, label=name)
+    limits = replace(plan.limits, memory_bytes=MEMORY_BYTES)
+    # Thousands of tasks mostly have the same policies: one of each is enough to hold on to.
+    plan = replace(plan, command=command, stop=_one(plan.stop), retry=_one(plan.retry), limits=_one(limits), label=name)
     return Task(name, plan, needs, options.paths(options.depends), options.paths(options.creates))
+
+
+@lru_cache(maxsize=256)
+def _one(value: _T) -> _T:
+    """The first value that was equal to this one."""
+    return value
 
 
 def default_jobs(jobs: int | None, executor: Executor) -> int:

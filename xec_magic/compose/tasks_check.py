@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from hashlib import blake2b
 from typing import Final
 
@@ -13,11 +13,13 @@ from xec_magic.compose.tasks_fresh import options_digest, reason_to_run, script_
 from xec_magic.compose.tasks_graph import Graph, Task
 from xec_magic.compose.tasks_result import TaskResult, TaskResults, TaskState
 from xec_magic.compose.tasks_store import Record, TaskStore
+from xec_magic.engine.portal import Helpers
+from xec_magic.errors import SpawnError
 
 __all__ = ["Checker", "preview"]
 
 THREADS: Final = 4  # files of so many tasks are read at a time
-FLUSH_S: Final = 0.5  # what has ended is written down together, so often
+FLUSH_S: Final = 2.0  # what has ended is written down together, so often
 
 
 class Checker:
@@ -35,13 +37,15 @@ class Checker:
         self._store = store
         self._force = force
         self._resume = resume
-        self._records, self._unfinished = store.records(graph.tasks)
+        self._records, self._unfinished = store.records()
+        store.begin()
+        self._looked_at = {name for name, task in graph.tasks.items() if task.checked or self._may_resume(name)}
         self._ran: dict[str, str] = {}  # in which run each task last ran, as soon as it has ended well
         self._stamps: dict[str, Mapping[str, Stamp]] = {}
-        self._waiting: dict[str, Record] = {}
+        self._ended: list[tuple[str, str]] = []
         self._kept: list[str] = []
         self._flush: asyncio.TimerHandle | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._helpers = Helpers(THREADS, "xec-tasks")
         self._writes: list[Future[None]] = []
 
     @property
@@ -49,22 +53,15 @@ class Checker:
         """What the reader should know: nothing can be remembered, and why."""
         return self._store.notes
 
-    def begin(self) -> None:
-        """The first task is about to start."""
-        self._writes.append(self._threads().submit(self._store.begin))
-
-    def _threads(self) -> ThreadPoolExecutor:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="xec-tasks")
-        return self._pool
-
     def must_look(self, name: str) -> bool:
         """Its files have to be looked at before it starts."""
-        return self._graph.tasks[name].checked or self._may_resume(name)
+        return name in self._looked_at
 
     def _may_resume(self, name: str) -> bool:
+        if not self._resume:
+            return False
         record = self._records.get(name)
-        return self._resume and record is not None and record.run in self._unfinished
+        return record is not None and record.run in self._unfinished
 
     def why_unseen(self) -> str:
         """Why a task runs that names no files; nothing to be told of where it always does."""
@@ -77,7 +74,7 @@ class Checker:
             FileFault: a file that it depends on is not there or cannot be read.
         """
         needs = self._needs(name)
-        return await asyncio.get_running_loop().run_in_executor(self._threads(), self._look, name, needs, stopped)
+        return await asyncio.wrap_future(self._helpers.submit(self._look, name, needs, stopped))
 
     def _look(self, name: str, needs: Mapping[str, str], stopped: Callable[[], bool]) -> str:
         task, record = self._graph.tasks[name], self._records.get(name)
@@ -100,8 +97,8 @@ class Checker:
         return why
 
     def _needs(self, name: str) -> dict[str, str]:
-        """In which run each dependency last ran; they have all ended well."""
-        return {need: self._ran[need] for need in self._graph.needs[name]}
+        """In which run each dependency last ran."""
+        return {need: self._ran.get(need, "") for need in self._graph.needs[name]}
 
     def _record(self, task: Task, state: str, needs: Mapping[str, str]) -> Record:
         assert task.plan is not None
@@ -123,53 +120,60 @@ class Checker:
     async def look_at_made(self, name: str) -> str:
         """The first file that a task did not create; empty when all are there."""
         creates = self._graph.tasks[name].creates
-        return await asyncio.get_running_loop().run_in_executor(self._threads(), missing, creates)
+        return await asyncio.wrap_future(self._helpers.submit(missing, creates))
 
     def over(self, name: str, state: TaskState) -> None:
         """A task has ended."""
-        task, record = self._graph.tasks[name], self._records.get(name)
         if state is TaskState.UP_TO_DATE:
+            record = self._records.get(name)
             assert record is not None
             self._ran[name] = record.ran
             self._kept.append(name)
             return
-        if task.plan is None:
-            if state is TaskState.OK:
-                self._ran[name] = _together(self._needs(name))
-            return
+        group = self._graph.tasks[name].plan is None
         if state is TaskState.OK:
-            self._ran[name] = self._store.run
-        needs = {need: self._ran.get(need, "") for need in self._graph.needs[name]}
-        self._waiting[name] = self._record(task, "ok" if state is TaskState.OK else "failed", needs)
-        if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(FLUSH_S, self._write)
+            self._ran[name] = _together(self._needs(name)) if group else self._store.run
+        if not group:
+            self._ended.append((name, "ok" if state is TaskState.OK else "failed"))
+            if self._flush is None:
+                self._flush = asyncio.get_running_loop().call_later(FLUSH_S, self._write)
 
     def _write(self) -> None:
         self._flush = None
-        waiting, self._waiting = self._waiting, {}
-        self._writes.append(self._threads().submit(self._store.put, waiting))
+        ended, self._ended = self._ended, []
+        self._writes.append(self._helpers.submit(self._put, ended))
+
+    def _put(self, ended: list[tuple[str, str]]) -> None:
+        """Write down what has ended; in a thread."""
+        tasks = self._graph.tasks
+        self._store.put({name: self._record(tasks[name], state, self._needs(name)) for name, state in ended})
 
     async def end(self, *, well: bool) -> None:
         """The last task has ended: write down what is not yet."""
         if self._flush is not None:
             self._flush.cancel()
-        waiting, self._waiting = self._waiting, {}
+        ended = self._ended
+        if well:
+            # Nothing is left to resume, so nobody will ask for those that always run, unless an older record speaks of them.
+            ended = [(name, state) for name, state in ended if self._graph.tasks[name].checked or name in self._records]
 
         def finish() -> None:
             for write in self._writes:  # begun before this, in other threads
                 write.result()
-            self._store.put(waiting)
+            self._put(ended)
             self._store.end(well=well, kept=self._kept)
             self._store.close()
 
-        pool = self._threads()
-        await asyncio.get_running_loop().run_in_executor(pool, finish)
-        pool.shutdown(wait=False)
+        try:
+            await asyncio.wrap_future(self._helpers.submit(finish))
+        except SpawnError:  # no thread can be had
+            finish()
+        self._helpers.close()
 
 
 def preview(graph: Graph, store: TaskStore, *, jobs: int, force: bool, resume: bool) -> TaskResults:
     """What would run, and why; what each task would find is told from what is there now. Nothing is run or remembered."""
-    records, unfinished = store.records(graph.tasks)
+    records, unfinished = store.records()
     ran: dict[str, str] = {}
     would: set[str] = set()
     rows = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
-from xec_magic.command import Command, FileInput, encode_script
+from xec_magic.command import Command, FileInput, Target, encode_script
 from xec_magic.compose.tasks_files import Stamp, Stamps, changed, missing
-from xec_magic.compose.tasks_graph import Task
+from xec_magic.compose.tasks_graph import FileName, Task
 from xec_magic.compose.tasks_store import Record
 
 __all__ = ["ALWAYS", "options_digest", "reason_to_run", "script_digest"]
@@ -27,12 +28,21 @@ def options_digest(task: Task) -> str:
     """
     assert task.plan is not None
     command = task.plan.command
-    stdin = command.stdin
+    return _digest(
+        command.target, command.shell, command.strict, command.login, command.cwd, command.env,
+        tuple(name for name, _ in command.secret_env), task.plan.ok_codes, command.stdin, task.depends, task.creates,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=64)  # thousands of tasks often differ in their scripts only
+def _digest(
+    target: Target, shell: object, strict: bool, login: bool, cwd: str | None, env: object, secrets: object,
+    ok_codes: frozenset[int], stdin: bytes | FileInput | None, depends: Sequence[FileName], creates: Sequence[FileName],
+) -> str:  # fmt: skip
     given = (
-        command.target.kind, command.target.name, command.shell, command.strict, command.login, command.cwd, command.env,
-        [name for name, _ in command.secret_env], sorted(task.plan.ok_codes),
-        stdin.path if isinstance(stdin, FileInput) else None if stdin is None else blake2b(stdin, digest_size=16).hexdigest(),
-        [path for _, path in task.depends], [path for _, path in task.creates],
+        target.kind, target.name, shell, strict, login, cwd, env, secrets, sorted(ok_codes),
+        blake2b(stdin, digest_size=16).hexdigest() if isinstance(stdin, bytes) else stdin and stdin.path,
+        [path for _, path in depends], [path for _, path in creates],
     )  # fmt: skip
     return blake2b(repr(given).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 

@@ -80,17 +80,18 @@ class Graph:
             self.tasks[task.name] = task
         made, within = _made(self.tasks.values())
         self.needs: Mapping[str, tuple[str, ...]] = {
-            name: tuple(dict.fromkeys((*task.needs, *_makers(task, made, within)))) for name, task in self.tasks.items()
+            name: tuple(dict.fromkeys((*task.needs, *_makers(task, made, within)))) if task.depends else task.needs
+            for name, task in self.tasks.items()
         }
-        self.dependants: dict[str, list[str]] = {name: [] for name in self.tasks}
+        self._dependants: dict[str, list[str]] = {}
         for name, needs in self.needs.items():
             for need in needs:
                 if need not in self.tasks:
                     hint = nearest(need, self.tasks) or f"there are {_listed(self.tasks)}"
                     raise GraphError(f"{name} needs {need}, which is no task; {hint}", name, need)
-                self.dependants[need].append(name)
+                self._dependants.setdefault(need, []).append(name)
         try:
-            self.order = tuple(self.sorter().static_order())
+            self.order = tuple(TopologicalSorter(self.needs).static_order())
         except CycleError as error:
             raise self._circle(error.args[1]) from None
 
@@ -107,9 +108,9 @@ class Graph:
         steps = ", ".join(f"{one} needs {other}" for one, other in itertools.pairwise(way))
         return GraphError(f"{len(way) - 1} tasks need each other in a circle: {steps}", way[0], way[1])
 
-    def sorter(self) -> TopologicalSorter[str]:
-        """A fresh sorter over all tasks."""
-        return TopologicalSorter(self.needs)
+    def dependants(self, name: str) -> Sequence[str]:
+        """The tasks that need this one themselves."""
+        return self._dependants.get(name, ())
 
     def part(self, names: Sequence[str]) -> Graph:
         """The named tasks and all that they need; all tasks when none is named.

@@ -73,7 +73,9 @@ class TasksRun:
         self._keep_going = keep_going
         self._status = {name: _Status() for name in graph.order}
         self._checker = Checker(graph, store, force=force, resume=resume)
-        self._sorter = graph.sorter()
+        self._missing = {
+            name: len(graph.needs[name]) for name in graph.order
+        }  # so many of its needs have not ended well
         self._ready: deque[str] = deque()
         self._busy: dict[str, Run | None] = {}  # on their way; without a run yet while their files are looked at
         self._filling = False
@@ -113,10 +115,10 @@ class TasksRun:
         deadline = None if timeout is None else time.monotonic() + timeout
         interrupted = 0
         while True:
-            pause = min(tick_s, WAKE_S)
-            if deadline is not None:
-                pause = max(0.0, min(pause, deadline - time.monotonic()))
             try:
+                pause = min(tick_s, WAKE_S)
+                if deadline is not None:
+                    pause = max(0.0, min(pause, deadline - time.monotonic()))
                 results = self._future.result(pause)
                 break
             except TimeoutError:
@@ -204,9 +206,7 @@ class TasksRun:
 
     def _begin(self) -> None:
         self._begun_at = time.monotonic()
-        self._checker.begin()
-        self._sorter.prepare()
-        self._ready.extend(self._sorter.get_ready())
+        self._ready.extend(name for name, count in self._missing.items() if not count)
         self._fill()
 
     def _fill(self) -> None:
@@ -227,10 +227,13 @@ class TasksRun:
             self._over(name, TaskState.OK)  # a group: all that it needs has ended well
         elif self._checker.must_look(name):
             self._busy[name] = None
-            looking = asyncio.ensure_future(self._checker.look(name, lambda: self.stop_cause is not None))
+            looking = asyncio.ensure_future(self._checker.look(name, self._is_stopped))
             looking.add_done_callback(lambda done: self._looked(name, done))
         else:
             self._launch(name, self._checker.why_unseen())
+
+    def _is_stopped(self) -> bool:
+        return self.stop_cause is not None or not self._executor.is_open
 
     def _looked(self, name: str, done: asyncio.Future[str]) -> None:
         error = done.exception()
@@ -287,8 +290,10 @@ class TasksRun:
         self.ended.append(name)
         self._checker.over(name, state)
         if state in {TaskState.OK, TaskState.UP_TO_DATE}:
-            self._sorter.done(name)
-            self._ready.extend(self._sorter.get_ready())
+            for one in self.graph.dependants(name):
+                self._missing[one] -= 1
+                if not self._missing[one]:
+                    self._ready.append(one)
             return
         verb = "was stopped" if state is TaskState.STOPPED else "failed"
         self._block(name, f"{name} {verb}")
@@ -296,13 +301,13 @@ class TasksRun:
             self._halted = self._halted or f"{name} {verb} (--no-keep-going)"
 
     def _block(self, name: str, reason: str) -> None:
-        waiting = list(self.graph.dependants[name])
+        waiting = list(self.graph.dependants(name))
         while waiting:
             one = waiting.pop()
             status = self._status[one]
             if status.state is TaskState.PENDING:
                 status.state, status.reason = TaskState.BLOCKED, reason
-                waiting += self.graph.dependants[one]
+                waiting += self.graph.dependants(one)
 
     def _stop(self, now: bool, cause: Cause) -> None:
         if self._future.done():

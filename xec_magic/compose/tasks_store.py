@@ -18,7 +18,7 @@ from xec_magic.compose.tasks_files import Stamp
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["Record", "TaskStore"]
+__all__ = ["Record", "Records", "TaskStore"]
 
 VERSION: Final = 1
 BUSY_S: Final = 5.0  # another kernel holds the file for milliseconds only
@@ -56,6 +56,21 @@ class Record:
     options: str
     needs: Mapping[str, str] = field(default_factory=dict)
     stamps: Mapping[str, Stamp] = field(default_factory=dict)
+
+
+class Records:
+    """What is remembered, by name; read from its row when it is asked for, since most are not."""
+
+    def __init__(self, rows: Mapping[str, tuple[Any, ...]]) -> None:
+        self._rows = rows
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._rows
+
+    def get(self, name: str) -> Record | None:
+        """The record of a task; None when there is none, or it cannot be read."""
+        row = self._rows.get(name)
+        return None if row is None else _record(row)
 
 
 class TaskStore:
@@ -162,22 +177,15 @@ class TaskStore:
 
     # -- reading ------------------------------------------------------------------------------------
 
-    def records(self, names: Iterable[str]) -> tuple[dict[str, Record], set[str]]:
-        """What is known of these tasks, and the runs that did not end well."""
-        wanted = set(names)
+    def records(self) -> tuple[Records, set[str]]:
+        """What is known of the tasks, and the runs that did not end well."""
 
-        def read(connection: sqlite3.Connection) -> tuple[dict[str, Record], set[str]]:
-            found = {}
-            for name, *values in connection.execute(
-                "SELECT name, state, run, ran, script, options, needs, stamps FROM tasks"
-            ):
-                if name in wanted:
-                    record = _record(values)
-                    if record is not None:
-                        found[name] = record
-            return found, {run for (run,) in connection.execute("SELECT id FROM runs WHERE NOT ended_well")}
+        def read(connection: sqlite3.Connection) -> tuple[Records, set[str]]:
+            rows = connection.execute("SELECT name, state, run, ran, script, options, needs, stamps FROM tasks")
+            unfinished = connection.execute("SELECT id FROM runs WHERE NOT ended_well")
+            return Records({row[0]: row[1:] for row in rows}), {run for (run,) in unfinished}
 
-        known: tuple[dict[str, Record], set[str]] = self._do(read, ({}, set()))
+        known: tuple[Records, set[str]] = self._do(read, (Records({}), set()))
         return known
 
     # -- writing ------------------------------------------------------------------------------------
@@ -256,7 +264,7 @@ def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(dict(value)) if value else "{}"
 
 
-def _record(values: list[Any]) -> Record | None:
+def _record(values: tuple[Any, ...]) -> Record | None:
     """A record from its row; None when it cannot be read, which is as if there were none."""
     state, run, ran, script, options, needs, stamps = values
     try:

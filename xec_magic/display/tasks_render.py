@@ -236,10 +236,15 @@ class _Columns:
         name = name if len(name) <= self.name else name[: self.name - 1] + "…"
         took = ""
         if self.took and task.start_s is not None:
-            took = format_duration(
-                task.duration_s if task.end_s is not None else max(0.0, (now_s or 0.0) - task.start_s)
+            took = (
+                format_duration(task.duration_s) if task.end_s is not None else _so_far((now_s or 0.0) - task.start_s)
             )
         return name.ljust(self.name), task.state.ljust(self.state), took.rjust(self.took)
+
+
+def _so_far(seconds: float) -> str:
+    """How long a task has run: steady figures, since they change before one's eyes."""
+    return f"{max(0.0, seconds):.1f} s" if seconds < 60 else format_duration(seconds)
 
 
 def _row(task: TaskResult, columns: _Columns, mask: Mask, budget: int, now_s: float | None) -> tuple[str, int]:
