@@ -36,8 +36,8 @@ GANTT_FROM_S: Final = 0.05  # a chart of less shows nothing but noise
 
 _BAD: Final = frozenset({"failed", "stopped"})
 _ALIVE: Final = frozenset({"pending", "running"})
-_SMALL: Final = f"padding:3px 10px;color:{palette.MUTED};background:{palette.BACKGROUND};font-size:12px;line-height:1.6"
-_LINE: Final = _SMALL.replace("padding:3px 10px", "padding:0 10px")
+_BLOCK: Final = f"color:{palette.MUTED};background:{palette.BACKGROUND};font-size:12px;line-height:1.6"
+_LINE: Final = "padding:3px 10px"
 _MONO: Final = "font-family:Menlo,Consolas,DejaVu Sans Mono,monospace"
 _RULE: Final = f"1px solid {palette.RULE}"
 _ORDER: Final = ("failed", "stopped", "running", "blocked", "skipped", "would run", "pending", "ok", "up to date")
@@ -174,7 +174,7 @@ def tasks_html(results: TaskResults, volatile: bool = True, *, mask: Mask = str,
     parts = [_header(results, volatile, mask)]
     chart = _chart(results, volatile, live=live)
     if chart:
-        parts.append(f"<div style='background:{palette.BACKGROUND};padding:4px 0;overflow:auto'>{chart}</div>")
+        parts.append(f"<div style='padding:4px 0;overflow:auto'>{chart}</div>")
     columns = _Columns(tasks, volatile)
     left = ALL_HTML
     for task in tasks:
@@ -182,17 +182,17 @@ def tasks_html(results: TaskResults, volatile: bool = True, *, mask: Mask = str,
         left -= used
         parts.append(row)
     if more:
-        parts.append(f"<div style='{_SMALL}'>… and {more}</div>")
-    parts += [f"<div style='{_SMALL}'>{_safe(mask(note))}</div>" for note in _closing(results)]
+        parts.append(f"<div style='{_LINE}'>… and {more}</div>")
+    parts += [f"<div style='{_LINE}'>{_safe(mask(note))}</div>" for note in _closing(results)]
     if live:
-        parts.append(f"<div style='{_SMALL};border-top:{_RULE}'>interrupt the kernel to stop all of them</div>")
-    return f"<div style='background:{palette.BACKGROUND};border:{_RULE};border-radius:4px;overflow:hidden'>{''.join(parts)}</div>"
+        parts.append(f"<div style='{_LINE};border-top:{_RULE}'>interrupt the kernel to stop all of them</div>")
+    return f"<div style='{_BLOCK};border:{_RULE};border-radius:4px;overflow:hidden'>{''.join(parts)}</div>"
 
 
 def _header(results: TaskResults, volatile: bool, mask: Mask) -> str:
     words = _safe(_head(results, volatile, mask))
     bad = any(task.state in _BAD for task in results.values())
-    return f"<div style='{_SMALL};border-bottom:{_RULE}'>" + (
+    return f"<div style='{_LINE};border-bottom:{_RULE}'>" + (
         f"<b style='color:{palette.BAD}'>{words}</b></div>" if bad else f"{words}</div>"
     )
 
@@ -265,11 +265,11 @@ def _row(task: TaskResult, columns: _Columns, mask: Mask, budget: int, now_s: fl
         if budget >= limit:
             output = render_tail(task.result.log, lines, limit, mask=mask) if task.result.log.size() else ""
     if not output:
-        return f"<div style='{_LINE};padding-left:23px'>{cells}</div>", 0  # as far in as one that can be opened
-    body = f"<div style='max-height:260px;overflow:auto;padding:2px 0 4px 18px;background:{palette.BACKGROUND}'>{output}</div>"
+        return f"<div style='padding:0 10px 0 23px'>{cells}</div>", 0  # as far in as one that can be opened
+    body = f"<div style='max-height:260px;overflow:auto;padding:2px 0 4px 18px'>{output}</div>"
     opened = " open" if bad else ""
     return (
-        f"<details{opened} style='background:{palette.BACKGROUND}'><summary style='{_LINE};cursor:pointer'>{cells}</summary>{body}</details>",
+        f"<details{opened}><summary style='padding:0 10px;cursor:pointer'>{cells}</summary>{body}</details>",
         len(output),
     )
 

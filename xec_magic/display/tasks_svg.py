@@ -64,13 +64,14 @@ def image(svg: str, alt: str) -> str:
 
 def _svg(width: float, height: float, parts: Sequence[str]) -> str:
     return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{height:.0f}' viewBox='0 0 {width:.0f} {height:.0f}' {_FONT}>"
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{height:.0f}' viewBox='0 0 {width:.0f} {height:.0f}' {_FONT} fill='{palette.FOREGROUND}'>"
         f"<rect width='100%' height='100%' fill='{palette.BACKGROUND}'/>{''.join(parts)}</svg>"
     )
 
 
-def _text(x: float, y: float, text: str, colour: str, more: str = "") -> str:
-    return f"<text x='{x:.1f}' y='{y:.1f}' fill='{colour}'{more}>{text}</text>"
+def _text(x: float, y: float, text: str, colour: str = "", more: str = "") -> str:
+    fill = f" fill='{colour}'" if colour else ""
+    return f"<text x='{x:.0f}' y='{y:.0f}'{fill}{more}>{text}</text>"
 
 
 _Node: TypeAlias = "str | tuple[str, str, int]"  # a task, or the place of an edge that passes a layer
@@ -94,17 +95,21 @@ def graph_svg(tasks: Sequence[TaskResult]) -> str:
         for at, node in enumerate(layer):
             place[node] = left, top + at * (_BOX + _GAP_Y) + _BOX / 2, width
         left += width + _GAP_X
-    parts = [_edge([place[node] for node in way]) for way in ways]
+    edges = [_edge([place[node] for node in way]) for way in ways]
+    parts = [
+        f"<path fill='none' stroke='#8c959f' d='{''.join(line for line, _ in edges)}'/>",
+        f"<path fill='#8c959f' d='{''.join(head for _, head in edges)}'/>",
+    ]
     for task in tasks:
         x, middle, width = place[task.name]
         colour = colour_of(task.state)
         dash = " stroke-dasharray='4 3'" if task.state in {"pending", "skipped"} or task.group else ""
         parts.append(
-            f"<rect x='{x:.1f}' y='{middle - _BOX / 2:.1f}' width='{width:.1f}' height='{_BOX}' rx='4' "
+            f"<rect x='{x:.0f}' y='{middle - _BOX / 2:.0f}' width='{width:.0f}' height='{_BOX}' rx='4' "
             f"fill='{_GROUNDS.get(task.state, '#ffffff')}' stroke='{colour}'{dash}/>"
         )
         parts.append(_text(x + 8, middle + 4, MARKS[task.state], colour))
-        parts.append(_text(x + 8 + 2 * _LETTER, middle + 4, escape(_short_name(task.name)), palette.FOREGROUND))
+        parts.append(_text(x + 8 + 2 * _LETTER, middle + 4, escape(_short_name(task.name))))
     return _svg(left - _GAP_X + 10, height + 20, parts)
 
 
@@ -151,18 +156,16 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def _edge(boxes: Sequence[_Box]) -> str:
-    drawn = ""
+def _edge(boxes: Sequence[_Box]) -> tuple[str, str]:
+    """The line of an edge and its head, as data of paths."""
+    line = ""
+    x2 = y2 = 0.0
     for at, (start, end) in enumerate(pairwise(boxes)):
         last = at == len(boxes) - 2
         x1, y1, x2, y2 = start[0] + start[2], start[1], end[0] - (5 if last else 0), end[1]
-        bend = (x2 - x1) / 2
-        drawn += f"M{x1:.1f} {y1:.1f}" if not at else f" L{x1:.1f} {y1:.1f}"
-        drawn += f" C{x1 + bend:.1f} {y1:.1f} {x2 - bend:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"
-    return (
-        f"<path d='{drawn}' fill='none' stroke='#8c959f'/>"
-        f"<path d='M{x2:.1f} {y2 - 3.5:.1f} l6 3.5 l-6 3.5 z' fill='#8c959f'/>"
-    )
+        middle = (x1 + x2) / 2
+        line += f"{'L' if at else 'M'}{x1:.0f} {y1:.0f}C{middle:.0f} {y1:.0f} {middle:.0f} {y2:.0f} {x2:.0f} {y2:.0f}"
+    return line, f"M{x2:.0f} {y2 - 3:.0f}l6 3l-6 3z"
 
 
 # -- the time -----------------------------------------------------------------------------------------
@@ -209,7 +212,7 @@ def _bar(task: TaskResult, top: float, left: float, scale: float, *, on_path: bo
     name = "font-weight='bold'" if on_path else ""
     return [
         _text(10, top + 13, MARKS[task.state], colour_of(task.state)),
-        _text(10 + 2 * _LETTER, top + 13, escape(_short_name(task.name)), palette.FOREGROUND, f" {name}"),
+        _text(10 + 2 * _LETTER, top + 13, escape(_short_name(task.name)), more=f" {name}"),
         f"<rect x='{x:.1f}' y='{top + 3}' width='{width:.1f}' height='{_ROW - 7}' rx='2' fill='{fill}'/>",
         _text(x + width + 6, top + 13, format_duration(task.duration_s), palette.MUTED, " font-size='11'"),
     ]
