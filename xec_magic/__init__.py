@@ -27,6 +27,8 @@ from xec_magic.errors import (
     Signalled,
     SomeFailed,
     SpawnError,
+    TasksFailed,
+    TasksInterrupted,
     TemplateError,
     TimedOut,
     TransportError,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
         lazy,
         run,
         start,
+        tasks,
         temp_dir,
         temp_file,
         using,
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from xec_magic.compose.chunks import chunks
     from xec_magic.compose.cleanup import Cleanup
     from xec_magic.compose.lazy import Lazy
+    from xec_magic.compose.tasks_result import TaskResult, TaskResults, TaskState
     from xec_magic.engine.run import Run
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
@@ -84,6 +88,11 @@ __all__ = [
     "Signalled",
     "SomeFailed",
     "SpawnError",
+    "TaskResult",
+    "TaskResults",
+    "TaskState",
+    "TasksFailed",
+    "TasksInterrupted",
     "TemplateError",
     "TimedOut",
     "TransportError",
@@ -97,6 +106,7 @@ __all__ = [
     "lazy",
     "run",
     "start",
+    "tasks",
     "temp_dir",
     "temp_file",
     "template",
@@ -112,6 +122,9 @@ _HOMES = {
     "Result": "result",
     "Results": "results",
     "Run": "engine.run",
+    "TaskResult": "compose.tasks_result",
+    "TaskResults": "compose.tasks_result",
+    "TaskState": "compose.tasks_result",
     "batch": "api",
     "chunks": "compose.chunks",
     "cleanup": "api",
@@ -120,6 +133,7 @@ _HOMES = {
     "lazy": "api",
     "run": "api",
     "start": "api",
+    "tasks": "api",
     "temp_dir": "api",
     "temp_file": "api",
     "template": "quoting",

@@ -14,6 +14,7 @@ from xec_magic.compose.batch import check_results, plan_batch, results_of, with_
 from xec_magic.compose.cleanup import Cleanup, Deferred, innermost
 from xec_magic.compose.files import Files
 from xec_magic.compose.lazy import Lazy
+from xec_magic.compose.tasks import Tasks
 from xec_magic.compose.workers import Workers, start_text, with_start_text
 from xec_magic.engine import executor as engine
 from xec_magic.engine.run import Run
@@ -39,6 +40,7 @@ __all__ = [
     "lazy",
     "run",
     "start",
+    "tasks",
     "temp_dir",
     "temp_file",
     "using",
@@ -89,6 +91,13 @@ class RunKeywords(TypedDict, total=False):
     read_only: bool
     keep: bool | None
     rc: str | os.PathLike[str] | None
+
+
+class TaskKeywords(RunKeywords, total=False):
+    """What `Tasks.add` takes besides: files that the task reads, and files that it makes."""
+
+    depends: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+    creates: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 class Commands:
@@ -287,6 +296,20 @@ class Commands:
         plan, check, keep = self._plan(script, cast("RunKeywords", options))
         return self._executor().plan_run(plan, check=check, keep=keep)
 
+    def tasks(self, **options: Unpack[RunKeywords]) -> Tasks:
+        """Tasks that need each other, none yet: `add` them, then `run` them. The keywords hold for all of them.
+
+        Raises:
+            OptionError: an option is wrong, or makes no sense for a task.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> tasks = xec.tasks(timeout="1m").add("load", "echo 1 2 3").add("report", "echo done", needs=["load"])
+            >>> tasks.run().states
+            {'load': 'ok', 'report': 'ok'}
+        """
+        return Tasks(self._executor, self._settings, _over(self._defaults, options), _text_of)
+
     def _options(self, keywords: RunKeywords) -> RunOptions:
         known = {name: value for name, value in keywords.items() if name not in ("target", "keep", "rc")}
         return RunOptions.from_keywords(known, settings=self._settings())
@@ -390,6 +413,7 @@ batch = _kernel.batch
 files = _kernel.files
 start = _kernel.start
 using = _kernel.using
+tasks = _kernel.tasks
 workers = _kernel.workers
 lazy = _kernel.lazy
 cleanup = _kernel.cleanup

@@ -13,13 +13,15 @@
     │  ├─ TimedOut
     │  ├─ Cancelled
     │  ├─ OutputLimit
-    │  └─ SomeFailed         of several runs; carries .results
+    │  ├─ SomeFailed         of several runs; carries .results
+    │  └─ TasksFailed        tasks failed or did not run; carries .results
     ├─ AllFailed             of several commands none ended well; carries .results
     ├─ CallbackError         a function of yours that was called on the way has raised
     ├─ CleanupError          some of what was to be cleaned up could not be; carries .errors
     ├─ ParseError            the output is not in the form that was asked for
     └─ OutputTooLarge        the output is too large to be one Python string
     RunInterrupted           a KeyboardInterrupt with .result; no XecError, so nothing swallows it
+    └─ TasksInterrupted      the same for tasks; carries .results
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xec_magic.compose.tasks_result import TaskResults
     from xec_magic.result import Result
     from xec_magic.results import Results
 
@@ -50,6 +53,8 @@ __all__ = [
     "Signalled",
     "SomeFailed",
     "SpawnError",
+    "TasksFailed",
+    "TasksInterrupted",
     "TemplateError",
     "TimedOut",
     "TransportError",
@@ -67,7 +72,7 @@ class _Brief:
     """
 
     shown = False
-    results: Sequence[Result] | Results = ()
+    results: Any = ()  # each kind of error says of what kind
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a full traceback."""
@@ -200,6 +205,32 @@ class CleanupError(XecError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.errors)
+
+
+class _WithResults(_WithResult):
+    """An error of several runs: `.results` has all of them, `.result` is that of the first that failed, None if none ran."""
+
+    results: TaskResults
+
+    def __init__(self, message: str, result: Result | None, results: TaskResults) -> None:
+        super().__init__(message, result)  # type: ignore[arg-type]  # None where no command is to blame
+        self.results = results
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "results":
+            raise AttributeError(name)
+        return super().__getattr__(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result, self.results)
+
+
+class TasksFailed(_WithResults, CommandError):
+    """Tasks failed, or did not run because of others; `.results` says which and why."""
+
+
+class TasksInterrupted(_WithResults, RunInterrupted):
+    """The kernel's interrupt stopped tasks; `.results` holds what had been done."""
 
 
 class ParseError(XecError, ValueError):

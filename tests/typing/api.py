@@ -51,6 +51,27 @@ async def own() -> None:
 assert_type(xec.template("cat ${{f}}", f="my file"), str)
 assert_type(xec.last, xec.Result | None)
 
+# -- tasks -------------------------------------------------------------------------------------
+
+steps = xec.tasks(timeout="5m").add("load", "true", creates=["a", Path("b")]).add("all", needs=["load"])
+steps.add("sum", b"true", needs=("load",), depends="a", env={"A": "1"}, retries=1, retry_codes=75)
+steps.add("bad", "true", depends=3)  # type: ignore[arg-type]
+ended = steps.run("all", jobs=2, keep_going=False, force=True, resume=True, check=False)
+assert_type(ended, xec.TaskResults)
+assert_type(ended["load"], xec.TaskResult)
+assert_type(ended["load"].state, xec.TaskState)
+assert_type(ended["load"].result, xec.Result | None)
+assert_type(ended.critical_path, list[str])
+assert_type(ended.df(), pd.DataFrame)
+assert_type(steps.start().result(timeout=3), xec.TaskResults)
+assert_type(xec.TasksFailed.results, xec.TaskResults)
+assert_type(xec.TasksInterrupted.results, xec.TaskResults)
+
+
+async def steps_too() -> None:
+    assert_type(await steps.start("all"), xec.TaskResults)
+
+
 # -- results -----------------------------------------------------------------------------------
 
 assert_type(r.ok, bool)

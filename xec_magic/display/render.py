@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xec_magic.display import palette
 from xec_magic.display.ansi import PLAIN, Span, Style, parse_line, plain_line, span_html
-from xec_magic.display.lines import Line, excerpt, looks_bad
+from xec_magic.display.lines import Line, excerpt, looks_bad, read_lines
 from xec_magic.result import Outcome, Result
 from xec_magic.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
+    from xec_magic.output import OutputLog
     from xec_magic.plan import Plan
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "render_html",
     "render_started_html",
     "render_started_text",
+    "render_tail",
     "render_text",
     "safe_html",
     "strong_html",
@@ -236,6 +238,25 @@ def output_html(result: Result, volatile: bool, mask: Mask, share: int = 1) -> s
         return _blocks(head + tail)
     path = f"; the whole log: {safe_html(result.log_path)}" if volatile and result.log_path else ""
     return _blocks(kept_head) + f"<div style='{SMALL}'>… {gap}{path} …</div>" + _blocks(kept_tail)
+
+
+def render_tail(log: OutputLog, lines: int, limit: int, *, mask: Mask = str) -> str:
+    """The last lines of a log as HTML, and before them how many there are more; empty when there is no output.
+
+    Args:
+        log: What a run printed.
+        lines: So many at most.
+        limit: Characters of markup at most.
+        mask: Replaces secrets in a text.
+    """
+    total = log.line_count
+    start = max(log.offset_of_line(max(0, total - lines)), log.size() - limit)
+    rows, _ = _marked_up(read_lines(log.pieces(start)), PLAIN, mask)
+    kept = _fitting(rows[::-1], limit, end=True)[::-1]
+    more = total - len(kept)
+    return (f"<div style='{SMALL}'>… {format_count(more, 'line')} before this</div>" if more > 0 else "") + _blocks(
+        kept
+    )
 
 
 class _Row(NamedTuple):

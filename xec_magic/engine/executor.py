@@ -33,7 +33,7 @@ __all__ = ["Executor"]
 MAX_RUNNING: Final = 64  # local processes at once; more runs wait in the order of their start
 HISTORY_RUNS: Final = 200  # finished runs that can still be shown
 HISTORY_BYTES: Final = 256 * 2**20  # output in memory that finished runs may hold together
-FORGET_RUNS: Final = 32  # the bounds are looked at after so many runs, or so much output
+FORGET_RUNS: Final = 100  # the bounds are looked at after so many runs, or so much output
 FORGET_BYTES: Final = 64 * 2**20
 EXIT_GRACE_S: Final = 1.0  # a rung of the stop ladder at the kernel's exit: Jupyter kills the kernel after 5 s
 
@@ -49,6 +49,7 @@ class Executor:
     def __init__(self, max_running: int = MAX_RUNNING, redactor: Redactor | None = None) -> None:
         if max_running < 1:
             raise OptionError(f"max_running must be at least 1, not {max_running}")
+        self.max_running = max_running
         self.kernel_id = secrets.token_hex(6)
         self.redactor = redactor or Redactor()
         self.spool = SpoolDirectory(self.kernel_id)

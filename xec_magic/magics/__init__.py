@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xec_magic.magics import completion
 from xec_magic.magics.pool import PoolMagics
 from xec_magic.magics.runs import RunsMagics
+from xec_magic.magics.tasks import TasksMagics
 from xec_magic.magics.xec import CommandMagics
 
 if TYPE_CHECKING:
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "unload"]
 
-_FURTHER = (RunsMagics, PoolMagics)  # each is made with the shell and the magics that run commands
+_FURTHER = (RunsMagics, PoolMagics, TasksMagics)  # each is made with the shell and the magics that run commands
 # By name: the formatters then cost nothing until there is a result.
-_SHOWN = {("xec_magic.result", "Result"): "display_result", ("xec_magic.results", "Results"): "display_results"}
+_SHOWN = {
+    ("xec_magic.result", "Result"): ("view", "display_result"),
+    ("xec_magic.results", "Results"): ("view", "display_results"),
+    ("xec_magic.compose.tasks_result", "TaskResults"): ("tasks_view", "display_tasks"),
+}
 
 
 def load(shell: InteractiveShell) -> None:
@@ -32,7 +37,7 @@ def load(shell: InteractiveShell) -> None:
     shell.configurables.append(commands.defaults)  # for %config
     formatter = _formatter(shell)
     for (module, name), function in _SHOWN.items():
-        formatter.for_type_by_name(module, name, partial(_display, function))
+        formatter.for_type_by_name(module, name, partial(_display, *function))
     completion.register(shell, _run_ids, _session_names)
 
 
@@ -70,10 +75,10 @@ def _formatter(shell: InteractiveShell) -> Any:
     return shell.display_formatter.ipython_display_formatter
 
 
-def _display(function: str, value: Any) -> None:
-    from xec_magic.display import view
+def _display(module: str, function: str, value: Any) -> None:
+    from importlib import import_module
 
-    getattr(view, function)(value)
+    getattr(import_module(f"xec_magic.display.{module}"), function)(value)
 
 
 def _session_names() -> list[str]:

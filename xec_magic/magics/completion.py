@@ -1,4 +1,4 @@
-"""Tab on lines of `%xec` and in cells of `%%xec`: options, their values, variables, files, run ids, sessions."""
+"""Tab on lines of `%xec` and in cells of `%%xec` and `%%xec_tasks`: options, their values, tasks, variables, files, run ids, sessions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from xec_magic.options import RunOptions
+from xec_magic.options.tasks import TaskOptions, TasksOptions
 from xec_magic.optionspec import Option, next_word
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ __all__ = ["register", "unregister"]
 _IDENTIFIER: Final = "xec_magic.matcher"
 _LINE = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec\s+")  # also `result = %xec …`
 _CELL = re.compile(r"\s*%%xec(?![^\s])[^\S\n]*")
+_TASKS = re.compile(r"\s*%%xec_tasks(?![^\s])[^\S\n]*")
+_TASK_HEAD = re.compile(r"(?:\w[\w.-]*)[ \t]*:[ \t]")
+_TASK_NAME = re.compile(r"^(\w[\w.-]*)[ \t]*:(?:[ \t]|$)", re.MULTILINE)
 _RUNS = re.compile(r"\s*%xec_runs\s+(?:stop|show|wait)\s+(?:.*\s)?(\S*)$")
 _POOL = re.compile(r"\s*%xec_pool\s+(?:stop|reset)\s+(?:.*\s)?(\S*)$")
 _SHELL_WORD = re.compile(r"(?:\\.|[^\s\\;|&<>()=:`'\"])*$")  # what ends at the cursor and may be a path
@@ -83,6 +87,8 @@ def _find(
         if head is None or before.endswith("%%xec"):
             return None  # still in the magic's name
         return _of_options(before[head.end() :], namespace, session_names, cell=True)
+    if tasks := _TASKS.match(context.full_text):
+        return _of_tasks(context, tasks, namespace, session_names)
     if line := _LINE.match(before):
         return _of_options(before[line.end() :], namespace, session_names, cell=False)
     if pool := _POOL.match(before):
@@ -92,8 +98,52 @@ def _find(
     return None
 
 
-def _of_options(line: str, namespace: Mapping[str, Any], session_names: Names, *, cell: bool) -> _Found:
-    """What can stand at the end of a line behind `%xec`."""
+def _of_tasks(
+    context: CompletionContext, magic: re.Match[str], namespace: Mapping[str, Any], session_names: Names
+) -> _Found | None:
+    """What can stand at the cursor in a cell of tasks: options, names of tasks, files."""
+    before, magic_line = context.text_until_cursor, magic[0].count("\n")
+    names = [name for name in _TASK_NAME.findall(context.full_text) if name not in before.split()]
+    if context.cursor_line == magic_line:
+        head = _TASKS.match(before)
+        if head is None or before.endswith("%%xec_tasks"):
+            return None  # still in the magic's name
+        return _of_options(before[head.end() :], namespace, session_names, cell=True, of=TasksOptions, words=names)
+    if before[:1] in (" ", "\t"):
+        return _of_shell(before)
+    if head := _TASK_HEAD.match(before):
+        own = before[: head.end()].partition(":")[0].strip()
+        return _of_options(
+            before[head.end() :],
+            namespace,
+            session_names,
+            cell=True,
+            of=TaskOptions,
+            words=[name for name in names if name != own],
+        )
+    return _Found("")
+
+
+def _of_options(
+    line: str,
+    namespace: Mapping[str, Any],
+    session_names: Names,
+    *,
+    cell: bool,
+    of: type[RunOptions] = RunOptions,
+    words: Sequence[str] | None = None,
+) -> _Found:
+    """What can stand at the end of a line behind `%xec`.
+
+    Args:
+        line: What stands there up to the cursor.
+        namespace: The notebook's variables.
+        session_names: Gives the names of the sessions.
+        cell: It is the line of a cell, which holds no command.
+        of: Whose options.
+        words: Names that can stand between the options; None where options end at the first other word.
+    """
+    allowed = of.names() if issubclass(of, TaskOptions) else None
     at = 0
     waiting: Option | None = None  # the option whose value comes next
     given: set[str] = set()
@@ -101,11 +151,13 @@ def _of_options(line: str, namespace: Mapping[str, Any], session_names: Names, *
         at = word.end
         if waiting is not None:
             waiting = None
+        elif words is not None and line[word.start] != "-":
+            continue
         elif word.text == "--" or line[word.start] != "-":
             return _Found("") if cell else _of_shell(line)
         else:
             name = word.text.partition("=")[0] if word.text.startswith("--") else word.text[:2]
-            option = RunOptions.SPEC.by_flag.get(name)
+            option = of.SPEC.by_flag.get(name)
             if option is None:
                 return _Found("")
             given.add(option.name)
@@ -116,21 +168,23 @@ def _of_options(line: str, namespace: Mapping[str, Any], session_names: Names, *
         return _of_value(waiting, text, raw, namespace, session_names)
     if raw.startswith("--") and "=" in text:
         name, _, value = text.partition("=")
-        option = RunOptions.SPEC.by_flag.get(name)
+        option = of.SPEC.by_flag.get(name)
         if option is None or option.is_switch:
             return _Found("")
         return _of_value(option, value, raw.partition("=")[2], namespace, session_names)
+    named = [(name, "task") for name in words or () if name.startswith(raw)]
     if raw and not raw.startswith("-"):
-        return _Found("") if cell else _of_shell(line)
+        return _Found(raw, named) if cell else _of_shell(line)
     options = [
         (flag, option.brief)
-        for option in RunOptions.SPEC
+        for option in of.SPEC
         for flag in option.flags
         if flag.startswith(raw)
+        and (allowed is None or option.name in allowed)
         and (option.repeatable or option.name not in given)
         and (flag.startswith("--") or raw == "-")
     ]
-    return _Found(raw, options)
+    return _Found(raw, [*named, *options])
 
 
 def _of_value(option: Option, text: str, raw: str, namespace: Mapping[str, Any], session_names: Names) -> _Found:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from xec_magic.results import Results
     from xec_magic.runtime import Runtime
 
-__all__ = ["CommandMagics", "XecMagics"]
+__all__ = ["OPEN_AFTER_S", "TICK_S", "CommandMagics", "XecMagics", "check_out"]
 
 OPEN_AFTER_S: Final = 0.2  # a shorter run shows one static display and no widget
 TICK_S: Final = 0.05
@@ -263,10 +263,15 @@ def _check_together(options: RunOptions) -> None:
         )
     if options.quiet and options.show:
         raise OptionError("--quiet shows nothing and --show shows the command; write one of them")
-    if options.out in _TAKEN or (options.out or "").startswith("_"):
-        raise OptionError(f"--out {options.out}: IPython itself uses that name; write another one")
+    check_out(options.out)
     if options.form in ("df", "table") and find_spec("pandas") is None:
         raise OptionError(f"--as {options.form} needs pandas, which is not installed; pip install 'xec-magic[frames]'")
+
+
+def check_out(name: str | None) -> None:
+    """Refuse the names that IPython keeps for itself."""
+    if name is not None and (name in _TAKEN or name.startswith("_")):
+        raise OptionError(f"--out {name}: IPython itself uses that name; write another one")
 
 
 CommandMagics.xec.__doc__ = f"""Run a command, or a cell of them; show what it prints, keep it, raise if it fails.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import Any, Final
@@ -254,10 +254,13 @@ class OptionSet:
 
     # -- documentation
 
-    def help_text(self) -> str:
-        """All options by group, as `%%xec?` shows them."""
+    def help_text(self, names: Container[str] | None = None) -> str:
+        """The options by group, as `%%xec?` shows them: all, or those of these names."""
         lines: list[str] = []
-        for group, options in self._groups():
+        for group, all_options in self._groups():
+            options = [option for option in all_options if names is None or option.name in names]
+            if not options:
+                continue
             lines += ["", f"{group}:"]
             for option in options:
                 usage = "  " + ", ".join(option.flags) + (f" {option.metavar}" if option.metavar else "")
