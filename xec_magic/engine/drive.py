@@ -35,7 +35,7 @@ from xec_magic.output import STREAMS
 from xec_magic.redact import Redactor, StreamRedactor
 from xec_magic.transport import Transports
 from xec_magic.transport.base import Process, StartRequest
-from xec_magic.transport.terminate import stop
+from xec_magic.transport.terminate import LAST_GRACE_S, stop
 
 __all__ = ["Drive", "Surroundings"]
 
@@ -247,7 +247,8 @@ class Drive:
             if run.stop_cause is None and deadline is not None and self._now() >= deadline:
                 run._stop(False, Cause.TIMEOUT, "before it started")
             if run.stop_cause is not None:
-                starting.cancel()  # what is started nevertheless is then ended by its transport
+                starting.cancel()  # what is started nevertheless is then ended by its transport, and gone afterwards
+                await asyncio.wait([starting], timeout=LAST_GRACE_S)
                 return None
             await self._wait(None if deadline is None else deadline - self._now())
         return starting.result()
