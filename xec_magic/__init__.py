@@ -14,15 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from xec_magic.errors import (
     AllFailed,
+    AuthError,
     CallbackError,
     Cancelled,
     CleanupError,
     CommandError,
+    ConnectError,
+    ConnectionLost,
+    HostKeyError,
     NonZeroExit,
     OptionError,
     OutputLimit,
     OutputTooLarge,
     ParseError,
+    PoolTimeout,
     RunInterrupted,
     Signalled,
     SomeFailed,
@@ -57,6 +62,7 @@ if TYPE_CHECKING:
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
     from xec_magic.results import Results
+    from xec_magic.sshpool import SSHPool, ssh_pool
 
     last: Result | None
 
@@ -64,12 +70,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AllFailed",
+    "AuthError",
     "CallbackError",
     "Cancelled",
     "Cleanup",
     "CleanupError",
     "CommandError",
+    "ConnectError",
+    "ConnectionLost",
     "Executor",
+    "HostKeyError",
     "Lazy",
     "NonZeroExit",
     "OptionError",
@@ -77,10 +87,12 @@ __all__ = [
     "OutputLimit",
     "OutputTooLarge",
     "ParseError",
+    "PoolTimeout",
     "Result",
     "Results",
     "Run",
     "RunInterrupted",
+    "SSHPool",
     "Signalled",
     "SomeFailed",
     "SpawnError",
@@ -96,6 +108,7 @@ __all__ = [
     "last",
     "lazy",
     "run",
+    "ssh_pool",
     "start",
     "temp_dir",
     "temp_file",
@@ -112,6 +125,7 @@ _HOMES = {
     "Result": "result",
     "Results": "results",
     "Run": "engine.run",
+    "SSHPool": "sshpool",
     "batch": "api",
     "chunks": "compose.chunks",
     "cleanup": "api",
@@ -119,6 +133,7 @@ _HOMES = {
     "files": "api",
     "lazy": "api",
     "run": "api",
+    "ssh_pool": "sshpool",
     "start": "api",
     "temp_dir": "api",
     "temp_file": "api",
