@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Unpack
 
@@ -13,17 +12,16 @@ from xec_magic.engine import executor as engine
 from xec_magic.errors import OptionError
 from xec_magic.inventory import Inventory
 from xec_magic.result import Result
+from xec_magic.results import Results
 from xec_magic.transport.pool import PoolLimits
 from xec_magic.units import parse_duration
 
 if TYPE_CHECKING:
     from xec_magic.transport.ssh import Row
 
-__all__ = ["SSHPool", "connection_rows", "ssh_pool"]
+__all__ = ["SSHPool", "ssh_pool"]
 
 MOST_CONNECTIONS: Final = 32  # to one host; more is what its sshd takes for an attack
-
-_open: weakref.WeakSet[SSHPool] = weakref.WeakSet()
 
 
 class SSHPool:
@@ -61,7 +59,6 @@ class SSHPool:
         self._engine = engine.Executor(ssh_limits=limits)
         self._commands = Commands(lambda: self._engine, lambda: settings, options)
         self._commands.using()  # a wrong default is refused here
-        _open.add(self)
 
     def run(self, host: str | Target, script: Script, **options: Unpack[RunKeywords]) -> Result:
         """Run a script on one of the pool's hosts and wait for it.
@@ -74,7 +71,7 @@ class SSHPool:
         options["on"] = self._member(host)
         return self._commands.run(script, **options)
 
-    def run_all(self, script: Script, **options: Unpack[RunKeywords]) -> list[Result]:
+    def run_all(self, script: Script, **options: Unpack[RunKeywords]) -> Results:
         """Run a script on all hosts at once; one result a host, in their order, failed ones included."""
         options["check"] = False
         runs = []
@@ -83,7 +80,7 @@ class SSHPool:
             run = self._commands.start(script, **options)
             self._engine.begin(run)
             runs.append(run)
-        return [run.wait() for run in runs]
+        return Results(run.wait() for run in runs)
 
     def _member(self, host: str | Target) -> Target:
         target = host if isinstance(host, Target) else self._inventory.target(host)
@@ -147,11 +144,3 @@ def ssh_pool(
         OptionError: a host that is not known.
     """
     return SSHPool(hosts, connections_per_host, idle_timeout, **options)
-
-
-def connection_rows() -> list[Row]:
-    """All connections of this kernel: those of `--on`, and of the pools that are open."""
-    rows = runtime.current().executor.ssh_rows()
-    for pool in [*_open]:
-        rows += pool.rows()
-    return rows

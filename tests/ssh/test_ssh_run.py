@@ -285,7 +285,9 @@ def test_a_pool_of_ones_own_runs_on_all_its_hosts_warms_and_drains(world, server
         pool.warm()
         assert len(pool.rows()) == 2
         assert str(pool.run(other.spec, "echo one")) == "one"
-        assert [result.exit_code for result in pool.run_all("exit 3")] == [3, 3]
+        everywhere = pool.run_all("exit 3")
+        assert [result.exit_code for result in everywhere] == [3, 3]
+        assert everywhere.failed.targets == [server.spec, other.spec]
         with pytest.raises(xec.OptionError, match="none of the pool's hosts"):
             pool.run("root@192.0.2.1", "true")
         running = pool._commands.start("sleep 0.5; echo whole", on=server.spec)
@@ -436,3 +438,28 @@ def test_a_proxy_command_that_fails_says_what_it_said(ex, world, config):
     config("Host far\n  HostName 192.0.2.1\n  ProxyCommand echo gate is shut >&2; exit 1\n")
     with pytest.raises(xec.ConnectError, match="far: its ProxyCommand failed: gate is shut"):
         ex.run("true", on="far")
+
+
+# -- together with the rest --------------------------------------------------------------------------------------
+
+
+def test_a_batch_takes_one_round_trip_and_gives_each_command_its_result(ex, on):
+    results = ex.batch(["echo a; echo e >&2", "(exit 3)", "echo b"], on=on, keep_going=True)
+    assert [(r.stdout, r.exit_code, str(r.target)) for r in results] == [("a\n", 0, on), ("", 3, on), ("b\n", 0, on)]
+    assert results[0].stderr == "e\n"
+    (row,) = ex._engine.ssh_rows()
+    assert row.commands == 1
+
+
+def test_a_warm_shell_on_a_host_is_refused_and_as_a_standing_default_left_out(ex, on):
+    for wish in ({"worker": True}, {"session": "s"}):
+        with pytest.raises(xec.OptionError, match="on this machine only"):
+            ex.run("true", on=on, **wish)
+
+
+def test_connections_are_listed_among_what_is_kept_ready(ex, on):
+    ex.run("true", on=on)
+    entries = ex._engine.ask(ex._engine.transports.pool())
+    assert [(entry.kind, entry.what, entry.served) for entry in entries if entry.kind == "connection"] == [
+        ("connection", on, 1)
+    ]

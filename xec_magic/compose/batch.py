@@ -51,7 +51,7 @@ def plan_batch(
     between = "\n---\n" if any("\n" in command for command in batch.commands) else "\n"
     plan = options.plan(between.join(batch.commands), namespace, target)
     if target.kind == "ssh" and not plan.command.shell:
-        plan = replace(plan, command=replace(plan.command, shell=("bash",)))
+        plan = replace(plan, command=replace(plan.command, shell=("bash",)))  # noqa: S604 - a field, no process
     return replace(plan, batch=batch)
 
 

@@ -228,6 +228,7 @@ class Executor:
             question.close()
             raise XecError("the executor is closed; make a new one, or load the extension again")
         return self._portal.call(question)
+
     def ssh_call(self, what: Callable[[SSHTransport], Coroutine[Any, Any, T]]) -> T:
         """Do something with the SSH connections and wait for it, answering its questions. Any thread but the loop's.
 
