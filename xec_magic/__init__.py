@@ -14,15 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from xec_magic.errors import (
     AllFailed,
+    AuthError,
     CallbackError,
     Cancelled,
     CleanupError,
     CommandError,
+    ConnectError,
+    ConnectionLost,
+    HostKeyError,
     NonZeroExit,
     OptionError,
     OutputLimit,
     OutputTooLarge,
     ParseError,
+    PoolTimeout,
     RunInterrupted,
     Signalled,
     SomeFailed,
@@ -61,6 +66,7 @@ if TYPE_CHECKING:
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
     from xec_magic.results import Results
+    from xec_magic.sshpool import SSHPool, ssh_pool
 
     last: Result | None
 
@@ -68,12 +74,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AllFailed",
+    "AuthError",
     "CallbackError",
     "Cancelled",
     "Cleanup",
     "CleanupError",
     "CommandError",
+    "ConnectError",
+    "ConnectionLost",
     "Executor",
+    "HostKeyError",
     "Lazy",
     "NonZeroExit",
     "OptionError",
@@ -81,10 +91,12 @@ __all__ = [
     "OutputLimit",
     "OutputTooLarge",
     "ParseError",
+    "PoolTimeout",
     "Result",
     "Results",
     "Run",
     "RunInterrupted",
+    "SSHPool",
     "Signalled",
     "SomeFailed",
     "SpawnError",
@@ -105,6 +117,7 @@ __all__ = [
     "last",
     "lazy",
     "run",
+    "ssh_pool",
     "start",
     "tasks",
     "temp_dir",
@@ -122,6 +135,7 @@ _HOMES = {
     "Result": "result",
     "Results": "results",
     "Run": "engine.run",
+    "SSHPool": "sshpool",
     "TaskResult": "compose.tasks_result",
     "TaskResults": "compose.tasks_result",
     "TaskState": "compose.tasks_result",
@@ -132,6 +146,7 @@ _HOMES = {
     "files": "api",
     "lazy": "api",
     "run": "api",
+    "ssh_pool": "sshpool",
     "start": "api",
     "tasks": "api",
     "temp_dir": "api",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypedDict, Unpack, cast
 
 from xec_magic import runtime
-from xec_magic.command import FileInput, Target, decode_script
+from xec_magic.command import LOCAL, FileInput, Target, decode_script
 from xec_magic.compose.batch import check_results, plan_batch, results_of, with_results
 from xec_magic.compose.cleanup import Cleanup, Deferred, innermost
 from xec_magic.compose.files import Files
@@ -19,6 +19,7 @@ from xec_magic.compose.workers import Workers, start_text, with_start_text
 from xec_magic.engine import executor as engine
 from xec_magic.engine.run import Run
 from xec_magic.errors import OptionError, RunInterrupted
+from xec_magic.inventory import Inventory
 from xec_magic.options import RunOptions, Settings
 from xec_magic.plan import Batch, Plan
 from xec_magic.private import KernelDirectory, temp_root
@@ -67,6 +68,7 @@ class RunKeywords(TypedDict, total=False):
     """What `run`, `start` and `using` take; `docs/options.md` describes each."""
 
     target: Target
+    on: str | Target | Iterable[str | Target]
     cwd: str | os.PathLike[str] | None
     env: Mapping[str, str]
     shell: str | Iterable[str]
@@ -217,7 +219,7 @@ class Commands:
         return Files(run)
 
     def _run_batch(self, read: RunOptions, batch: Batch, merged: RunKeywords) -> Results:
-        plan = _at_target(plan_batch(read, batch), merged)
+        plan = _with_rc(plan_batch(read, batch, target=self._target(read, merged)), merged)
         run = self._executor().start(plan, check=False, keep=_keep(merged.get("keep")))
         try:
             results = results_of(runtime.current().wait(run))
@@ -317,8 +319,19 @@ class Commands:
     def _plan(self, script: Script, options: RunKeywords) -> tuple[Plan, bool, bool | None]:
         merged = _over(self._defaults, options)
         read = self._options(merged)
-        plan = _at_target(read.plan(_text_of(script, read.shell)), merged)
+        target = self._target(read, merged)
+        plan = _with_rc(read.plan(_text_of(script, read.shell, target), target=target), merged)
         return plan, read.check, _keep(merged.get("keep"))
+
+    def _target(self, read: RunOptions, keywords: RunKeywords) -> Target:
+        """Where to run: by `on`, by `target`, or here."""
+        target = keywords.get("target")
+        if not read.on:
+            return target or LOCAL
+        if target is not None:
+            raise OptionError("on and target both say where to run; keep one")
+        settings = self._settings()
+        return (settings.inventory() if settings is not None else Inventory()).one(read.on)
 
     def __repr__(self) -> str:
         shown = [f"{name}={'…' if name == 'secret' else repr(value)}" for name, value in self._defaults.items()]
@@ -378,12 +391,9 @@ def _over(defaults: RunKeywords, options: RunKeywords) -> RunKeywords:
     return merged
 
 
-def _at_target(plan: Plan, keywords: RunKeywords) -> Plan:
+def _with_rc(plan: Plan, keywords: RunKeywords) -> Plan:
     rc = start_text(keywords.get("rc"))
-    if rc:
-        plan = replace(plan, command=with_start_text(plan.command, rc))
-    target = keywords.get("target")
-    return plan if target is None else replace(plan, command=replace(plan.command, target=target))
+    return replace(plan, command=with_start_text(plan.command, rc)) if rc else plan
 
 
 def _switch(name: str, value: object) -> bool:
@@ -398,11 +408,12 @@ def _keep(value: object) -> bool | None:
     raise OptionError(f"keep: {value!r} is none of True, False and None")
 
 
-def _text_of(script: Script, shell: tuple[str, ...]) -> str | bytes:
+def _text_of(script: Script, shell: tuple[str, ...], target: Target = LOCAL) -> str | bytes:
     if isinstance(script, (str, bytes)):
         return script
     if hasattr(script, "strings") and hasattr(script, "interpolations"):
-        return expand_tstring(cast("Any", script), family_of(shell))
+        # What shell a host has is not known before it is asked; what is quoted for bash is read alike by sh.
+        return expand_tstring(cast("Any", script), family_of(shell if target.kind == "local" else shell or ("bash",)))
     raise OptionError(f"a script is text, bytes or a template string, not {type(script).__name__}")
 
 

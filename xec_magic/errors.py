@@ -6,7 +6,12 @@
     ├─ OptionError           the line is wrong; nothing has run
     │  └─ TemplateError      a ${{…}} in the text is wrong; nothing has run
     ├─ TransportError        could not start or reach it
-    │  └─ SpawnError         the operating system refused to start the process
+    │  ├─ SpawnError         the operating system refused to start the process
+    │  ├─ ConnectError       the host cannot be reached
+    │  ├─ HostKeyError       the host's key is unknown, has changed, or is revoked
+    │  ├─ AuthError          the host does not let this user in
+    │  ├─ PoolTimeout        no connection became free in time
+    │  └─ ConnectionLost     the connection was lost under a command; carries .result
     ├─ CommandError          it ran and ended badly; carries .result
     │  ├─ NonZeroExit
     │  ├─ Signalled
@@ -40,15 +45,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AllFailed",
+    "AuthError",
     "CallbackError",
     "Cancelled",
     "CleanupError",
     "CommandError",
+    "ConnectError",
+    "ConnectionLost",
+    "HostKeyError",
     "NonZeroExit",
     "OptionError",
     "OutputLimit",
     "OutputTooLarge",
     "ParseError",
+    "PoolTimeout",
     "RunInterrupted",
     "Signalled",
     "SomeFailed",
@@ -110,6 +120,22 @@ class SpawnError(TransportError):
     """The operating system refused to start the process."""
 
 
+class ConnectError(TransportError):
+    """The host cannot be reached: no such name, nobody listens, no answer in time."""
+
+
+class HostKeyError(TransportError):
+    """The host's key is unknown, differs from the known one, or is revoked; nothing was sent to it."""
+
+
+class AuthError(TransportError):
+    """The host does not let this user in with the keys at hand."""
+
+
+class PoolTimeout(TransportError):
+    """No connection to the host became free in time; nothing has run."""
+
+
 class _WithResult:
     """An error that carries the `Result` and answers for its fields: `err.exit_code`, `err.stderr`, …"""
 
@@ -127,6 +153,13 @@ class _WithResult:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.result)
+
+
+class ConnectionLost(_WithResult, TransportError):
+    """The way to the command was lost while it ran; whether it has finished is not known.
+
+    `.result` holds what had arrived. It is never run again by itself.
+    """
 
 
 class CommandError(_WithResult, XecError):

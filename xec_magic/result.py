@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 from xec_magic import formats, frames
 from xec_magic.command import Command
 from xec_magic.errors import (
+    AuthError,
     CallbackError,
     Cancelled,
     CommandError,
+    ConnectError,
+    ConnectionLost,
+    HostKeyError,
     NonZeroExit,
     OptionError,
     OutputLimit,
     OutputTooLarge,
+    PoolTimeout,
     RunInterrupted,
     Signalled,
     SpawnError,
@@ -94,6 +99,11 @@ _ERRORS: Final[dict[Outcome, type[CommandError]]] = {
     Outcome.OUTPUT_LIMIT: OutputLimit,
 }
 
+# What kept a run from starting, by the name that its events carry.
+_START_ERRORS: Final[dict[str, type[TransportError]]] = {
+    kind.__name__: kind for kind in (AuthError, ConnectError, HostKeyError, PoolTimeout)
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -114,6 +124,7 @@ class Result:
         notes: What the reader should know about the run itself.
         cached: Age in seconds when it was replayed; None when it ran.
         detail: Words to the outcome, for example why it could not start.
+        kind: Name of the error that kept it from starting, as `AuthError`; empty for a general one.
         log: All that it printed.
         parts: In a batch, the result of each of its commands.
     """
@@ -134,6 +145,7 @@ class Result:
     detail: str = ""
     cached: float | None = None
     parts: tuple[Result, ...] = field(default=(), repr=False)
+    kind: str = ""
 
     # -- facts ------------------------------------------------------------------------------
 
@@ -329,9 +341,9 @@ class Result:
             return None
         message = self.describe()
         if self.outcome is Outcome.NOT_STARTED:
-            return SpawnError(message)
+            return _START_ERRORS.get(self.kind, SpawnError)(message)
         if self.outcome is Outcome.LOST:
-            return TransportError(message)
+            return ConnectionLost(message, self)
         if self.outcome is Outcome.FAILED and self.plan.command.target.kind == "function":
             return CallbackError(message)
         tail = self.stderr_tail()
@@ -472,6 +484,7 @@ class ResultFold:
             notes=tuple(self._notes),
             log=self.log,
             detail=exited.detail if exited else "",
+            kind=exited.kind if exited else "",
         )
 
 

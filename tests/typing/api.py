@@ -209,7 +209,9 @@ except (xec.NonZeroExit, xec.Signalled, xec.TimedOut, xec.Cancelled, xec.OutputL
     command_error: xec.CommandError = ended
 except (xec.TemplateError, xec.OptionError) as wrong:
     option_error: xec.OptionError = wrong
-except xec.SpawnError as refused:
+except xec.ConnectionLost as lost:
+    assert_type(lost.result, xec.Result)
+except (xec.SpawnError, xec.ConnectError, xec.HostKeyError, xec.AuthError, xec.PoolTimeout) as refused:
     transport_error: xec.TransportError = refused
 except xec.ParseError as unread:
     value_error: ValueError = unread
@@ -226,6 +228,17 @@ except xec.OutputTooLarge as large:
 except xec.RunInterrupted as stopped:
     interrupt: KeyboardInterrupt = stopped
     assert_type(stopped.result, xec.Result)
+
+# -- hosts ---------------------------------------------------------------------------------------
+
+assert_type(xec.run("true", on="db1"), xec.Result)
+xec.start("true", on=["db1"])
+with xec.ssh_pool(["web1", "web2"], connections_per_host=2, idle_timeout="60s", timeout="5m") as pool:
+    assert_type(pool, xec.SSHPool)
+    assert_type(pool.run("web1", "uptime", check=False), xec.Result)
+    pool.run_all("uptime")
+    pool.warm()
+    pool.drain()
 
 # -- the scripted transport ----------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from xec_magic.engine.framing import Framing
 from xec_magic.engine.pipes import open_for_writing
 from xec_magic.engine.retry import retry_delay
 from xec_magic.engine.run import Run
-from xec_magic.errors import SpawnError
+from xec_magic.errors import TransportError
 from xec_magic.events import (
     Cause,
     Exited,
@@ -25,6 +25,7 @@ from xec_magic.events import (
     Output,
     PartExited,
     PartStarted,
+    ProcessInfo,
     Queued,
     Retrying,
     Started,
@@ -34,8 +35,8 @@ from xec_magic.events import (
 from xec_magic.output import STREAMS
 from xec_magic.redact import Redactor, StreamRedactor
 from xec_magic.transport import Transports
-from xec_magic.transport.base import Process, StartRequest
-from xec_magic.transport.terminate import LAST_GRACE_S, stop
+from xec_magic.transport.base import Distant, Process, StartRequest
+from xec_magic.transport.terminate import LAST_GRACE_S, living, stop
 
 __all__ = ["Drive", "Surroundings"]
 
@@ -63,6 +64,7 @@ class Drive:
         self._loop = asyncio.get_running_loop()
         self._changed = _Bell(self._loop)
         self._printed = 0
+        self._arrived = 0
         self._over = False
         self._tee: BinaryIO | None = None
         self._redact: dict[Stream, StreamRedactor] = {}
@@ -138,6 +140,8 @@ class Drive:
             run.upstream.subscribe(lambda _: self._changed.set())
             while run.stop_cause is None and run.upstream.state in {"planned", "starting", "queued"}:
                 await self._wait(None)
+            return await self._attempts()
+        if self._plan.command.target.kind == "ssh":  # the pool of its connections makes it wait, not this machine
             return await self._attempts()
         return await self._behind(self._executor.admission, self._attempts)
 
@@ -218,8 +222,9 @@ class Drive:
         run.stdin_fd = run.stdout_fd = None  # the transport closes them
         try:
             process = await self._started(request)
-        except SpawnError as error:
-            return Exited(run.run_id, self._now(), None, None, Cause.SPAWN, str(error))
+        except TransportError as error:
+            kind = type(error).__name__
+            return Exited(run.run_id, self._now(), None, None, Cause.SPAWN, str(error), kind=kind)
         if process is None:
             return self._stopped_before_start()
         run.process = process
@@ -233,7 +238,7 @@ class Drive:
         """The process; None when the run was stopped, or its time was over, before there was one.
 
         Raises:
-            SpawnError: it cannot be started.
+            TransportError: it cannot be started.
         """
         run, timeout_s = self._run, self._plan.stop.timeout_s
         process = self._executor.transports.start_now(request)
@@ -258,18 +263,21 @@ class Drive:
         run, policy = self._run, self._plan.stop
         deadline = None if policy.timeout_s is None else process.started_at + policy.timeout_s
         shell_ended_at: float | None = None
+        arrived = 0
         while True:
             status = process.exit
             now = self._now()
             if status is not None and status.lost:
                 run._stop(False, Cause.LOST, status.lost)
             elif status is not None:
-                shell_ended_at = shell_ended_at or now
+                if shell_ended_at is None or run.full_channels:  # a reader that is slow holds the streams itself
+                    shell_ended_at, arrived = now, self._arrived
                 if not process.streams_open:
                     break
                 if not policy.wait and now >= shell_ended_at + LEFT_BEHIND_S:
-                    self._leave_behind(process)
-                    break
+                    if await self._leave_behind(process) or arrived == self._arrived:
+                        break
+                    shell_ended_at, arrived = now, self._arrived
             if run.stop_cause is None:
                 if self._over:
                     run._stop(False, Cause.OUTPUT_LIMIT, "")
@@ -294,20 +302,30 @@ class Drive:
         cause = run.stop_cause or Cause.CANCEL
         if run.full_channels:
             process.resume()  # a command that waits in its write could not end by itself
-        survivors = await stop(
-            process, run.grace_s, run.hurry or asyncio.Event(),
-            lambda name: run.emit(Stopping(run.run_id, self._now(), cause, name)),
-        )  # fmt: skip
+        survivors: list[ProcessInfo] = []
+        try:
+            survivors = await stop(
+                process, run.grace_s, run.hurry or asyncio.Event(),
+                lambda name: run.emit(Stopping(run.run_id, self._now(), cause, name)),
+            )  # fmt: skip
+        except TransportError as error:
+            note = f"what it had started there may go on (pid {process.pid}), since it could not be reached: {error}"
+            run.emit(Note(run.run_id, self._now(), note))
         process.close()
         if survivors:
             run.emit(LeftBehind(run.run_id, self._now(), tuple(survivors)))
             names = ", ".join(map(str, survivors))
             run.emit(Note(run.run_id, self._now(), f"could not be ended even by KILL: {names}"))
 
-    def _leave_behind(self, process: Process) -> None:
-        left = process.alive()
+    async def _leave_behind(self, process: Process) -> bool:
+        """Name what holds the streams. False where nothing does: on a host, output can still be on its way."""
+        try:
+            left = await living(process)
+        except TransportError:  # its host is gone; what that means is seen by the next look at its exit
+            return True
         if left:
             self._run.emit(LeftBehind(self._run.run_id, self._now(), tuple(left)))
+        return bool(left) or not isinstance(process, Distant)
 
     def _exited(self, process: Process) -> Exited:
         run, status = self._run, process.exit
@@ -327,6 +345,7 @@ class Drive:
 
     def _output(self, stream: Stream, data: bytes) -> None:
         """The transport's sink: every byte of the run comes by here."""
+        self._arrived += len(data)
         if self._framing is not None:
             self._take(self._framing.feed(stream, data))
             return

@@ -8,23 +8,28 @@ import os
 import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from xec_magic.engine.ask import Questions
 from xec_magic.engine.drive import Drive
 from xec_magic.engine.express import Express
 from xec_magic.engine.here import begin_here
 from xec_magic.engine.pipes import DEFER_S, Pipes, plan_of_function
-from xec_magic.engine.portal import Portal
+from xec_magic.engine.portal import WAKE_S, Portal
 from xec_magic.engine.run import Run
 from xec_magic.engine.spool import SpoolDirectory
-from xec_magic.errors import OptionError, XecError
+from xec_magic.errors import OptionError, TransportError, XecError
 from xec_magic.events import Cause
 from xec_magic.plan import Plan
 from xec_magic.redact import Redactor
 from xec_magic.transport import Transports
 from xec_magic.transport.base import Function, Process
 from xec_magic.transport.here import HereRun
+from xec_magic.transport.pool import PoolLimits
 from xec_magic.transport.terminate import stop
+
+if TYPE_CHECKING:
+    from xec_magic.transport.ssh import Row, SSHTransport
 
 T = TypeVar("T")
 
@@ -44,9 +49,12 @@ class Executor:
     Args:
         max_running: Runs that have a process at once; further ones are queued in order.
         redactor: Masks secrets in all output before anything sees it.
+        ssh_limits: How many connections a host gets, and for how long; None for the usual.
     """
 
-    def __init__(self, max_running: int = MAX_RUNNING, redactor: Redactor | None = None) -> None:
+    def __init__(
+        self, max_running: int = MAX_RUNNING, redactor: Redactor | None = None, ssh_limits: PoolLimits | None = None
+    ) -> None:
         if max_running < 1:
             raise OptionError(f"max_running must be at least 1, not {max_running}")
         self.max_running = max_running
@@ -55,7 +63,8 @@ class Executor:
         self.spool = SpoolDirectory(self.kernel_id)
         self._portal = Portal()
         self._numbers = itertools.count(1)
-        self.transports = Transports(self.kernel_id, lambda: str(self.spool.path()))
+        self.questions = Questions()
+        self.transports = Transports(self.kernel_id, lambda: str(self.spool.path()), self.questions.ask, ssh_limits)
         self.admission = asyncio.Semaphore(max_running)
         self._pipes = Pipes(self)
         self._runs: dict[str, Run] = {}
@@ -221,6 +230,40 @@ class Executor:
             raise XecError("the executor is closed; make a new one, or load the extension again")
         return self._portal.call(question)
 
+    def ssh_call(self, what: Callable[[SSHTransport], Coroutine[Any, Any, T]]) -> T:
+        """Do something with the SSH connections and wait for it, answering its questions. Any thread but the loop's.
+
+        Raises:
+            KeyboardInterrupt: interrupted; it has been given up.
+        """
+
+        async def on_the_loop() -> T:
+            return await what(self.transports.ssh)
+
+        with self.questions.attended():
+            future = self._portal.submit(on_the_loop())
+            try:
+                while True:
+                    try:
+                        return future.result(WAKE_S)
+                    except TimeoutError:
+                        if future.done():
+                            raise
+                        self.questions.serve()
+            except BaseException:
+                future.cancel()
+                raise
+
+    def ssh_rows(self) -> list[Row]:
+        """The SSH connections, as a table shows them. Any thread but the loop's."""
+        if not self.transports.has_ssh or not self._portal.is_open:
+            return []
+
+        async def on_the_loop() -> list[Row]:
+            return self.transports.ssh.rows()
+
+        return self._portal.call(on_the_loop(), timeout_s=5)
+
     def warm(self) -> None:
         """Do ahead what the first command would have to wait for."""
         self.post(self.transports.warm)
@@ -273,7 +316,10 @@ class Executor:
             self.keep(self._end_left_behind(run, run.process))
 
     async def _end_left_behind(self, run: Run, process: Process) -> None:
-        await stop(process, run.grace_s, run.hurry or asyncio.Event(), lambda _: None)
+        try:
+            await stop(process, run.grace_s, run.hurry or asyncio.Event(), lambda _: None)
+        except TransportError:  # its host is gone
+            pass
         process.close()
         run.ending = False
 

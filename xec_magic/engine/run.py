@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
+from xec_magic.engine.ask import Questions
 from xec_magic.engine.buffer import Channel
 from xec_magic.engine.pipes import HAD_ENOUGH, filtering, join_to, mapping
 from xec_magic.engine.portal import WAKE_S
@@ -30,6 +31,8 @@ __all__ = ["Engine", "Run"]
 
 class Engine(Protocol):
     """What a run needs of its executor."""
+
+    questions: Questions
 
     def begin(self, run: Run) -> None:
         """Start a run that has only been planned. Any thread; a second call does nothing."""
@@ -141,6 +144,10 @@ class Run:
             TimeoutError: not over after `timeout` seconds; the run goes on.
             RunInterrupted: interrupted while waiting.
         """
+        with self._engine.questions.attended():
+            return self._wait(timeout, on_tick, tick_s)
+
+    def _wait(self, timeout: float | None, on_tick: Callable[[], None] | None, tick_s: float) -> Result:
         self._refuse_inside()
         deadline = None if timeout is None else time.monotonic() + timeout
         interrupted = 0
@@ -164,6 +171,7 @@ class Run:
                 self.request_stop(now=interrupted > 1, cause=Cause.INTERRUPT)
                 continue
             try:
+                self._engine.questions.serve()
                 if on_tick is not None:
                     on_tick()
             except KeyboardInterrupt:

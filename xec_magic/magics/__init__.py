@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xec_magic.magics import completion
 from xec_magic.magics.pool import PoolMagics
 from xec_magic.magics.runs import RunsMagics
+from xec_magic.magics.targets import TargetsMagics
 from xec_magic.magics.tasks import TasksMagics
 from xec_magic.magics.xec import CommandMagics
 
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "unload"]
 
-_FURTHER = (RunsMagics, PoolMagics, TasksMagics)  # each is made with the shell and the magics that run commands
+_FURTHER = (
+    RunsMagics,
+    PoolMagics,
+    TargetsMagics,
+    TasksMagics,
+)  # each is made with the shell and the magics that run commands
 # By name: the formatters then cost nothing until there is a result.
 _SHOWN = {
     ("xec_magic.result", "Result"): ("view", "display_result"),
@@ -38,7 +44,7 @@ def load(shell: InteractiveShell) -> None:
     formatter = _formatter(shell)
     for (module, name), function in _SHOWN.items():
         formatter.for_type_by_name(module, name, partial(_display, *function))
-    completion.register(shell, _run_ids, _session_names)
+    completion.register(shell, _run_ids, _session_names, _target_names)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -87,6 +93,12 @@ def _session_names() -> list[str]:
     from xec_magic import runtime
 
     return runtime.current().executor.transports.session_names()
+
+
+def _target_names() -> list[str]:
+    from xec_magic import runtime
+
+    return runtime.current().settings.inventory().names()
 
 
 def _run_ids() -> list[str]:

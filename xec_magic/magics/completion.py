@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
+from xec_magic.errors import OptionError
 from xec_magic.options import RunOptions
 from xec_magic.options.tasks import TaskOptions, TasksOptions
 from xec_magic.optionspec import Option, next_word
@@ -31,6 +32,7 @@ _TASK_HEAD = re.compile(r"(?:\w[\w.-]*)[ \t]*:[ \t]")
 _TASK_NAME = re.compile(r"^(\w[\w.-]*)[ \t]*:(?:[ \t]|$)", re.MULTILINE)
 _RUNS = re.compile(r"\s*%xec_runs\s+(?:stop|show|wait)\s+(?:.*\s)?(\S*)$")
 _POOL = re.compile(r"\s*%xec_pool\s+(?:stop|reset)\s+(?:.*\s)?(\S*)$")
+_TARGETS = re.compile(r"\s*%xec_targets\s+(?:.*\s)?(\S*)$")
 _SHELL_WORD = re.compile(r"(?:\\.|[^\s\\;|&<>()=:`'\"])*$")  # what ends at the cursor and may be a path
 _SHELL_SPECIAL = re.compile(r"([\s\\;|&<>()`'\"$*?\[\]{}!#])")
 _MOST: Final = 200  # no page shows more; a directory can hold a million files
@@ -44,19 +46,29 @@ class _Found:
     items: Sequence[tuple[str, str]] = ()
 
 
-def register(ip: InteractiveShell, run_ids: Names, session_names: Names = tuple) -> None:
+@dataclass(frozen=True, slots=True)
+class _World:
+    """What values are completed from."""
+
+    namespace: Mapping[str, Any]
+    session_names: Names
+    targets: Names
+
+
+def register(ip: InteractiveShell, run_ids: Names, session_names: Names = tuple, targets: Names = tuple) -> None:
     """Complete what belongs to this package in `ip` from now on.
 
     Args:
         ip: The shell.
         run_ids: Gives the ids of the runs that can be named now.
         session_names: Gives the names of the sessions that can be gone on with.
+        targets: Gives the names that `--on` can take.
     """
     unregister(ip)
 
     @context_matcher(identifier=_IDENTIFIER, priority=100)  # type: ignore[untyped-decorator]  # IPython's
     def matcher(context: CompletionContext) -> SimpleMatcherResult:
-        found = _find(context, ip.user_ns, run_ids, session_names)
+        found = _find(context, _World(ip.user_ns, session_names, targets), run_ids)
         if found is None:
             return {"completions": []}
         # Nobody else completes here: what others know of Python means nothing to a shell.
@@ -72,9 +84,7 @@ def unregister(ip: InteractiveShell) -> None:
     matchers[:] = [matcher for matcher in matchers if getattr(matcher, "matcher_identifier", "") != _IDENTIFIER]
 
 
-def _find(
-    context: CompletionContext, namespace: Mapping[str, Any], run_ids: Names, session_names: Names
-) -> _Found | None:
+def _find(context: CompletionContext, world: _World, run_ids: Names) -> _Found | None:
     """What can stand at the cursor; None where it is not in a line or cell of ours."""
     before = context.text_until_cursor
     if before.rfind("${{") > before.rfind("}}"):
@@ -86,21 +96,21 @@ def _find(
         head = _CELL.match(before)
         if head is None or before.endswith("%%xec"):
             return None  # still in the magic's name
-        return _of_options(before[head.end() :], namespace, session_names, cell=True)
+        return _of_options(before[head.end() :], world, cell=True)
     if tasks := _TASKS.match(context.full_text):
-        return _of_tasks(context, tasks, namespace, session_names)
+        return _of_tasks(context, tasks, world)
     if line := _LINE.match(before):
-        return _of_options(before[line.end() :], namespace, session_names, cell=False)
+        return _of_options(before[line.end() :], world, cell=False)
     if pool := _POOL.match(before):
-        return _Found(pool[1], [(name, "session") for name in session_names() if name.startswith(pool[1])])
+        return _Found(pool[1], [(name, "session") for name in world.session_names() if name.startswith(pool[1])])
+    if named := _TARGETS.match(before):
+        return _of_targets(named[1], world)
     if runs := _RUNS.match(before):
         return _Found(runs[1], [(name, "run") for name in run_ids() if name.startswith(runs[1])])
     return None
 
 
-def _of_tasks(
-    context: CompletionContext, magic: re.Match[str], namespace: Mapping[str, Any], session_names: Names
-) -> _Found | None:
+def _of_tasks(context: CompletionContext, magic: re.Match[str], world: _World) -> _Found | None:
     """What can stand at the cursor in a cell of tasks: options, names of tasks, files."""
     before, magic_line = context.text_until_cursor, magic[0].count("\n")
     names = [name for name in _TASK_NAME.findall(context.full_text) if name not in before.split()]
@@ -108,15 +118,14 @@ def _of_tasks(
         head = _TASKS.match(before)
         if head is None or before.endswith("%%xec_tasks"):
             return None  # still in the magic's name
-        return _of_options(before[head.end() :], namespace, session_names, cell=True, of=TasksOptions, words=names)
+        return _of_options(before[head.end() :], world, cell=True, of=TasksOptions, words=names)
     if before[:1] in (" ", "\t"):
         return _of_shell(before)
     if head := _TASK_HEAD.match(before):
         own = before[: head.end()].partition(":")[0].strip()
         return _of_options(
             before[head.end() :],
-            namespace,
-            session_names,
+            world,
             cell=True,
             of=TaskOptions,
             words=[name for name in names if name != own],
@@ -126,8 +135,7 @@ def _of_tasks(
 
 def _of_options(
     line: str,
-    namespace: Mapping[str, Any],
-    session_names: Names,
+    world: _World,
     *,
     cell: bool,
     of: type[RunOptions] = RunOptions,
@@ -137,8 +145,7 @@ def _of_options(
 
     Args:
         line: What stands there up to the cursor.
-        namespace: The notebook's variables.
-        session_names: Gives the names of the sessions.
+        world: What can be named.
         cell: It is the line of a cell, which holds no command.
         of: Whose options.
         words: Names that can stand between the options; None where options end at the first other word.
@@ -165,13 +172,13 @@ def _of_options(
     raw = line[word.start :] if word is not None else ""
     text = word.text if word is not None else ""
     if waiting is not None:
-        return _of_value(waiting, text, raw, namespace, session_names)
+        return _of_value(waiting, text, raw, world)
     if raw.startswith("--") and "=" in text:
         name, _, value = text.partition("=")
         option = of.SPEC.by_flag.get(name)
         if option is None or option.is_switch:
             return _Found("")
-        return _of_value(option, value, raw.partition("=")[2], namespace, session_names)
+        return _of_value(option, value, raw.partition("=")[2], world)
     named = [(name, "task") for name in words or () if name.startswith(raw)]
     if raw and not raw.startswith("-"):
         return _Found(raw, named) if cell else _of_shell(line)
@@ -187,23 +194,35 @@ def _of_options(
     return _Found(raw, [*named, *options])
 
 
-def _of_value(option: Option, text: str, raw: str, namespace: Mapping[str, Any], session_names: Names) -> _Found:
+def _of_value(option: Option, text: str, raw: str, world: _World) -> _Found:
     """What the value of an option can be; `raw` is its beginning as typed, `text` without quotes."""
     if option.unit.choices:
         return _Found(raw, [(name, "value") for name in option.unit.choices if name.startswith(text)])
     if option.completes == "session":
-        return _Found(raw, [(name, "session") for name in session_names() if name.startswith(text)])
+        return _Found(raw, [(name, "session") for name in world.session_names() if name.startswith(text)])
     if option.completes == "variable-or-@file" and text.startswith("@"):
         return _paths(text[1:], raw, prefix="@")
+    if option.completes == "target":
+        return _of_targets(text, world)
     if option.completes.startswith("variable"):
         kinds = str if option.completes == "variable" else (str, bytes, bytearray, os.PathLike)
         names = sorted(
-            name for name, value in namespace.items() if isinstance(value, kinds) and not name.startswith("_")
+            name for name, value in world.namespace.items() if isinstance(value, kinds) and not name.startswith("_")
         )
         return _Found(raw, [(name, "variable") for name in names if name.startswith(text) and name.isidentifier()])
     if option.completes:
         return _paths(text, raw, directories_only=option.completes == "directory")
     return _Found(raw)
+
+
+def _of_targets(text: str, world: _World) -> _Found:
+    """Names for the last item of a node set."""
+    last = re.split(r"[,!]", text)[-1]
+    try:
+        names = world.targets()
+    except OptionError:  # a file of targets is wrong; running will say so
+        names = []
+    return _Found(last, [(name, "target") for name in names if name.startswith(last)][:_MOST])
 
 
 def _of_shell(before: str) -> _Found:

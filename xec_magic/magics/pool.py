@@ -1,4 +1,4 @@
-"""`%xec_pool`: what is kept ready: shells started ahead, sessions."""
+"""`%xec_pool`: what is kept ready: shells started ahead, sessions, connections to hosts."""
 
 from __future__ import annotations
 
@@ -37,18 +37,19 @@ class PoolMagics(Magics):
     @no_var_expand
     @line_magic
     def xec_pool(self, line: str) -> Any:
-        """List the shells that are kept ready, or end some of them.
+        """List the shells and connections that are kept ready, or end some of them.
 
         ::
 
-            %xec_pool                   list the sessions and the shells that wait
+            %xec_pool                   list the sessions, the shells that wait, the connections to hosts
             %xec_pool stop NAME…|all    end sessions with all that they have left; all: the waiting shells as well
+            %xec_pool drain TARGETS|all wait for what runs on hosts, then close the connections to them
             %xec_pool reset NAME…       the same; the next command with --session NAME begins in a new shell
         """
         try:
             verb, *names = line.split() or ["list"]
             actions: dict[str, Callable[[list[str]], Any]] = {
-                "list": self._list, "stop": self._stop, "reset": self._stop,
+                "list": self._list, "stop": self._stop, "reset": self._stop, "drain": self._drain,
             }  # fmt: skip
             if verb in ("--help", "-h"):
                 print(PoolMagics.xec_pool.__doc__)  # noqa: T201 - asked for
@@ -70,6 +71,16 @@ class PoolMagics(Magics):
         entries = executor.ask(executor.transports.pool())
         volatile = choose_mode(self.shell, request_allows_stdin(self.shell)) is not Mode.STATIC
         display(render_pool(entries, volatile), raw=True)  # type: ignore[no-untyped-call]
+
+    def _drain(self, names: list[str]) -> None:
+        if not names:
+            raise OptionError("name hosts as --on takes them, or write all; %xec_pool lists them")
+        from xec_magic import runtime
+
+        executor = _executor()
+        targets = None if names == ["all"] else runtime.current().settings.inventory().targets(names)
+        if executor.transports.has_ssh:
+            executor.ssh_call(lambda ssh: ssh.drain(targets))
 
     def _stop(self, names: list[str]) -> None:
         executor = _executor()

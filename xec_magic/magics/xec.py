@@ -16,6 +16,7 @@ from traitlets import Any as AnyTrait
 from traitlets import TraitError, validate
 from traitlets.config import Configurable
 
+from xec_magic.command import LOCAL
 from xec_magic.errors import OptionError, ParseError, RunInterrupted, XecError
 from xec_magic.magics.batch import check_batch_options, plan_of_cell, verdict
 from xec_magic.options import RunOptions, Variable
@@ -23,6 +24,7 @@ from xec_magic.options import RunOptions, Variable
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from xec_magic.command import Target
     from xec_magic.display.view import Mode, View
     from xec_magic.engine.run import Run
     from xec_magic.result import Result
@@ -117,7 +119,7 @@ class CommandMagics(Magics):
         now = runtime.current()
         options, rest = RunOptions.from_line(
             line, cell=cell is not None, settings=now.settings, config=self.defaults.changed(),
-            expand=lambda text: expand_value(text, evaluate),
+            expand=lambda text, joins="": expand_value(text, evaluate, joins),
         )  # fmt: skip
         text = rest if cell is None else cell
         if not text.strip():
@@ -132,10 +134,12 @@ class CommandMagics(Magics):
             known = namespace.get(value.name) if isinstance(value, Variable) else value
             if isinstance(known, str) and known:
                 redactor.register(name, known)
+        target = _one_target(now, options)
         if options.batch:
-            plan = plan_of_cell(options, text, evaluate, namespace)
+            plan = plan_of_cell(options, text, evaluate, namespace, target)
         else:
-            plan = options.plan(expand(text, evaluate, family=family_of(options.shell)), namespace)
+            shell = options.shell or (("bash",) if target.kind == "ssh" else ())
+            plan = options.plan(expand(text, evaluate, family=family_of(shell)), namespace, target)
         run = now.executor.start(plan, check=options.check, background=options.bg)
         view = View(run, mode, mask=redactor.mask, quiet=options.quiet, show=options.show)
         self._remember(view)
@@ -240,6 +244,12 @@ class CommandMagics(Magics):
             display(value)  # type: ignore[no-untyped-call]
             return None
         return value
+
+
+def _one_target(now: Runtime, options: RunOptions) -> Target:
+    if not options.on:
+        return LOCAL
+    return now.settings.inventory().one(options.on)
 
 
 def _close(view: View, result: Result, error: BaseException | None, *, quiet: bool) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from xec_magic.command import Command, FileInput, decode_script
+from xec_magic.command import LOCAL, Command, FileInput, Target, decode_script
 from xec_magic.errors import OptionError
+from xec_magic.inventory.nodeset import split_items
 from xec_magic.optionspec import (
     CODES,
     COUNT,
@@ -108,6 +109,22 @@ def _session_name(value: Any) -> str:
     return name
 
 
+def _targets(value: Any) -> tuple[str | Target, ...]:
+    items = [value] if isinstance(value, (str, Target)) else value
+    if not isinstance(items, Iterable) or isinstance(items, (bytes, Mapping)):
+        raise OptionError(f"a {type(value).__name__} names no targets; give a text such as 'web1,web2', or a list")
+    found = tuple(items)
+    for item in found:
+        if not isinstance(item, (str, Target)):
+            raise OptionError(f"{item!r} is no target; give a name")
+        if isinstance(item, str):
+            split_items(item)  # its brackets match
+    if not any(found):
+        raise OptionError("it names no target; leave the option out for this machine")
+    return found
+
+
+_TARGETS: Final = Unit("targets", _targets)
 _STDIN: Final = Unit("stdin", _stdin_of_line)
 _SESSION: Final = Unit("session name", _session_name)
 _SECRETS: Final = Unit("secret", _secrets_of_line)
@@ -133,6 +150,11 @@ class RunOptions:
         (300.0, (('LANG', 'C'),), 'ls -l')
     """
 
+    on: tuple[str | Target, ...] = option(
+        "-H", "--on", unit=_TARGETS, metavar="TARGETS", group="where", default=(), line_only=True, completes="target", joins=",",
+        help="Run there: an alias of ~/.ssh/config, user@host:port, a target or @group of xec.toml, a set web[01-20]!web07. "
+        "Default: this machine.",
+    )  # fmt: skip
     cwd: str | None = option(
         "--cwd", unit=PATH, metavar="DIR", group="where", completes="directory",
         help="Run in this directory. Default: the kernel's own.",
@@ -268,7 +290,7 @@ class RunOptions:
         cell: bool = False,
         settings: Settings | None = None,
         config: Mapping[str, Any] | None = None,
-        expand: Callable[[str], str] | None = None,
+        expand: Callable[..., str] | None = None,
     ) -> tuple[Self, str]:
         """The options at the beginning of a line, laid over the standing defaults; and the rest of the line, byte for byte.
 
@@ -277,7 +299,7 @@ class RunOptions:
             cell: It is the line of a cell magic, which holds options only.
             settings: Where standing defaults come from; None for the built-in ones.
             config: What `%config` sets; only what differs from the built-in defaults.
-            expand: Fills `${{…}}` in the values of options.
+            expand: Fills `${{…}}` in the values of options, for some given what joins a list.
 
         Raises:
             OptionError: the line or a standing default is wrong.
@@ -342,12 +364,13 @@ class RunOptions:
             label=self.label,
         )
 
-    def plan(self, script: str | bytes, namespace: Mapping[str, Any] | None = None) -> Plan:
+    def plan(self, script: str | bytes, namespace: Mapping[str, Any] | None = None, target: Target = LOCAL) -> Plan:
         """The complete plan to run a script by these options. Looks at directories and files, and runs nothing.
 
         Args:
             script: Values already filled in.
             namespace: Where `--stdin NAME` and `--secret NAME` find their variables.
+            target: Where to run it. What is on a host is looked at there, when it runs.
 
         Raises:
             OptionError: a directory, file, interpreter or variable that is not there; a value out of range.
@@ -356,20 +379,26 @@ class RunOptions:
         both = sorted({name for name, _ in self.env} & {name for name, _ in secret})
         if both:
             raise OptionError(f"{both[0]} is given by env and as a secret; keep one")
+        here = target.kind != "ssh"
         command = Command(
             script=decode_script(script),
-            shell=self._found_shell(),
+            target=target,
+            shell=self._found_shell() if here else self._asked_for("shell", ()),
             strict=self.strict,
             login=self.login,
-            cwd=self._directory(),
+            cwd=self._directory() if here else self._asked_for("cwd", None),
             env=self.env,
             secret_env=secret,
-            stdin=self._input(namespace or {}),
-            worker=self._wants_worker(),
+            stdin=self._input(namespace or {}, here=here),
+            worker=self._wants_worker() if here else self._refuse_worker(),
             session=self.session,
             reset=self.reset,
         )
         return self.plan_for(command)
+
+    def _asked_for(self, name: str, otherwise: Any) -> Any:
+        """An option as the line or the call has it: the standing default for a path here means nothing on a host."""
+        return getattr(self, name) if self.sources.get(name, THE_CALL) in (THE_LINE, THE_CALL) else otherwise
 
     def _who(self, name: str) -> str:
         """How to begin a message about an option: as its source would call it."""
@@ -422,14 +451,22 @@ class RunOptions:
             raise OptionError(f"{who}: {shell[0]} cannot be kept ready; bash, dash, sh and zsh can")
         return False
 
-    def _input(self, namespace: Mapping[str, Any]) -> bytes | FileInput | None:
+    def _refuse_worker(self) -> bool:
+        """No warm shell on a host; a standing default concerns this machine only."""
+        asked = self.sources.get("worker") in {THE_LINE, THE_CALL} and self.worker
+        if asked or self.session or self.reset:
+            name = "session" if self.session else "worker" if asked else "reset"
+            raise OptionError(f"{self._who(name)}: shells are kept ready on this machine only, not on a host")
+        return False
+
+    def _input(self, namespace: Mapping[str, Any], *, here: bool) -> bytes | FileInput | None:
         given = self.stdin
         if isinstance(given, Variable):
             try:
                 given = _stdin_of_python(_look_up(given, namespace))
             except OptionError as error:
                 raise OptionError(f"{self._who('stdin')}: {error}") from None
-        if not isinstance(given, FileInput):
+        if not isinstance(given, FileInput) or not here:
             return given
         path = _absolute(given.path, self._who("stdin"))
         if not os.path.exists(path):

@@ -82,7 +82,7 @@ class OptionSet:
 
     # -- lines
 
-    def parse_line(self, line: str, *, cell: bool = False, expand: Callable[[str], str] | None = None) -> ParsedLine:
+    def parse_line(self, line: str, *, cell: bool = False, expand: Callable[..., str] | None = None) -> ParsedLine:
         """What the options at the beginning of a line set, and the rest of the line.
 
         Options end at the first word that is none, or at `--`. Nothing is expanded but `${{…}}` in values.
@@ -90,7 +90,7 @@ class OptionSet:
         Args:
             line: Behind the name of the magic.
             cell: The line of a cell magic, which holds options only.
-            expand: Fills `${{…}}` in a value; without it values stay as they are.
+            expand: Fills `${{…}}` in a value; where the option takes lists, it is also given what joins one. Without it values stay as they are.
 
         Raises:
             OptionError: an unknown option, a missing or wrong value, an option given twice, a stray word in a cell's line.
@@ -105,11 +105,12 @@ class OptionSet:
                 word = next_word(line, at)
                 break
             flag, option, value = self._split_flag(word)
+            given: str | bool
             at = word.end
             if option.is_switch:
                 if value is not None:
                     raise OptionError(f"{flag} takes no value; write {flag} alone")
-                given: str | bool = (not option.default) if flag in option.flags else bool(option.default)
+                given = (not option.default) if flag in option.flags else bool(option.default)
             else:
                 if value is None:
                     word = next_word(line, at)
@@ -123,9 +124,10 @@ class OptionSet:
                     value, at = word.text, word.end
                 if not word.closed:
                     raise OptionError(f"{flag}: a quote is opened and never closed: {line[word.start :]}")
+                given = value
                 # A Python expression has the names themselves: a text put into it would be code.
-                fills = expand is not None and FIELD in value and option.unit.kind != "expression"
-                given = expand(value) if fills and expand is not None else value
+                if expand is not None and FIELD in value and option.unit.kind != "expression":
+                    given = expand(value, option.joins) if option.joins else expand(value)
             if option.name in texts and not option.repeatable:
                 raise OptionError(f"{flag} is given twice; write {option.long} once")
             texts.setdefault(option.name, []).append((flag, given))

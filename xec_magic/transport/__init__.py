@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from xec_magic.command import Command
 from xec_magic.transport import fake
 from xec_magic.transport.base import Process, StartRequest, Transport
 from xec_magic.transport.function import FunctionTransport
 from xec_magic.transport.local import LocalTransport
+from xec_magic.transport.pool import PoolLimits
 from xec_magic.transport.worker import PoolEntry, WorkerTransport
+
+if TYPE_CHECKING:
+    from xec_magic.transport.ssh import SSHTransport
 
 __all__ = ["Transports"]
 
@@ -21,12 +26,24 @@ class Transports:
     Args:
         kernel_id: Begin of the executor's run ids.
         script_dir: Gives a private directory for long scripts.
+        ask: Asks the user for a passphrase or a password; gives None where nobody can be asked.
+        ssh_limits: How many connections a host gets, and for how long; None for the usual.
     """
 
-    def __init__(self, kernel_id: str, script_dir: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        kernel_id: str,
+        script_dir: Callable[[], str],
+        ask: Callable[[str], Awaitable[str | None]] | None = None,
+        ssh_limits: PoolLimits | None = None,
+    ) -> None:
         self._local = LocalTransport(kernel_id, script_dir)
         self._functions = FunctionTransport()
         self.workers = WorkerTransport(self._local, kernel_id, script_dir)
+        self._kernel_id = kernel_id
+        self._ssh: SSHTransport | None = None
+        self._ask = ask
+        self._ssh_limits = ssh_limits
 
     def of(self, command: Command) -> Transport:
         """The transport that reaches a command's target, in the way that the command asks for."""
@@ -34,7 +51,24 @@ class Transports:
             return self._functions
         if command.target.kind == "fake":
             return fake.transport_of(command.target)
+        if command.target.kind == "ssh":
+            return self.ssh
         return self.workers if command.worker or command.session else self._local
+
+    @property
+    def ssh(self) -> SSHTransport:
+        """Commands on hosts. On the loop's thread; the first use takes some 100 ms, for asyncssh."""
+        if self._ssh is None:
+            from xec_magic.transport.ssh import SSHTransport
+
+            ask = {} if self._ask is None else {"ask": self._ask}
+            self._ssh = SSHTransport(self._kernel_id, limits=self._ssh_limits, **ask)
+        return self._ssh
+
+    @property
+    def has_ssh(self) -> bool:
+        """SSH has been used."""
+        return self._ssh is not None
 
     def turn(self, command: Command) -> asyncio.Lock | None:
         """What a command must hold while it runs; None where it need not wait for others of its kind."""
@@ -47,8 +81,12 @@ class Transports:
         return self.workers.start_now(request) if warm else None
 
     async def pool(self) -> list[PoolEntry]:
-        """What is kept ready. A transport that keeps connections adds its own."""
-        return self.workers.pool()
+        """What is kept ready: shells, and connections to hosts."""
+        connections = self._ssh.rows() if self._ssh is not None else []
+        return self.workers.pool() + [
+            PoolEntry("connection", "", row.host, None, row.state, row.commands, row.age_s, row.idle_s)
+            for row in connections
+        ]
 
     async def stop(self, name: str) -> None:
         """End what is kept under a name, with all that it has left.
@@ -88,5 +126,7 @@ class Transports:
 
     async def close(self, within_s: float) -> None:
         """Close all of them."""
+        if self._ssh is not None:
+            await self._ssh.close(within_s)
         await self.workers.close(within_s)
         await self._local.close(within_s)

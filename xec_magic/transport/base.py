@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from xec_magic.command import Command
 from xec_magic.events import ProcessInfo, Stream, Usage
 
-__all__ = ["ExitStatus", "Function", "Process", "Sink", "StartRequest", "Transport"]
+__all__ = ["Distant", "ExitStatus", "Function", "Process", "Sink", "StartRequest", "Transport"]
 
 Sink: TypeAlias = Callable[[Stream, bytes], None]
 
@@ -107,6 +107,18 @@ class Process(Protocol):
         """Take what has already arrived, then let go of the streams."""
 
 
+@runtime_checkable
+class Distant(Protocol):
+    """A process that is asked for what lives by a message, which takes its time."""
+
+    async def look(self) -> None:
+        """Find out what lives now; `alive` then says so.
+
+        Raises:
+            TransportError: it cannot be asked.
+        """
+
+
 class Transport(Protocol):
     """A way to run commands on some kind of target."""
 
@@ -117,6 +129,7 @@ class Transport(Protocol):
 
         Raises:
             SpawnError: it cannot be started; the message says why.
+            TransportError: where it is to run cannot be reached.
         """
 
     async def close(self, within_s: float) -> None:

@@ -57,19 +57,26 @@ def _default_shell(path: str | None) -> tuple[str, ...]:
     return ("bash",) if shutil.which("bash", path=path) else ("sh",)
 
 
-def dress(command: Command) -> tuple[list[bytes], bytes | None]:
+def dress(
+    command: Command, default: tuple[str, ...] = (), limit: int = ARGUMENT_LIMIT_BYTES
+) -> tuple[list[bytes], bytes | None]:
     """The argument vector for a command, and the script where it is too long to be an argument.
 
     In that case the caller writes the script to a file and appends the file's path.
+
+    Args:
+        command: What to run.
+        default: The shell where the command names none; empty for this machine's.
+        limit: Bytes that an argument may have.
     """
-    shell = command.shell or default_shell()
+    shell = command.shell or default or default_shell()
     family = family_of(shell)
     text = script_for(command)
     argv = [part.encode("utf-8", "surrogateescape") for part in shell]
     if command.login and family != "other":
         argv.append(b"-l")
     inline = b"-c" if family != "other" else _inline_option(shell[0])
-    if inline is None or len(text) > ARGUMENT_LIMIT_BYTES:
+    if inline is None or len(text) > limit:
         return argv, text
     return [*argv, inline, text], None
 
