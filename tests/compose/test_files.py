@@ -42,7 +42,8 @@ def files(request, work, busybox):
     """`files` in an empty directory: by every shell with the system's programs, and by BusyBox alone."""
     with xec.Executor(cwd=work) as ex:
         if request.param == "busybox":
-            yield lambda **options: ex.files(shell=f"{busybox}/ash", env={"PATH": str(busybox)}, **options)
+            path = {"PATH": str(busybox)}
+            yield lambda env=None, **options: ex.files(shell=f"{busybox}/ash", env={**path, **(env or {})}, **options)
         else:
             yield lambda **options: ex.files(shell=request.param, **options)
 
@@ -87,9 +88,11 @@ def names():
             yield text
 
 
-def test_names_are_taken_as_they_are(files, work):
+def test_names_are_taken_as_they_are(files, work, request):
     todo = files()
     there = [name for name in names() if name not in ("~", ".", "..")]
+    if request.node.callspec.params["files"] != "dash":  # quoting is the same in all of them
+        there = there[::6]
     for name in there:
         raw = os.fsencode(work) + b"/" + encode_script(name)
         with open(raw, "wb") as file:
@@ -147,11 +150,7 @@ def test_the_largest_content_is_written_and_more_is_refused(work):
 def test_home_is_meant_by_a_tilde_at_the_begin_and_nothing_else(files, work):
     home = work / "ho me"
     home.mkdir()
-    env = {"HOME": str(home)} if "env" not in getattr(files, "keywords", {}) else {}
-    try:
-        todo = files(env=env)
-    except TypeError:  # BusyBox alone has its variables already
-        pytest.skip("the same text as for the other shells")
+    todo = files(env={"HOME": str(home)})
     todo.write("~/a b", "1").write("x~", "2").write("./~", "3").run()
     assert tree(work) == {"ho me": None, "ho me/a b": b"1", "x~": b"2", "~": b"3"}
 
@@ -285,10 +284,6 @@ def test_a_read_only_directory_refuses_and_all_stays_as_it_was(files, work):
 def test_a_read_only_directory_refuses_somebody_else_and_all_stays_as_it_was(work):
     for path in [work, *work.parents][:3]:
         os.chmod(path, 0o755)
-    with xec.Executor(cwd=work, shell="setpriv --reuid=65534 --regid=65534 --clear-groups bash") as ex:
-        pytest.importorskip("xec_magic")
-        with pytest.raises(OptionError, match="a batch needs a shell"):
-            ex.files().mkdir("x").run()
     script = str(xec.files().write("d/a", "new").run(dry_run=True))
     (work / "d").mkdir()
     (work / "d" / "a").write_bytes(b"A")
