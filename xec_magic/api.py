@@ -214,7 +214,8 @@ class Commands:
 
         def run(batch: Batch, check: bool | None) -> Results:
             asked = read if check is None else replace(read, check=check, sources={**read.sources, "check": "the call"})
-            return self._run_batch(replace(asked, strict=False), batch, merged)
+            # Nothing in it needs more than sh, which takes large texts better than bash.
+            return self._run_batch(replace(asked, strict=False, shell=asked.shell or ("sh",)), batch, merged)
 
         return Files(run)
 
