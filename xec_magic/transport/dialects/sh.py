@@ -15,12 +15,13 @@ __all__ = ["SH"]
 
 _STREAMS: Final = "<@in@ >@out@ 2>@err@ 9>&- 8<&-"
 
-# Orders lie in a file, since `read` knows lines only; a line says that there is one.
+# Orders lie in a file, since `read` knows lines only; a line says that there is one. The inner loop is what `break` and `continue`
+# of a script find around it: they end the script, and nothing else.
 _LOOP: Final = one_line(r"""
 while IFS= read -r __xec_busy <&8; do
 __xec_was=$-;
-. @order@;
-echo "s $?" >&9;
+for __xec_once in 1; do . @order@; done;
+command echo "s $?" >&9;
 . @after@;
 __xec_busy=; done
 """)
@@ -54,7 +55,7 @@ if [ -n "$__xec_busy" ]; then
       trap 'exit 130' INT; trap 'exit 143' TERM; trap '. @end@' EXIT
       if [ -r /proc/self/stat ]; then read -r __xec_pid __xec_rest </proc/self/stat; else __xec_pid=$(exec sh -c 'echo $PPID'); fi
       __xec_busy=
-      echo "k $__xec_code $__xec_pid" >&9
+      command echo "k $__xec_code $__xec_pid" >&9
       unset __xec_pid __xec_rest
       {_LOOP}
     )

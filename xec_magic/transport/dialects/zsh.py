@@ -29,7 +29,8 @@ builtin print -r -- "r $$" >&9;
 while IFS= builtin read -r -d $'\0' -u 8 ZSH_EXECUTION_STRING; do
 __xec_err=0; [[ ! -o err_return ]] || __xec_err=1; __xec_unset=0; [[ ! -o unset ]] || __xec_unset=1;
 __xec_busy=${ZSH_EXECUTION_STRING[1]}; ZSH_EXECUTION_STRING=${ZSH_EXECUTION_STRING[2,-1]};
-if [[ $__xec_busy == x ]]; then builtin eval "$ZSH_EXECUTION_STRING"; else . @run@; fi;
+for __xec_once in 1; do
+if [[ $__xec_busy == x ]]; then builtin eval "$ZSH_EXECUTION_STRING"; else . @run@; fi; done;
 builtin print -r -- "s $__xec_code" >&9;
 if [[ $__xec_busy != p || $__xec_set == 1 ]]; then . @after@; fi;
 done
@@ -37,7 +38,7 @@ done
 
 # The failure must not count once more where this file was called from, hence the option off.
 _RUN: Final = f"""
-{{ builtin eval "$ZSH_EXECUTION_STRING" {_STREAMS}
+{{ :; builtin eval "$ZSH_EXECUTION_STRING" {_STREAMS}
 }} always {{ __xec_code=$?; __xec_set=0; [[ ! -o err_return ]] || __xec_set=1; unsetopt err_return
 TRY_BLOCK_ERROR=0; TRY_BLOCK_INTERRUPT=0; }}
 """
