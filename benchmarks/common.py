@@ -24,7 +24,18 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "RESULTS.md"
-SECTIONS = ["load", "spawn", "stream", "pipe", "memory", "page", "monitor", "chart", "profile"]
+SECTIONS = [
+    "load",
+    "spawn",
+    "stream",
+    "pipe",
+    "memory",
+    "page",
+    "tasks",
+    "monitor",
+    "chart",
+    "profile",
+]  # in this order in the file of results
 PACKAGES = ["ipython", "ipykernel", "jupyterlab", "jupyter_client", "anywidget", "ipywidgets", "psutil"]
 
 

@@ -120,6 +120,29 @@ def shell(tmp_path, monkeypatch):
     InteractiveShell.clear_instance()
 
 
+@pytest.fixture
+def hosts(monkeypatch):
+    """The hosts of the page on hosts: names of a real server on loopback, and a home that knows them."""
+    sys.path.insert(0, str(Path(__file__).parent / "ssh"))
+    import shutil
+    import tempfile
+
+    from world import World
+
+    world = World(Path(tempfile.mkdtemp(prefix="xec-ssh-test-")))
+    server = world.sshd()
+    world.config.write_text(
+        f"Host web1 web2\n  HostName {server.address}\n  Port {server.port}\n  User {world.user}\n"
+        f"  UserKnownHostsFile {world.known_hosts}\n"
+    )
+    monkeypatch.setenv("HOME", str(world.home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    yield world
+    runtime.close()
+    world.close()
+    shutil.rmtree(world.dir, ignore_errors=True)
+
+
 def run_cell(shell, source: str) -> tuple[str, BaseException | None]:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
@@ -132,7 +155,9 @@ def with_cells() -> list[Path]:
 
 
 @pytest.mark.parametrize("page", with_cells(), ids=lambda page: page.name)
-def test_every_cell_of_a_page_does_what_the_page_says(page, shell):
+def test_every_cell_of_a_page_does_what_the_page_says(page, shell, request):
+    if page.name == "ssh.md":
+        request.getfixturevalue("hosts")
     for block in blocks_of(page):
         where = f"{page.name}, line {block.line}"
         if block.language == "toml":
@@ -183,7 +208,7 @@ def test_the_notebook_of_options_has_every_option():
     assert [option.long for option in RunOptions.SPEC if option.flags and option.long not in used] == []
 
 
-@pytest.mark.parametrize("name", ["quickstart", "run"])
+@pytest.mark.parametrize("name", ["quickstart", "run", "tasks"])
 def test_a_stored_notebook_holds_static_outputs_and_nothing_of_its_machine(name):
     text = (ROOT / "notebooks" / f"{name}.ipynb").read_text("utf-8")
     notebook = json.loads(text)

@@ -102,7 +102,7 @@ import xec_magic as xec
 import pandas
 r = xec.run("echo n,text; seq -f '%.0f,{"x" * 700}' 1 100000")
 assert r.log_path and r.log.size() > 64 * 2**20
-next(r.df(chunksize=1000))
+next(xec.run("echo a,b; echo 1,2").df(chunksize=1000))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 rows, total = 0, 0
 for frame in r.df(chunksize=1000):

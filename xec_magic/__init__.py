@@ -14,20 +14,27 @@ from typing import TYPE_CHECKING, Any
 
 from xec_magic.errors import (
     AllFailed,
+    AuthError,
     CallbackError,
     Cancelled,
     CleanupError,
     CommandError,
+    ConnectError,
+    ConnectionLost,
+    HostKeyError,
     NonZeroExit,
     OptionError,
     OutputLimit,
     OutputTooLarge,
     ParseError,
+    PoolTimeout,
     ProfileFailed,
     RunInterrupted,
     Signalled,
     SomeFailed,
     SpawnError,
+    TasksFailed,
+    TasksInterrupted,
     TemplateError,
     TimedOut,
     TransportError,
@@ -46,13 +53,16 @@ if TYPE_CHECKING:
         lazy,
         run,
         start,
+        tasks,
         temp_dir,
         temp_file,
         using,
+        workers,
     )
     from xec_magic.compose.chunks import chunks
     from xec_magic.compose.cleanup import Cleanup
     from xec_magic.compose.lazy import Lazy
+    from xec_magic.compose.tasks_result import TaskResult, TaskResults, TaskState
     from xec_magic.engine.run import Run
     from xec_magic.monitoring import monitor
     from xec_magic.profiles.comparison import Profile
@@ -61,6 +71,7 @@ if TYPE_CHECKING:
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
     from xec_magic.results import Results
+    from xec_magic.sshpool import SSHPool, ssh_pool
 
     last: Result | None
     profiler: Profiler
@@ -69,12 +80,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AllFailed",
+    "AuthError",
     "CallbackError",
     "Cancelled",
     "Cleanup",
     "CleanupError",
     "CommandError",
+    "ConnectError",
+    "ConnectionLost",
     "Executor",
+    "HostKeyError",
     "Lazy",
     "NonZeroExit",
     "OptionError",
@@ -82,15 +97,22 @@ __all__ = [
     "OutputLimit",
     "OutputTooLarge",
     "ParseError",
+    "PoolTimeout",
     "Profile",
     "ProfileFailed",
     "Result",
     "Results",
     "Run",
     "RunInterrupted",
+    "SSHPool",
     "Signalled",
     "SomeFailed",
     "SpawnError",
+    "TaskResult",
+    "TaskResults",
+    "TaskState",
+    "TasksFailed",
+    "TasksInterrupted",
     "TemplateError",
     "TimedOut",
     "TransportError",
@@ -106,11 +128,14 @@ __all__ = [
     "profile",
     "profiler",
     "run",
+    "ssh_pool",
     "start",
+    "tasks",
     "temp_dir",
     "temp_file",
     "template",
     "using",
+    "workers",
 ]
 
 _HOMES = {
@@ -122,6 +147,10 @@ _HOMES = {
     "Result": "result",
     "Results": "results",
     "Run": "engine.run",
+    "SSHPool": "sshpool",
+    "TaskResult": "compose.tasks_result",
+    "TaskResults": "compose.tasks_result",
+    "TaskState": "compose.tasks_result",
     "batch": "api",
     "chunks": "compose.chunks",
     "cleanup": "api",
@@ -131,11 +160,14 @@ _HOMES = {
     "monitor": "monitoring",
     "profile": "profiling",
     "run": "api",
+    "ssh_pool": "sshpool",
     "start": "api",
+    "tasks": "api",
     "temp_dir": "api",
     "temp_file": "api",
     "template": "quoting",
     "using": "api",
+    "workers": "api",
 }
 
 

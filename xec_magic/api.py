@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any, Protocol, TypedDict, Unpack, cast
 
 from xec_magic import runtime
-from xec_magic.command import FileInput, Target, decode_script
+from xec_magic.command import LOCAL, FileInput, Target, decode_script
 from xec_magic.compose.batch import check_results, plan_batch, results_of, with_results
 from xec_magic.compose.cleanup import Cleanup, Deferred, innermost
 from xec_magic.compose.files import Files
 from xec_magic.compose.lazy import Lazy
+from xec_magic.compose.tasks import Tasks
+from xec_magic.compose.workers import Workers, start_text, with_start_text
 from xec_magic.engine import executor as engine
 from xec_magic.engine.run import Run
 from xec_magic.errors import OptionError, RunInterrupted
+from xec_magic.inventory import Inventory
 from xec_magic.options import RunOptions, Settings
 from xec_magic.plan import Batch, Plan
 from xec_magic.private import KernelDirectory, temp_root
@@ -38,9 +41,11 @@ __all__ = [
     "lazy",
     "run",
     "start",
+    "tasks",
     "temp_dir",
     "temp_file",
     "using",
+    "workers",
 ]
 
 
@@ -63,10 +68,14 @@ class RunKeywords(TypedDict, total=False):
     """What `run`, `start` and `using` take; `docs/options.md` describes each."""
 
     target: Target
+    on: str | Target | Iterable[str | Target]
     cwd: str | os.PathLike[str] | None
     env: Mapping[str, str]
     shell: str | Iterable[str]
     login: bool
+    worker: bool
+    session: str
+    reset: bool
     timeout: float | str | None
     grace: float | str
     check: bool
@@ -86,6 +95,14 @@ class RunKeywords(TypedDict, total=False):
     mark: str | Iterable[str]
     read_only: bool
     keep: bool | None
+    rc: str | os.PathLike[str] | None
+
+
+class TaskKeywords(RunKeywords, total=False):
+    """What `Tasks.add` takes besides: files that the task reads, and files that it makes."""
+
+    depends: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+    creates: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
 class Commands:
@@ -127,7 +144,7 @@ class Commands:
         """
         plan, check, keep = self._plan(script, options)
         executor = self._executor()
-        result = runtime.current().wait(executor.start(plan, check=False, keep=keep))
+        result = runtime.current().wait(executor.plan_run(plan, check=False, keep=keep))
         return result.check() if check else result
 
     def start(self, script: Script, **options: Unpack[RunKeywords]) -> Run:
@@ -200,12 +217,13 @@ class Commands:
 
         def run(batch: Batch, check: bool | None) -> Results:
             asked = read if check is None else replace(read, check=check, sources={**read.sources, "check": "the call"})
-            return self._run_batch(replace(asked, strict=False), batch, merged)
+            # Nothing in it needs more than sh, which takes large texts better than bash.
+            return self._run_batch(replace(asked, strict=False, shell=asked.shell or ("sh",)), batch, merged)
 
         return Files(run)
 
     def _run_batch(self, read: RunOptions, batch: Batch, merged: RunKeywords) -> Results:
-        plan = _at_target(plan_batch(read, batch), merged)
+        plan = _with_rc(plan_batch(read, batch, target=self._target(read, merged)), merged)
         run = self._executor().start(plan, check=False, keep=_keep(merged.get("keep")))
         try:
             results = results_of(runtime.current().wait(run))
@@ -230,6 +248,30 @@ class Commands:
         defaults = _over(self._defaults, options)
         self._options(defaults)  # refuse a wrong default here, not at its first use
         return Commands(self._executor, self._settings, defaults)
+
+    def workers(self, size: int = 4, **options: Unpack[RunKeywords]) -> Workers:
+        """Shells that are kept ready for a block of code, each command in one of its own; see `docs/workers.md`.
+
+        Args:
+            size: So many are kept ready, from 1 to 64.
+            **options: As for `run`. Of them `rc` is a start-up text, or the `pathlib.Path` of its file: bash runs it once, and what
+                it has set is there in every command.
+
+        Raises:
+            OptionError: an option is wrong.
+            XecError: at the begin of the block: the start-up text ended its shell.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> with xec.workers(size=2, rc="greet() { echo hello $1; }") as w:
+            ...     [str(w.run(f"greet {name}")) for name in ("ann", "bob")]
+            ['hello ann', 'hello bob']
+        """
+        defaults: RunKeywords = {"worker": True, **options}
+        commands = self.using(**defaults)
+        return Workers(
+            commands.run, commands.start, lambda: (self._executor(), commands._plan("", {})[0].command), size
+        )
 
     def lazy(self) -> Lazy[Result]:
         """Commands that are noted down now and run later: in order, several at once, or against each other.
@@ -260,15 +302,40 @@ class Commands:
         plan, check, keep = self._plan(script, cast("RunKeywords", options))
         return self._executor().plan_run(plan, check=check, keep=keep)
 
+    def tasks(self, **options: Unpack[RunKeywords]) -> Tasks:
+        """Tasks that need each other, none yet: `add` them, then `run` them. The keywords hold for all of them.
+
+        Raises:
+            OptionError: an option is wrong, or makes no sense for a task.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> tasks = xec.tasks(timeout="1m").add("load", "echo 1 2 3").add("report", "echo done", needs=["load"])
+            >>> tasks.run().states
+            {'load': 'ok', 'report': 'ok'}
+        """
+        return Tasks(self._executor, self._settings, _over(self._defaults, options), _text_of)
+
     def _options(self, keywords: RunKeywords) -> RunOptions:
-        known = {name: value for name, value in keywords.items() if name not in ("target", "keep")}
+        known = {name: value for name, value in keywords.items() if name not in ("target", "keep", "rc")}
         return RunOptions.from_keywords(known, settings=self._settings())
 
     def _plan(self, script: Script, options: RunKeywords) -> tuple[Plan, bool, bool | None]:
         merged = _over(self._defaults, options)
         read = self._options(merged)
-        plan = _at_target(read.plan(_text_of(script, read.shell)), merged)
+        target = self._target(read, merged)
+        plan = _with_rc(read.plan(_text_of(script, read.shell, target), target=target), merged)
         return plan, read.check, _keep(merged.get("keep"))
+
+    def _target(self, read: RunOptions, keywords: RunKeywords) -> Target:
+        """Where to run: by `on`, by `target`, or here."""
+        target = keywords.get("target")
+        if not read.on:
+            return target or LOCAL
+        if target is not None:
+            raise OptionError("on and target both say where to run; keep one")
+        settings = self._settings()
+        return (settings.inventory() if settings is not None else Inventory()).one(read.on)
 
     def __repr__(self) -> str:
         shown = [f"{name}={'…' if name == 'secret' else repr(value)}" for name, value in self._defaults.items()]
@@ -323,12 +390,14 @@ def _over(defaults: RunKeywords, options: RunKeywords) -> RunKeywords:
         merged["env"] = {**defaults["env"], **options["env"]}
     if defaults.get("secret") and isinstance(options.get("secret"), Mapping):
         merged["secret"] = {**defaults["secret"], **options["secret"]}
+    if options.get("session") and "worker" not in options:
+        merged.pop("worker", None)  # a session for once, where the default is a worker
     return merged
 
 
-def _at_target(plan: Plan, keywords: RunKeywords) -> Plan:
-    target = keywords.get("target")
-    return plan if target is None else replace(plan, command=replace(plan.command, target=target))
+def _with_rc(plan: Plan, keywords: RunKeywords) -> Plan:
+    rc = start_text(keywords.get("rc"))
+    return replace(plan, command=with_start_text(plan.command, rc)) if rc else plan
 
 
 def _switch(name: str, value: object) -> bool:
@@ -343,11 +412,12 @@ def _keep(value: object) -> bool | None:
     raise OptionError(f"keep: {value!r} is none of True, False and None")
 
 
-def _text_of(script: Script, shell: tuple[str, ...]) -> str | bytes:
+def _text_of(script: Script, shell: tuple[str, ...], target: Target = LOCAL) -> str | bytes:
     if isinstance(script, (str, bytes)):
         return script
     if hasattr(script, "strings") and hasattr(script, "interpolations"):
-        return expand_tstring(cast("Any", script), family_of(shell))
+        # What shell a host has is not known before it is asked; what is quoted for bash is read alike by sh.
+        return expand_tstring(cast("Any", script), family_of(shell if target.kind == "local" else shell or ("bash",)))
     raise OptionError(f"a script is text, bytes or a template string, not {type(script).__name__}")
 
 
@@ -358,6 +428,8 @@ batch = _kernel.batch
 files = _kernel.files
 start = _kernel.start
 using = _kernel.using
+tasks = _kernel.tasks
+workers = _kernel.workers
 lazy = _kernel.lazy
 cleanup = _kernel.cleanup
 

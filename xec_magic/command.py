@@ -15,10 +15,18 @@ class Target:
     Attributes:
         kind: Which transport reaches it.
         name: What the user calls it; shown in results and messages.
+        host: Of `ssh`: an alias of the SSH configuration, a name or an address.
+        user: Of `ssh`: who logs in; empty for what the configuration says.
+        port: Of `ssh`: 0 for what the configuration says.
+        settings: Of `ssh`: what `xec.toml` says of it beyond that, as sorted names and values.
     """
 
-    kind: Literal["local", "fake", "function"] = "local"
+    kind: Literal["local", "fake", "function", "ssh"] = "local"
     name: str = "local"
+    host: str = ""
+    user: str = ""
+    port: int = 0
+    settings: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return self.name
@@ -46,10 +54,14 @@ class Command:
         shell: The interpreter and its options; empty for the target's default: bash if there, else sh.
         strict: Stop at the first failure, refuse unset variables, see failures in pipes.
         login: Start the shell as a login shell, so that it reads its profile.
-        cwd: Directory to run in; None for the kernel's own.
+        cwd: Directory to run in; None for the kernel's own, on a host the login's.
         env: Variables to add to the environment, in order.
         secret_env: The same, for values that must appear nowhere else.
         stdin: What it can read; None is `/dev/null`.
+        worker: Run it in a shell that was started ahead and is used for nothing else.
+        session: Run it in the kept shell of this name; empty for none.
+        reset: End that shell before, so that the command begins in a new one.
+        rc: Text that the shell runs before the script, as `BASH_ENV` would have it.
     """
 
     script: str
@@ -61,6 +73,10 @@ class Command:
     env: tuple[tuple[str, str], ...] = ()
     secret_env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     stdin: bytes | FileInput | None = field(default=None, repr=False)
+    worker: bool = False
+    session: str = ""
+    reset: bool = False
+    rc: str = field(default="", repr=False)
 
     def __getstate__(self) -> dict[str, object]:
         """All but the secrets, which leave the kernel by the command's environment only."""

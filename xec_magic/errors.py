@@ -6,7 +6,12 @@
     ├─ OptionError           the line is wrong; nothing has run
     │  └─ TemplateError      a ${{…}} in the text is wrong; nothing has run
     ├─ TransportError        could not start or reach it
-    │  └─ SpawnError         the operating system refused to start the process
+    │  ├─ SpawnError         the operating system refused to start the process
+    │  ├─ ConnectError       the host cannot be reached
+    │  ├─ HostKeyError       the host's key is unknown, has changed, or is revoked
+    │  ├─ AuthError          the host does not let this user in
+    │  ├─ PoolTimeout        no connection became free in time
+    │  └─ ConnectionLost     the connection was lost under a command; carries .result
     ├─ CommandError          it ran and ended badly; carries .result
     │  ├─ NonZeroExit
     │  ├─ Signalled
@@ -14,13 +19,15 @@
     │  ├─ Cancelled
     │  ├─ OutputLimit
     │  ├─ ProfileFailed     a run of a profile failed; .profile holds what was measured
-    │  └─ SomeFailed         of several runs; carries .results
+    │  ├─ SomeFailed         of several runs; carries .results
+    │  └─ TasksFailed        tasks failed or did not run; carries .results
     ├─ AllFailed             of several commands none ended well; carries .results
     ├─ CallbackError         a function of yours that was called on the way has raised
     ├─ CleanupError          some of what was to be cleaned up could not be; carries .errors
     ├─ ParseError            the output is not in the form that was asked for
     └─ OutputTooLarge        the output is too large to be one Python string
     RunInterrupted           a KeyboardInterrupt with .result; no XecError, so nothing swallows it
+    └─ TasksInterrupted      the same for tasks; carries .results
 """
 
 from __future__ import annotations
@@ -33,25 +40,33 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xec_magic.compose.tasks_result import TaskResults
     from xec_magic.result import Result
     from xec_magic.results import Results
 
 __all__ = [
     "AllFailed",
+    "AuthError",
     "CallbackError",
     "Cancelled",
     "CleanupError",
     "CommandError",
+    "ConnectError",
+    "ConnectionLost",
+    "HostKeyError",
     "NonZeroExit",
     "OptionError",
     "OutputLimit",
     "OutputTooLarge",
     "ParseError",
+    "PoolTimeout",
     "ProfileFailed",
     "RunInterrupted",
     "Signalled",
     "SomeFailed",
     "SpawnError",
+    "TasksFailed",
+    "TasksInterrupted",
     "TemplateError",
     "TimedOut",
     "TransportError",
@@ -69,7 +84,7 @@ class _Brief:
     """
 
     shown = False
-    results: Sequence[Result] | Results = ()
+    results: Any = ()  # each kind of error says of what kind
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a full traceback."""
@@ -107,6 +122,22 @@ class SpawnError(TransportError):
     """The operating system refused to start the process."""
 
 
+class ConnectError(TransportError):
+    """The host cannot be reached: no such name, nobody listens, no answer in time."""
+
+
+class HostKeyError(TransportError):
+    """The host's key is unknown, differs from the known one, or is revoked; nothing was sent to it."""
+
+
+class AuthError(TransportError):
+    """The host does not let this user in with the keys at hand."""
+
+
+class PoolTimeout(TransportError):
+    """No connection to the host became free in time; nothing has run."""
+
+
 class _WithResult:
     """An error that carries the `Result` and answers for its fields: `err.exit_code`, `err.stderr`, …"""
 
@@ -124,6 +155,13 @@ class _WithResult:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.result)
+
+
+class ConnectionLost(_WithResult, TransportError):
+    """The way to the command was lost while it ran; whether it has finished is not known.
+
+    `.result` holds what had arrived. It is never run again by itself.
+    """
 
 
 class CommandError(_WithResult, XecError):
@@ -208,6 +246,32 @@ class CleanupError(XecError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.errors)
+
+
+class _WithResults(_WithResult):
+    """An error of several runs: `.results` has all of them, `.result` is that of the first that failed, None if none ran."""
+
+    results: TaskResults
+
+    def __init__(self, message: str, result: Result | None, results: TaskResults) -> None:
+        super().__init__(message, result)  # type: ignore[arg-type]  # None where no command is to blame
+        self.results = results
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "results":
+            raise AttributeError(name)
+        return super().__getattr__(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result, self.results)
+
+
+class TasksFailed(_WithResults, CommandError):
+    """Tasks failed, or did not run because of others; `.results` says which and why."""
+
+
+class TasksInterrupted(_WithResults, RunInterrupted):
+    """The kernel's interrupt stopped tasks; `.results` holds what had been done."""
 
 
 class ParseError(XecError, ValueError):

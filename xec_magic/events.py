@@ -263,6 +263,7 @@ class Exited:
         cause: Why we ended it, or None when it ended by itself.
         detail: Words to the cause, for example why it could not start.
         truncated: Output was dropped: a bound was reached, or its disk was full.
+        kind: Name of the error that kept it from starting, as `AuthError`; empty for a general one.
     """
 
     run_id: str
@@ -273,6 +274,7 @@ class Exited:
     detail: str = ""
     usage: Usage | None = None
     truncated: bool = False
+    kind: str = ""
 
 
 Event: TypeAlias = (

@@ -19,6 +19,11 @@ STREAMS: Final[tuple[Stream, Stream]] = ("stdout", "stderr")
 CHECKPOINT_BYTES: Final = 64 * 1024  # a line is found by scanning at most this much
 READ_BYTES: Final = 1024 * 1024
 
+# What a log has that is still empty; thousands of commands print nothing, and their logs are kept.
+_NO_ENDS: Final = array("Q")
+_NO_MARKS: Final = array("b")
+_AT_BEGIN: Final = array("Q", [0])
+
 
 class Piece(NamedTuple):
     """Consecutive bytes of one stream."""
@@ -51,14 +56,12 @@ class OutputLog:
         self._file: BinaryIO | None = None
         self._lock = threading.Lock()
         # Consecutive pieces of one stream are one segment: its end offset and its stream.
-        self._ends = array("Q")
-        self._marks = array("b")
+        self._ends, self._marks = _NO_ENDS, _NO_MARKS
         self._size = 0
         self._sizes = [0, 0]
         self._newlines = 0
         self._last_byte = b""
-        self._checkpoint_offsets = array("Q", [0])
-        self._checkpoint_lines = array("Q", [0])
+        self._checkpoint_offsets = self._checkpoint_lines = _AT_BEGIN
         self.lost_bytes = 0
         self.failure: OSError | None = None
         self.closed = False
@@ -73,6 +76,9 @@ class OutputLog:
             if self.closed or self.failure is not None or not self._store(data):
                 self.lost_bytes += len(data)
                 return False
+            if not self._size:
+                self._ends, self._marks = array("Q"), array("b")
+                self._checkpoint_offsets, self._checkpoint_lines = array("Q", [0]), array("Q", [0])
             mark = STREAMS.index(stream)
             if self._marks and self._marks[-1] == mark:
                 self._ends[-1] += len(data)

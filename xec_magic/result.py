@@ -14,13 +14,18 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 from xec_magic import formats, frames
 from xec_magic.command import Command
 from xec_magic.errors import (
+    AuthError,
     CallbackError,
     Cancelled,
     CommandError,
+    ConnectError,
+    ConnectionLost,
+    HostKeyError,
     NonZeroExit,
     OptionError,
     OutputLimit,
     OutputTooLarge,
+    PoolTimeout,
     RunInterrupted,
     Signalled,
     SpawnError,
@@ -99,6 +104,11 @@ _ERRORS: Final[dict[Outcome, type[CommandError]]] = {
     Outcome.OUTPUT_LIMIT: OutputLimit,
 }
 
+# What kept a run from starting, by the name that its events carry.
+_START_ERRORS: Final[dict[str, type[TransportError]]] = {
+    kind.__name__: kind for kind in (AuthError, ConnectError, HostKeyError, PoolTimeout)
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -119,6 +129,7 @@ class Result:
         notes: What the reader should know about the run itself.
         cached: Age in seconds when it was replayed; None when it ran.
         detail: Words to the outcome, for example why it could not start.
+        kind: Name of the error that kept it from starting, as `AuthError`; empty for a general one.
         log: All that it printed.
         timeline: What it used while it ran, of a run with `monitor`; None when nobody watched.
         parts: In a batch, the result of each of its commands.
@@ -141,6 +152,7 @@ class Result:
     cached: float | None = None
     timeline: Timeline | None = field(default=None, repr=False)
     parts: tuple[Result, ...] = field(default=(), repr=False)
+    kind: str = ""
 
     # -- facts ------------------------------------------------------------------------------
 
@@ -368,9 +380,9 @@ class Result:
             return None
         message = self.describe()
         if self.outcome is Outcome.NOT_STARTED:
-            return SpawnError(message)
+            return _START_ERRORS.get(self.kind, SpawnError)(message)
         if self.outcome is Outcome.LOST:
-            return TransportError(message)
+            return ConnectionLost(message, self)
         if self.outcome is Outcome.FAILED and self.plan.command.target.kind == "function":
             return CallbackError(message)
         tail = self.stderr_tail()
@@ -527,6 +539,7 @@ class ResultFold:
             log=self.log,
             detail=exited.detail if exited else "",
             timeline=self.timeline,
+            kind=exited.kind if exited else "",
         )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -210,6 +212,19 @@ def test_of_a_race_the_first_wins_and_the_others_are_gone(ex):
     steps = ex.lazy().add("trap '' INT TERM; while :; do sleep 0.1; done").add("echo fast")
     results.append(str(steps.race()))
     assert results == ["fast"]
+    assert proctree.living((), f"XEC_RUN_ID={ex._engine.kernel_id}.".encode()) == []
+
+
+def test_a_loser_that_is_just_being_started_is_gone_too(ex):
+    helper = ex._engine.transports._local._spawner
+    ex.run("true")
+    host = FakeHost("winner")
+    host.on("x", Wait(0.2), Say("won"))
+    os.kill(helper._process.pid, signal.SIGSTOP)  # so that its start takes a while
+    let_go = threading.Timer(1, os.kill, (helper._process.pid, signal.SIGCONT))
+    let_go.start()
+    assert str(ex.lazy().add("sleep 60").add("x", target=host.target).race()) == "won"
+    assert let_go.finished.is_set()
     assert proctree.living((), f"XEC_RUN_ID={ex._engine.kernel_id}.".encode()) == []
 
 

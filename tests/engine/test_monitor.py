@@ -146,6 +146,14 @@ def test_a_target_that_cannot_be_sampled_gives_totals_and_no_curves(monkeypatch)
     r = xec.run("work", target=host.target, monitor=True)
     assert r.ok
     assert len(r.timeline) == 0
+    assert r.notes == ("not monitored: what a command on box uses cannot be read",)
+
+
+def test_a_warm_shell_is_watched_and_a_session_says_that_it_is_not():
+    warm = [xec.run("sleep 0.15", worker=True, monitor=True, rate=20) for _ in range(2)]
+    assert all(len(r.timeline) > 1 for r in warm)
+    r = xec.run("sleep 0.1", session="watched", monitor=True, rate=20)
+    assert r.notes == ("not monitored: what a command of a session uses cannot be read",)
 
 
 def test_each_attempt_has_curves_of_its_own(tmp_path):

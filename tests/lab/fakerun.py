@@ -35,6 +35,7 @@ class FakeRun:
         self.run_id = f"r{next(_ids)}"
         self.plan = plan
         self.background = background
+        self.state = "running"
         self._script = script
         self._exit_code = exit_code
         self._listeners = []

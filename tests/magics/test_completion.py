@@ -124,3 +124,29 @@ def test_registering_twice_completes_once_and_unregistering_ends_it(ip):
     unregister(ip)
     unregister(ip)
     assert "%xec --timeout" not in complete(ip, "%xec --ti")
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("%%xec_tasks --dr", {"--dry-run"}),
+        ("%%xec_tasks --jobs 2 --no-ke", {"--no-keep-going"}),
+        ("%%xec_tasks --out r --b", {"--backoff"}),  # and not --bg, which makes no sense here
+        ("%%xec_tasks\nfetch:\n  x\nbuild: fe", {"fetch"}),
+        ("%%xec_tasks\nfetch:\n  x\nbuild: fetch --tim", {"--timeout"}),
+        ("%%xec_tasks\nfetch:\n  x\nbuild: fetch --cr", {"--creates"}),
+        ("%%xec_tasks\nfetch:\n  x\nbuild: fetch --depends dat", {"data/", "data.csv"}),
+        ("%%xec_tasks\nfetch:\n  cat data/", {"data/a.csv"}),
+    ],
+)
+def test_in_a_cell_of_tasks_options_names_and_files_complete(ip, cell, expected):
+    with provisionalcompleter():
+        found = {(cell[c.start : c.end] and c.text) or c.text for c in ip.Completer.completions(cell, len(cell))}
+    assert found == expected
+
+
+def test_on_the_line_of_tasks_the_names_of_the_cell_complete(ip):
+    line = "%%xec_tasks --jobs 2 b"
+    cell = line + "\nfetch:\n  x\nbuild: fetch\n  y\n"
+    with provisionalcompleter():
+        assert {c.text for c in ip.Completer.completions(cell, len(line))} == {"build"}

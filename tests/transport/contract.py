@@ -10,7 +10,7 @@ import pytest
 from xec_magic.command import Command
 from xec_magic.errors import SpawnError
 from xec_magic.transport.base import Process, StartRequest
-from xec_magic.transport.terminate import stop
+from xec_magic.transport.terminate import living, stop
 
 
 class Started:
@@ -89,7 +89,7 @@ class TransportContract:
         left = await stop(started.process, 0.1, asyncio.Event(), rungs.append)
         assert rungs == ["INT", "TERM", "KILL"]
         assert left == []
-        assert started.process.alive() == []
+        assert await living(started.process) == []
         assert started.process.exit.signal == signal.SIGKILL
         started.process.close()
 
@@ -112,7 +112,7 @@ class TransportContract:
         await started.until(lambda: started.process.exit is not None)
         assert started.process.exit.exit_code == 0
         assert started.process.streams_open
-        assert len(started.process.alive()) == 1
+        assert len(await living(started.process)) == 1
         assert await stop(started.process, 0.2, asyncio.Event(), lambda _: None) == []
         started.process.close()
         assert not started.process.streams_open

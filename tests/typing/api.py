@@ -51,6 +51,27 @@ async def own() -> None:
 assert_type(xec.template("cat ${{f}}", f="my file"), str)
 assert_type(xec.last, xec.Result | None)
 
+# -- tasks -------------------------------------------------------------------------------------
+
+steps = xec.tasks(timeout="5m").add("load", "true", creates=["a", Path("b")]).add("all", needs=["load"])
+steps.add("sum", b"true", needs=("load",), depends="a", env={"A": "1"}, retries=1, retry_codes=75)
+steps.add("bad", "true", depends=3)  # type: ignore[arg-type]
+ended = steps.run("all", jobs=2, keep_going=False, force=True, resume=True, check=False)
+assert_type(ended, xec.TaskResults)
+assert_type(ended["load"], xec.TaskResult)
+assert_type(ended["load"].state, xec.TaskState)
+assert_type(ended["load"].result, xec.Result | None)
+assert_type(ended.critical_path, list[str])
+assert_type(ended.df(), pd.DataFrame)
+assert_type(steps.start().result(timeout=3), xec.TaskResults)
+assert_type(xec.TasksFailed.results, xec.TaskResults)
+assert_type(xec.TasksInterrupted.results, xec.TaskResults)
+
+
+async def steps_too() -> None:
+    assert_type(await steps.start("all"), xec.TaskResults)
+
+
 # -- results -----------------------------------------------------------------------------------
 
 assert_type(r.ok, bool)
@@ -188,7 +209,9 @@ except (xec.NonZeroExit, xec.Signalled, xec.TimedOut, xec.Cancelled, xec.OutputL
     command_error: xec.CommandError = ended
 except (xec.TemplateError, xec.OptionError) as wrong:
     option_error: xec.OptionError = wrong
-except xec.SpawnError as refused:
+except xec.ConnectionLost as lost:
+    assert_type(lost.result, xec.Result)
+except (xec.SpawnError, xec.ConnectError, xec.HostKeyError, xec.AuthError, xec.PoolTimeout) as refused:
     transport_error: xec.TransportError = refused
 except xec.ParseError as unread:
     value_error: ValueError = unread
@@ -207,6 +230,17 @@ except xec.OutputTooLarge as large:
 except xec.RunInterrupted as stopped:
     interrupt: KeyboardInterrupt = stopped
     assert_type(stopped.result, xec.Result)
+
+# -- hosts ---------------------------------------------------------------------------------------
+
+assert_type(xec.run("true", on="db1"), xec.Result)
+xec.start("true", on=["db1"])
+with xec.ssh_pool(["web1", "web2"], connections_per_host=2, idle_timeout="60s", timeout="5m") as pool:
+    assert_type(pool, xec.SSHPool)
+    assert_type(pool.run("web1", "uptime", check=False), xec.Result)
+    pool.run_all("uptime")
+    pool.warm()
+    pool.drain()
 
 # -- what it costs --------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from xec_magic.command import LOCAL, Target
 from xec_magic.compose.lines import CommandText
 from xec_magic.errors import OptionError, RunInterrupted, TemplateError
 from xec_magic.options import RunOptions
@@ -18,13 +19,16 @@ from xec_magic.transport.shells import family_of
 __all__ = ["check_results", "fill_in", "plan_batch", "results_of", "with_results"]
 
 
-def plan_batch(options: RunOptions, batch: Batch, namespace: Mapping[str, Any] | None = None) -> Plan:
+def plan_batch(
+    options: RunOptions, batch: Batch, namespace: Mapping[str, Any] | None = None, target: Target = LOCAL
+) -> Plan:
     """The plan to run a batch by these options. It runs nothing.
 
     Args:
         options: Those of the whole: its time limit, its directory, its bound on output.
         batch: The commands, values already filled in.
         namespace: Where `--stdin NAME` and `--secret NAME` find their variables.
+        target: Where to run it. On a host it is bash unless another shell is named: the text depends on it.
 
     Raises:
         OptionError: there is no command, or one is empty; options that a batch cannot follow.
@@ -45,7 +49,10 @@ def plan_batch(options: RunOptions, batch: Batch, namespace: Mapping[str, Any] |
     if family_of(options.shell) == "other":
         raise OptionError(f"a batch needs a shell (bash, sh, dash, zsh); {options.shell[0]} is none that it knows")
     between = "\n---\n" if any("\n" in command for command in batch.commands) else "\n"
-    return replace(options.plan(between.join(batch.commands), namespace), batch=batch)
+    plan = options.plan(between.join(batch.commands), namespace, target)
+    if target.kind == "ssh" and not plan.command.shell:
+        plan = replace(plan, command=replace(plan.command, shell=("bash",)))  # noqa: S604 - a field, no process
+    return replace(plan, batch=batch)
 
 
 def fill_in(commands: Sequence[CommandText], evaluate: Evaluate, family: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from xec_magic.units import format_size
 
 __all__ = ["Files"]
 
-LARGEST_BYTES: Final = 8 * 2**20  # of one `write`: the content is a part of the script
+LARGEST_BYTES: Final = 4 * 2**20  # of one `write`: the content is a part of the script
 _MODE: Final = re.compile(r"[0-7]{3,4}|[ugoa]*[-+=][rwxXst]*(?:,[ugoa]*[-+=][rwxXst]*)*")
 _GLOB: Final = re.compile(r"[*?\[]")
 
@@ -91,7 +91,7 @@ class Files:
 
         Args:
             path: The file; no symbolic link.
-            content: Text, as UTF-8, or bytes; 8 MiB at most.
+            content: Text, as UTF-8, or bytes; 4 MiB at most.
             mode: Its mode, as `0o600` or `"u=rw,go="`; None for the usual one.
 
         Raises:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xec_magic.errors import OptionError
-from xec_magic.grammar import grammar_bytes, parse, understood, walk
+from xec_magic.grammar import grammar_bytes, parse, understood
 from xec_magic.quoting.fields import spans
 from xec_magic.transport.strict import NotUnderstood, without_heredocs
 
@@ -130,10 +130,9 @@ def _has_substance(text: str) -> bool:
 
 
 def _bad_line(source: bytes) -> int:
-    for node in walk(parse(source)):
-        if node.is_error or node.is_missing:
-            return int(node.start_point.row) + 1
-    return 1
+    """Where what is not understood begins; 1 where the grammar finds nothing wrong."""
+    bad = next((node for node in parse(source).root_node.children if node.has_error), None)
+    return 1 if bad is None else int(bad.start_point.row) + 1
 
 
 def _check_blocks(commands: list[CommandText]) -> None:

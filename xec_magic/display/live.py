@@ -11,7 +11,7 @@ from xec_magic.display import render
 from xec_magic.display.feed import Feed
 from xec_magic.display.gauge import Gauge
 from xec_magic.display.widget import RunWidget
-from xec_magic.events import Event, LeftBehind, Mark, Note, Output, Retrying, Sample, Started, Stopping
+from xec_magic.events import Event, LeftBehind, Mark, Note, Output, Queued, Retrying, Sample, Started, Stopping
 from xec_magic.units import format_duration
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ class Live:
         self._over = False
         self._gauge = Gauge(handle.timeline, mask) if handle.timeline is not None else None
         self._chart_waits = False
-        target = handle.plan.command.target
         self.widget = RunWidget(
             lambda: handle.log,
             self._stop,
@@ -62,7 +61,7 @@ class Live:
             lambda: self._gauge.whole() if self._gauge is not None else ({}, b""),
             head={
                 "title": mask(handle.plan.title),
-                "target": "" if target.kind == "local" else target.name,
+                "target": render.place_of(handle.plan),
                 "run": handle.run_id,
                 "script": mask(handle.plan.command.script) if show else "",
                 "usual": usual_s,
@@ -71,6 +70,8 @@ class Live:
             blocking=not handle.background,
         )
         handle.subscribe(self._on_event)
+        if handle.state == "queued":
+            self._say(render.waits_for(handle.plan), state="queued")
         # What came before the subscription; whatever comes later raises a flush of its own.
         self._flush(now=True)
         self._send_use()
@@ -117,11 +118,12 @@ class Live:
                 self._say(f"{cause}: sent {signal}", state="stopping")
             case Retrying(reason=reason, delay_s=delay_s):
                 self._say(f"{reason}; next attempt in {format_duration(delay_s)}")
+            case Queued():
+                self._say(render.waits_for(self._handle.plan), state="queued")
             case Started(attempt=attempt):
                 if self._handle.timeline is not None:  # a further attempt has a chart of its own
                     self._gauge = Gauge(self._handle.timeline, self._mask)
-                if attempt > 1:
-                    self._say(f"attempt {attempt}")
+                self._say(f"attempt {attempt}" if attempt > 1 else "", state="running")
             case LeftBehind(processes=processes):
                 self._say("still running: " + ", ".join(map(str, processes)))
             case Note(text=text):

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xec_magic.display import palette
 from xec_magic.display.ansi import PLAIN, Span, Style, parse_line, plain_line, span_html
-from xec_magic.display.lines import Line, excerpt, looks_bad
+from xec_magic.display.lines import Line, excerpt, looks_bad, read_lines
 from xec_magic.result import Outcome, Result
 from xec_magic.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
+    from xec_magic.output import OutputLog
     from xec_magic.plan import Plan
 
 __all__ = [
@@ -25,13 +26,16 @@ __all__ = [
     "facts",
     "headline",
     "output_html",
+    "place_of",
     "render_html",
     "render_started_html",
     "render_started_text",
+    "render_tail",
     "render_text",
     "safe_html",
     "strong_html",
     "use_lines",
+    "waits_for",
 ]
 
 Mask = Callable[[str], str]
@@ -160,9 +164,30 @@ def closing_line(result: Result, *, mask: Mask = str) -> str:
     return "[xec] " + ", ".join([mask(headline(result)), *facts(result, mask=mask)])
 
 
+def place_of(plan: Plan) -> str:
+    """Where a plan runs, as far as that is worth saying: host and session.
+
+    Example:
+        >>> from xec_magic.command import Command
+        >>> from xec_magic.plan import Plan
+        >>> place_of(Plan(Command("ls"))), place_of(Plan(Command("ls", session="etl")))
+        ('', 'session etl')
+    """
+    command = plan.command
+    host = [] if command.target.kind == "local" else [command.target.name]
+    return ", ".join([*host, *([f"session {command.session}"] if command.session else [])])
+
+
+def waits_for(plan: Plan) -> str:
+    """What a queued run waits for."""
+    session = plan.command.session
+    return f"waits for the command before it in session {session}" if session else "waits for others to end"
+
+
 def render_started_text(plan: Plan, run_id: str, *, mask: Mask = str) -> str:
     """What stands in the notebook while a run is alive, and for ever if the kernel dies."""
-    where = "" if plan.command.target.kind == "local" else f" on {plan.command.target.name}"
+    place = place_of(plan)
+    where = "" if not place else f" in {place}" if plan.command.target.kind == "local" else f" on {place}"
     return f"[xec] started{where}, run {run_id}: {mask(plan.title)}"
 
 
@@ -180,10 +205,10 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
     """A result as HTML; see the module for what it may contain, `render_text` for the arguments."""
     parts = []
     plan = result.plan
-    elsewhere = plan.command.target.kind != "local"
+    place = place_of(plan)
     bad = not result.ok and result.outcome is not Outcome.SKIPPED
-    if bad or plan.label or elsewhere or result.cached is not None:
-        parts.append(_header(result, mask, elsewhere=elsewhere, title=not show or bool(plan.label)))
+    if bad or plan.label or place or result.cached is not None:
+        parts.append(_header(result, mask, place=place, title=not show or bool(plan.label)))
     if show:
         parts.append(
             f"<pre style='{_PRE};padding:4px 10px;border-bottom:{RULE}'>{safe_html(mask(result.command.rstrip()))}</pre>"
@@ -203,10 +228,11 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
     return f"<div style='background:{palette.BACKGROUND};border:{RULE};border-radius:4px;overflow:hidden'>{''.join(parts)}</div>"
 
 
-def _header(result: Result, mask: Mask, *, elsewhere: bool, title: bool) -> str:
+def _header(result: Result, mask: Mask, *, place: str, title: bool) -> str:
     # What ended well needs no word here: the line below the output says it.
     state = [] if result.ok or result.outcome is Outcome.SKIPPED else [strong_html(result.outcome.value, palette.BAD)]
-    where = [f"on <b>{safe_html(result.target)}</b>"] if elsewhere else []
+    word = "in" if result.plan.command.target.kind == "local" else "on"
+    where = [f"{word} <b>{safe_html(place)}</b>"] if place else []
     age = ["cached"] if result.cached is not None else []
     name = (
         [f"<span style='color:{palette.FOREGROUND};font-family:monospace'>{safe_html(mask(result.plan.title))}</span>"]
@@ -247,6 +273,25 @@ def output_html(result: Result, volatile: bool, mask: Mask, share: int = 1) -> s
         return _blocks(head + tail)
     path = f"; the whole log: {safe_html(result.log_path)}" if volatile and result.log_path else ""
     return _blocks(kept_head) + f"<div style='{SMALL}'>… {gap}{path} …</div>" + _blocks(kept_tail)
+
+
+def render_tail(log: OutputLog, lines: int, limit: int, *, mask: Mask = str) -> str:
+    """The last lines of a log as HTML, and before them how many there are more; empty when there is no output.
+
+    Args:
+        log: What a run printed.
+        lines: So many at most.
+        limit: Characters of markup at most.
+        mask: Replaces secrets in a text.
+    """
+    total = log.line_count
+    start = max(log.offset_of_line(max(0, total - lines)), log.size() - limit)
+    rows, _ = _marked_up(read_lines(log.pieces(start)), PLAIN, mask)
+    kept = _fitting(rows[::-1], limit, end=True)[::-1]
+    more = total - len(kept)
+    return (f"<div style='{SMALL}'>… {format_count(more, 'line')} before this</div>" if more > 0 else "") + _blocks(
+        kept
+    )
 
 
 class _Row(NamedTuple):

@@ -63,6 +63,7 @@ class RunHandle(Protocol):
     run_id: str
     plan: Plan
     background: bool
+    state: str
 
     @property
     def log(self) -> OutputLog:

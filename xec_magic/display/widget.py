@@ -47,7 +47,7 @@ class RunWidget(anywidget.AnyWidget):
     _css = (STATIC / "xec.css").read_text(encoding="utf-8")
 
     head = traitlets.Dict().tag(sync=True)  # what does not change: title, target, run, script
-    state = traitlets.Unicode("running").tag(sync=True)  # running, stopping, done
+    state = traitlets.Unicode("running").tag(sync=True)  # queued, running, stopping, done
     heard = traitlets.Int(0).tag(sync=True)  # 1 after a wish to stop, 2 after one to kill
     note = traitlets.Unicode("").tag(sync=True)  # "sent INT", "attempt 2"
     elapsed = traitlets.Float(0.0).tag(sync=True)  # seconds since the start; the page counts on from it

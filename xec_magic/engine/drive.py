@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -18,7 +18,7 @@ from xec_magic.engine.monitor import watch
 from xec_magic.engine.pipes import open_for_writing
 from xec_magic.engine.retry import retry_delay
 from xec_magic.engine.run import Run
-from xec_magic.errors import SpawnError
+from xec_magic.errors import TransportError
 from xec_magic.events import (
     Cause,
     Exited,
@@ -28,6 +28,7 @@ from xec_magic.events import (
     Output,
     PartExited,
     PartStarted,
+    ProcessInfo,
     Queued,
     Retrying,
     Started,
@@ -37,8 +38,8 @@ from xec_magic.events import (
 from xec_magic.output import STREAMS
 from xec_magic.redact import Redactor, StreamRedactor
 from xec_magic.transport import Transports
-from xec_magic.transport.base import Process, StartRequest
-from xec_magic.transport.terminate import stop
+from xec_magic.transport.base import Distant, Process, StartRequest
+from xec_magic.transport.terminate import LAST_GRACE_S, living, stop
 
 __all__ = ["Drive", "Surroundings"]
 
@@ -64,8 +65,9 @@ class Drive:
         self._run = run
         self._plan = run.plan
         self._loop = asyncio.get_running_loop()
-        self._changed = asyncio.Event()
+        self._changed = _Bell(self._loop)
         self._printed = 0
+        self._arrived = 0
         self._over = False
         self._tee: BinaryIO | None = None
         self._redact: dict[Stream, StreamRedactor] = {}
@@ -77,7 +79,7 @@ class Drive:
         """Take the run to its end. It has its result then, whatever went wrong."""
         run = self._run
         run.wake = self._changed.set
-        run.hurry = asyncio.Event()
+        run.hurry = run.hurry or asyncio.Event()
         exited: Exited
         try:
             exited = await self._poured(await self._open_tee() or await self._admitted())
@@ -128,7 +130,14 @@ class Drive:
         return None
 
     async def _admitted(self) -> Exited:
-        run, admission = self._run, self._executor.admission
+        turn = self._executor.transports.turn(self._plan.command)
+        if turn is None:
+            return await self._placed()
+        # First its turn in the session: who waits for that must not take a place from others.
+        return await self._behind(turn, self._placed)
+
+    async def _placed(self) -> Exited:
+        run = self._run
         if run.upstream is not None:
             # A chain of pipes has one place, that of its first member: with one each, its members could wait for each
             # other for ever.
@@ -136,24 +145,37 @@ class Drive:
             while run.stop_cause is None and run.upstream.state in {"planned", "starting", "queued"}:
                 await self._wait(None)
             return await self._attempts()
-        if admission.locked():
-            run.emit(Queued(run.run_id, self._now()))
-            place = asyncio.ensure_future(admission.acquire())
-            try:
-                while run.stop_cause is None and not place.done():
-                    await self._wait(None, place)
-            finally:
-                if not place.done():
-                    place.cancel()
-            if not place.done():
-                self._drop_pipes()
-                return self._stopped_before_start()
-        else:
-            await admission.acquire()
-        try:
+        if self._plan.command.target.kind == "ssh":  # the pool of its connections makes it wait, not this machine
             return await self._attempts()
+        return await self._behind(self._executor.admission, self._attempts)
+
+    async def _behind(
+        self, gate: asyncio.Lock | asyncio.Semaphore, course: Callable[[], Coroutine[Any, Any, Exited]]
+    ) -> Exited:
+        """Take the run on when a gate lets it pass, and hold that while it lasts."""
+        if not await self._passed(gate):
+            self._drop_pipes()
+            return self._stopped_before_start()
+        try:
+            return await course()
         finally:
-            admission.release()
+            gate.release()
+
+    async def _passed(self, gate: asyncio.Lock | asyncio.Semaphore) -> bool:
+        """Wait until there is room; False when the run is stopped before."""
+        run = self._run
+        if not gate.locked():
+            await gate.acquire()  # at once
+            return True
+        run.emit(Queued(run.run_id, self._now()))
+        place = asyncio.ensure_future(gate.acquire())
+        try:
+            while run.stop_cause is None and not place.done():
+                await self._wait(None, place)
+        finally:
+            if not place.done():
+                place.cancel()
+        return place.done() and not place.cancelled()
 
     async def _attempts(self) -> Exited:
         run = self._run
@@ -194,13 +216,21 @@ class Drive:
             self._framing = Framing(run.run_id, self._plan, self._executor.redactor, self._now)
             command = self._framing.command
         request = StartRequest(
-            command, run.run_id, self._output, self._changed.set, run.stdin_fd, run.stdout_fd, run.function
+            command,
+            run.run_id,
+            self._output,
+            self._changed.set,
+            run.stdin_fd,
+            run.stdout_fd,
+            run.function,
+            self._note,
         )
         run.stdin_fd = run.stdout_fd = None  # the transport closes them
         try:
             process = await self._started(request)
-        except SpawnError as error:
-            return Exited(run.run_id, self._now(), None, None, Cause.SPAWN, str(error))
+        except TransportError as error:
+            kind = type(error).__name__
+            return Exited(run.run_id, self._now(), None, None, Cause.SPAWN, str(error), kind=kind)
         if process is None:
             return self._stopped_before_start()
         run.process = process
@@ -221,6 +251,10 @@ class Drive:
         rate_hz = self._plan.monitor.rate_hz
         sampler = process.sampler(rate_hz)
         if sampler is None:
+            where = "of a session" if self._plan.command.session else f"on {self._plan.command.target}"
+            self._run.emit(
+                Note(self._run.run_id, self._now(), f"not monitored: what a command {where} uses cannot be read")
+            )
             return
         try:
             await watch(sampler, rate_hz, self._run.emit)
@@ -236,9 +270,12 @@ class Drive:
         """The process; None when the run was stopped, or its time was over, before there was one.
 
         Raises:
-            SpawnError: it cannot be started.
+            TransportError: it cannot be started.
         """
         run, timeout_s = self._run, self._plan.stop.timeout_s
+        process = self._executor.transports.start_now(request)
+        if process is not None:
+            return process
         transport = self._executor.transports.of(self._plan.command)
         starting = asyncio.ensure_future(transport.start(request))
         deadline = None if timeout_s is None else self._now() + timeout_s
@@ -247,7 +284,8 @@ class Drive:
             if run.stop_cause is None and deadline is not None and self._now() >= deadline:
                 run._stop(False, Cause.TIMEOUT, "before it started")
             if run.stop_cause is not None:
-                starting.cancel()  # what is started nevertheless is then ended by its transport
+                starting.cancel()  # what is started nevertheless is then ended by its transport, and gone afterwards
+                await asyncio.wait([starting], timeout=LAST_GRACE_S)
                 return None
             await self._wait(None if deadline is None else deadline - self._now())
         return starting.result()
@@ -255,20 +293,23 @@ class Drive:
     async def _follow(self, process: Process) -> Exited:
         """Wait for the end, by itself or by our hand: one race, one outcome."""
         run, policy = self._run, self._plan.stop
-        deadline = None if policy.timeout_s is None else self._now() + policy.timeout_s
+        deadline = None if policy.timeout_s is None else process.started_at + policy.timeout_s
         shell_ended_at: float | None = None
+        arrived = 0
         while True:
             status = process.exit
             now = self._now()
             if status is not None and status.lost:
                 run._stop(False, Cause.LOST, status.lost)
             elif status is not None:
-                shell_ended_at = shell_ended_at or now
+                if shell_ended_at is None or run.full_channels:  # a reader that is slow holds the streams itself
+                    shell_ended_at, arrived = now, self._arrived
                 if not process.streams_open:
                     break
                 if not policy.wait and now >= shell_ended_at + LEFT_BEHIND_S:
-                    self._leave_behind(process)
-                    break
+                    if await self._leave_behind(process) or arrived == self._arrived:
+                        break
+                    shell_ended_at, arrived = now, self._arrived
             if run.stop_cause is None:
                 if self._over:
                     run._stop(False, Cause.OUTPUT_LIMIT, "")
@@ -286,32 +327,37 @@ class Drive:
         """Until something has changed, at most so long."""
         if also is not None:
             also.add_done_callback(lambda _: self._changed.set())
-        if not self._changed.is_set():
-            try:
-                await asyncio.wait_for(self._changed.wait(), seconds)
-            except TimeoutError:
-                pass
-        self._changed.clear()
+        await self._changed.wait(seconds)
 
     async def _end(self, process: Process) -> None:
         run = self._run
         cause = run.stop_cause or Cause.CANCEL
         if run.full_channels:
             process.resume()  # a command that waits in its write could not end by itself
-        survivors = await stop(
-            process, run.grace_s, run.hurry or asyncio.Event(),
-            lambda name: run.emit(Stopping(run.run_id, self._now(), cause, name)),
-        )  # fmt: skip
+        survivors: list[ProcessInfo] = []
+        try:
+            survivors = await stop(
+                process, run.grace_s, run.hurry or asyncio.Event(),
+                lambda name: run.emit(Stopping(run.run_id, self._now(), cause, name)),
+            )  # fmt: skip
+        except TransportError as error:
+            note = f"what it had started there may go on (pid {process.pid}), since it could not be reached: {error}"
+            run.emit(Note(run.run_id, self._now(), note))
         process.close()
         if survivors:
             run.emit(LeftBehind(run.run_id, self._now(), tuple(survivors)))
             names = ", ".join(map(str, survivors))
             run.emit(Note(run.run_id, self._now(), f"could not be ended even by KILL: {names}"))
 
-    def _leave_behind(self, process: Process) -> None:
-        left = process.alive()
+    async def _leave_behind(self, process: Process) -> bool:
+        """Name what holds the streams. False where nothing does: on a host, output can still be on its way."""
+        try:
+            left = await living(process)
+        except TransportError:  # its host is gone; what that means is seen by the next look at its exit
+            return True
         if left:
             self._run.emit(LeftBehind(self._run.run_id, self._now(), tuple(left)))
+        return bool(left) or not isinstance(process, Distant)
 
     def _exited(self, process: Process) -> Exited:
         run, status = self._run, process.exit
@@ -333,6 +379,7 @@ class Drive:
 
     def _output(self, stream: Stream, data: bytes) -> None:
         """The transport's sink: every byte of the run comes by here."""
+        self._arrived += len(data)
         if self._framing is not None:
             self._take(self._framing.feed(stream, data))
             return
@@ -344,6 +391,9 @@ class Drive:
         if redactor is not None:
             data = redactor.feed(data)
         self._deliver(stream, data)
+
+    def _note(self, text: str) -> None:
+        self._run.emit(Note(self._run.run_id, self._now(), text))
 
     def _take(self, found: Iterable[Output | PartStarted | PartExited]) -> None:
         """What a batch's streams say."""
@@ -392,6 +442,45 @@ class Drive:
             tee.close()
             note = f"cannot write the --tee file {self._plan.tee}: {error.strerror}; the command goes on"
             self._run.emit(Note(self._run.run_id, self._now(), note))
+
+
+class _Bell:
+    """Something has changed: rung from the loop's thread, waited for by one coroutine. An asyncio.Event with `wait_for`
+    does the same and makes a task each time.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._rung = False
+        self._waiter: asyncio.Future[None] | None = None
+        self.call: Callable[[], None] | None = None  # who hears it instead
+
+    def set(self) -> None:
+        """Ring it."""
+        if self.call is not None:
+            self.call()
+            return
+        self._rung = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self, seconds: float | None) -> None:
+        """Until it has been rung since the last time, at most so long. Cancelling is safe."""
+        if not self._rung:
+            waiter = self._waiter = self._loop.create_future()
+            timer = None if seconds is None else self._loop.call_later(seconds, self._end, waiter)
+            try:
+                await waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        self._rung = False
+
+    @staticmethod
+    def _end(waiter: asyncio.Future[None]) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
 
 
 def _open_tee_file(path: str) -> BinaryIO:

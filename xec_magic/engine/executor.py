@@ -10,28 +10,38 @@ import os
 import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from xec_magic.engine.ask import Questions
 from xec_magic.engine.drive import Drive
+from xec_magic.engine.express import Express
+from xec_magic.engine.here import begin_here
 from xec_magic.engine.pipes import DEFER_S, Pipes, plan_of_function
-from xec_magic.engine.portal import Portal
+from xec_magic.engine.portal import WAKE_S, Portal
 from xec_magic.engine.run import Run
 from xec_magic.engine.spool import SpoolDirectory
-from xec_magic.errors import OptionError, XecError
+from xec_magic.errors import OptionError, TransportError, XecError
 from xec_magic.events import Cause
 from xec_magic.plan import Plan
 from xec_magic.redact import Redactor
 from xec_magic.result import Result
 from xec_magic.transport import Transports
 from xec_magic.transport.base import Function, Process
+from xec_magic.transport.here import HereRun
+from xec_magic.transport.pool import PoolLimits
 from xec_magic.transport.terminate import stop
+
+if TYPE_CHECKING:
+    from xec_magic.transport.ssh import Row, SSHTransport
+
+T = TypeVar("T")
 
 __all__ = ["Executor"]
 
 MAX_RUNNING: Final = 64  # local processes at once; more runs wait in the order of their start
 HISTORY_RUNS: Final = 200  # finished runs that can still be shown
 HISTORY_BYTES: Final = 256 * 2**20  # output in memory that finished runs may hold together
-FORGET_RUNS: Final = 32  # the bounds are looked at after so many runs, or so much output
+FORGET_RUNS: Final = 100  # the bounds are looked at after so many runs, or so much output
 FORGET_BYTES: Final = 64 * 2**20
 EXIT_GRACE_S: Final = 1.0  # a rung of the stop ladder at the kernel's exit: Jupyter kills the kernel after 5 s
 
@@ -42,17 +52,22 @@ class Executor:
     Args:
         max_running: Runs that have a process at once; further ones are queued in order.
         redactor: Masks secrets in all output before anything sees it.
+        ssh_limits: How many connections a host gets, and for how long; None for the usual.
     """
 
-    def __init__(self, max_running: int = MAX_RUNNING, redactor: Redactor | None = None) -> None:
+    def __init__(
+        self, max_running: int = MAX_RUNNING, redactor: Redactor | None = None, ssh_limits: PoolLimits | None = None
+    ) -> None:
         if max_running < 1:
             raise OptionError(f"max_running must be at least 1, not {max_running}")
+        self.max_running = max_running
         self.kernel_id = secrets.token_hex(6)
         self.redactor = redactor or Redactor()
         self.spool = SpoolDirectory(self.kernel_id)
         self._portal = Portal()
         self._numbers = itertools.count(1)
-        self.transports = Transports(self.kernel_id, lambda: str(self.spool.path()))
+        self.questions = Questions()
+        self.transports = Transports(self.kernel_id, lambda: str(self.spool.path()), self.questions.ask, ssh_limits)
         self.admission = asyncio.Semaphore(max_running)
         self._pipes = Pipes(self)
         self._runs: dict[str, Run] = {}
@@ -115,7 +130,11 @@ class Executor:
         while like.function is not None and like.upstream is not None:
             like = like.upstream  # a function has no surroundings that a command could have
         plan = replace(
-            like.plan, command=replace(like.plan.command, script=script, stdin=None), tee=None, label="", batch=None
+            like.plan,
+            command=replace(like.plan.command, script=script, stdin=None, session="", reset=False),
+            tee=None,
+            label="",
+            batch=None,
         )
         return self.plan_run(plan, check=like.check, keep=None)
 
@@ -150,6 +169,21 @@ class Executor:
             self.start_now(run)
         else:
             self._portal.post(self.start_now, run)
+
+    def begin_waited(self, run: Run) -> None:
+        """Start a run in the thread that waits for it, where that is possible, else as `begin` does. It may be over then."""
+        # Only one that nobody else can begin: it is in no list yet, so this thread alone has it.
+        if run.plan.command.session and run.run_id not in self._runs and self._portal.is_open:
+            run.begun = True
+            self._runs[run.run_id] = run
+            if begin_here(self, run):
+                return
+            run.begun = False
+        self.begin(run)
+
+    def take_over(self, run: Run, here: HereRun) -> None:
+        """Go on with a run that the waiting thread has begun. On the loop's thread."""
+        Express(self, run, self.keep).take_over(here)
 
     @property
     def is_open(self) -> bool:
@@ -204,6 +238,51 @@ class Executor:
         future.add_done_callback(self._beside.discard)
         return lambda: self.post(future.cancel)
 
+    def ask(self, question: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine of the transports on the loop, and give back what it gives. Any thread but the loop's.
+
+        Raises:
+            XecError: the executor is closed.
+        """
+        if self._closed or not self._portal.is_open:
+            question.close()
+            raise XecError("the executor is closed; make a new one, or load the extension again")
+        return self._portal.call(question)
+
+    def ssh_call(self, what: Callable[[SSHTransport], Coroutine[Any, Any, T]]) -> T:
+        """Do something with the SSH connections and wait for it, answering its questions. Any thread but the loop's.
+
+        Raises:
+            KeyboardInterrupt: interrupted; it has been given up.
+        """
+
+        async def on_the_loop() -> T:
+            return await what(self.transports.ssh)
+
+        with self.questions.attended():
+            future = self._portal.submit(on_the_loop())
+            try:
+                while True:
+                    try:
+                        return future.result(WAKE_S)
+                    except TimeoutError:
+                        if future.done():
+                            raise
+                        self.questions.serve()
+            except BaseException:
+                future.cancel()
+                raise
+
+    def ssh_rows(self) -> list[Row]:
+        """The SSH connections, as a table shows them. Any thread but the loop's."""
+        if not self.transports.has_ssh or not self._portal.is_open:
+            return []
+
+        async def on_the_loop() -> list[Row]:
+            return self.transports.ssh.rows()
+
+        return self._portal.call(on_the_loop(), timeout_s=5)
+
     def warm(self) -> None:
         """Do ahead what the first command would have to wait for."""
         self.post(self.transports.warm)
@@ -246,7 +325,8 @@ class Executor:
         self._runs[run.run_id] = run
         if run.upstream is not None:
             self.start_now(run.upstream)
-        self.keep(Drive(self, run).go())
+        if not (Express.suits(run) and Express(self, run, self.keep).begin()):
+            self.keep(Drive(self, run).go())
 
     def end_left_behind(self, run: Run) -> None:
         """End the processes that outlived their run. On the loop's thread."""
@@ -255,7 +335,10 @@ class Executor:
             self.keep(self._end_left_behind(run, run.process))
 
     async def _end_left_behind(self, run: Run, process: Process) -> None:
-        await stop(process, run.grace_s, run.hurry or asyncio.Event(), lambda _: None)
+        try:
+            await stop(process, run.grace_s, run.hurry or asyncio.Event(), lambda _: None)
+        except TransportError:  # its host is gone
+            pass
         process.close()
         run.ending = False
 
@@ -274,6 +357,13 @@ class Executor:
         if self._unchecked >= FORGET_BYTES:
             self._unchecked = 0
             self._forget_old()
+
+    def finished_here(self, run: Run) -> None:
+        """The same, from another thread."""
+        self._unchecked += FORGET_BYTES // FORGET_RUNS + run.log.size()
+        if self._unchecked >= FORGET_BYTES:
+            self._unchecked = 0
+            self.post(self._forget_old)
 
     def _forget_old(self) -> None:
         self.spool.keep_within_bound(

@@ -135,6 +135,11 @@ def _check_join(source: Run, sink: Run) -> None:
     while member is not None:
         if member is sink:
             raise XecError("a command cannot read its own output; the pipe would end nowhere")
+        session = sink.plan.command.session
+        if session and member.plan.command.session == session:
+            raise XecError(
+                f"two commands of session {session} would have to run at once; write the pipe in one command"
+            )
         member = member.upstream
     if sink.plan.command.stdin is not None or sink.upstream is not None:
         raise XecError("the second command already has an input; a command reads from one")

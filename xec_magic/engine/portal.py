@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import queue
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
@@ -12,7 +13,7 @@ from xec_magic.errors import SpawnError, map_errors
 
 T = TypeVar("T")
 
-__all__ = ["Portal"]
+__all__ = ["Helpers", "Portal"]
 
 WAKE_S: Final = 0.2  # a waiting thread looks up so often, so that an interrupt is heard whoever received the signal
 
@@ -94,3 +95,60 @@ class Portal:
 
     def __repr__(self) -> str:
         return f"<Portal {self._thread.name}, {'open' if self.is_open else 'closed'}>"
+
+
+class Helpers:
+    """A few threads for what would hold up the loop, such as reading files. Made and used on the loop's thread.
+
+    They are daemons: unlike the threads of `concurrent.futures` they do not hold up the interpreter's end.
+
+    Args:
+        most: So many threads at most; they start when they are needed.
+    """
+
+    def __init__(self, most: int, name: str) -> None:
+        self._most = most
+        self._name = name
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._waiting = 0  # pieces of work that are not done
+
+    def submit(self, function: Callable[..., T], *args: Any) -> concurrent.futures.Future[T]:
+        """Call `function(*args)` in a thread, soon. What was submitted first begins first.
+
+        Raises:
+            SpawnError: the operating system allows no thread at all.
+        """
+        done: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def work() -> None:
+            try:
+                done.set_result(function(*args))
+            except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
+                done.set_exception(error)
+            self._waiting -= 1
+
+        self._waiting += 1
+        if len(self._threads) < min(self._most, self._waiting):
+            self._start_one()
+        self._work.put(work)
+        return done
+
+    def _start_one(self) -> None:
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._threads:
+                raise SpawnError("no further thread is allowed (ulimit -u); end some first") from error
+        else:
+            self._threads.append(thread)
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+
+    def close(self) -> None:
+        """Let the threads end when their work is done. Does not wait."""
+        for _ in self._threads:
+            self._work.put(None)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
+from xec_magic.engine.ask import Questions
 from xec_magic.engine.buffer import Channel
 from xec_magic.engine.pipes import HAD_ENOUGH, filtering, join_to, mapping
 from xec_magic.engine.portal import WAKE_S
@@ -32,8 +33,13 @@ __all__ = ["Engine", "Run"]
 class Engine(Protocol):
     """What a run needs of its executor."""
 
+    questions: Questions
+
     def begin(self, run: Run) -> None:
         """Start a run that has only been planned. Any thread; a second call does nothing."""
+
+    def begin_waited(self, run: Run) -> None:
+        """The same, by a thread that is going to wait for it."""
 
     @property
     def is_open(self) -> bool:
@@ -140,12 +146,17 @@ class Run:
             TimeoutError: not over after `timeout` seconds; the run goes on.
             RunInterrupted: interrupted while waiting.
         """
+        with self._engine.questions.attended():
+            return self._wait(timeout, on_tick, tick_s)
+
+    def _wait(self, timeout: float | None, on_tick: Callable[[], None] | None, tick_s: float) -> Result:
         self._refuse_inside()
-        self.begin()
         deadline = None if timeout is None else time.monotonic() + timeout
         interrupted = 0
         while True:
             try:
+                if self.state == "planned":
+                    self._engine.begin_waited(self)
                 pause = min(tick_s, WAKE_S)
                 if deadline is not None:
                     pause = max(0.0, min(pause, deadline - time.monotonic()))
@@ -162,6 +173,7 @@ class Run:
                 self.request_stop(now=interrupted > 1, cause=Cause.INTERRUPT)
                 continue
             try:
+                self._engine.questions.serve()
                 if on_tick is not None:
                     on_tick()
             except KeyboardInterrupt:
@@ -456,6 +468,11 @@ class Run:
     def output_taken(self) -> bool:
         """Its standard output goes into a pipe or a file."""
         return self.output_to is not None
+
+    @property
+    def is_watched(self) -> bool:
+        """Somebody sees its events or reads from it; they expect that on the loop's thread."""
+        return bool(self._listeners or self._channels)
 
     @property
     def has_consumers(self) -> bool:

@@ -7,6 +7,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -63,7 +64,7 @@ class SpoolDirectory:
 
     def new_log(self, run_id: str, memory_bytes: int) -> OutputLog:
         """A log that overflows into a file here."""
-        log = OutputLog(memory_bytes, lambda: self._open(run_id))
+        log = OutputLog(memory_bytes, partial(self._open, run_id))
         with self._logs_mutex:
             self._logs.append(log)
         return log

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from xec_magic.magics import completion
 from xec_magic.magics.monitor import MonitorMagics
+from xec_magic.magics.pool import PoolMagics
 from xec_magic.magics.profile import ProfileMagics
 from xec_magic.magics.runs import RunsMagics
+from xec_magic.magics.targets import TargetsMagics
+from xec_magic.magics.tasks import TasksMagics
 from xec_magic.magics.xec import CommandMagics
 
 if TYPE_CHECKING:
@@ -19,13 +22,21 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "unload"]
 
-_FURTHER = (RunsMagics, MonitorMagics, ProfileMagics)  # each is made with the shell and the magics that run commands
-# By name: the formatters then cost nothing until there is something to show.
+_FURTHER = (
+    RunsMagics,
+    MonitorMagics,
+    ProfileMagics,
+    PoolMagics,
+    TargetsMagics,
+    TasksMagics,
+)  # each is made with the shell and the magics that run commands
+# By name: the formatters then cost nothing until there is a result.
 _SHOWN = {
-    ("xec_magic.result", "Result"): "view.display_result",
-    ("xec_magic.results", "Results"): "view.display_results",
-    ("xec_magic.profiles.comparison", "Profile"): "measured.display_profile",
-    ("xec_magic.profiles.session", "Report"): "measured.display_report",
+    ("xec_magic.result", "Result"): ("view", "display_result"),
+    ("xec_magic.results", "Results"): ("view", "display_results"),
+    ("xec_magic.compose.tasks_result", "TaskResults"): ("tasks_view", "display_tasks"),
+    ("xec_magic.profiles.comparison", "Profile"): ("measured", "display_profile"),
+    ("xec_magic.profiles.session", "Report"): ("measured", "display_report"),
 }
 
 
@@ -39,8 +50,8 @@ def load(shell: InteractiveShell) -> None:
     shell.configurables.append(commands.defaults)  # for %config
     formatter = _formatter(shell)
     for (module, name), function in _SHOWN.items():
-        formatter.for_type_by_name(module, name, partial(_display, function))
-    completion.register(shell, _run_ids)
+        formatter.for_type_by_name(module, name, partial(_display, *function))
+    completion.register(shell, _run_ids, _session_names, _target_names)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -79,9 +90,23 @@ def _formatter(shell: InteractiveShell) -> Any:
     return shell.display_formatter.ipython_display_formatter
 
 
-def _display(function: str, value: Any) -> None:
-    module, name = function.split(".")
-    getattr(import_module(f"xec_magic.display.{module}"), name)(value)
+def _display(module: str, function: str, value: Any) -> None:
+
+    getattr(import_module(f"xec_magic.display.{module}"), function)(value)
+
+
+def _session_names() -> list[str]:
+    if "xec_magic.runtime" not in sys.modules:
+        return []
+    from xec_magic import runtime
+
+    return runtime.current().executor.transports.session_names()
+
+
+def _target_names() -> list[str]:
+    from xec_magic import runtime
+
+    return runtime.current().settings.inventory().names()
 
 
 def _run_ids() -> list[str]:

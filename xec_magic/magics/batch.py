@@ -9,6 +9,7 @@ from xec_magic.errors import CommandError, OptionError, RunInterrupted, Transpor
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from xec_magic.command import Target
     from xec_magic.options import RunOptions
     from xec_magic.plan import Plan
     from xec_magic.result import Result
@@ -37,7 +38,9 @@ def check_batch_options(options: RunOptions, *, is_cell: bool) -> None:
         )
 
 
-def plan_of_cell(options: RunOptions, cell: str, evaluate: Callable[[str], Any], namespace: Mapping[str, Any]) -> Plan:
+def plan_of_cell(
+    options: RunOptions, cell: str, evaluate: Callable[[str], Any], namespace: Mapping[str, Any], target: Target
+) -> Plan:
     """The plan of a cell with `--batch`.
 
     Raises:
@@ -49,7 +52,8 @@ def plan_of_cell(options: RunOptions, cell: str, evaluate: Callable[[str], Any],
     from xec_magic.transport.shells import family_of
 
     commands = fill_in(split_commands(cell), evaluate, family_of(options.shell))
-    return plan_batch(options, Batch(commands, keep_going=options.keep_going, isolated=options.isolated), namespace)
+    batch = Batch(commands, keep_going=options.keep_going, isolated=options.isolated)
+    return plan_batch(options, batch, namespace, target)
 
 
 def verdict(whole: Result) -> tuple[Results, CommandError | TransportError | RunInterrupted | None]:

@@ -1,4 +1,4 @@
-"""Tab on lines of `%xec` and in cells of `%%xec`: options, their values, variables, files, run ids."""
+"""Tab on lines of `%xec` and in cells of `%%xec` and `%%xec_tasks`: options, their values, tasks, variables, files, run ids, sessions."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
+from xec_magic.errors import OptionError
 from xec_magic.options import RunOptions
 from xec_magic.options.monitor import MonitorOptions
 from xec_magic.options.profile import ProfileOptions
+from xec_magic.options.tasks import TaskOptions, TasksOptions
 from xec_magic.optionspec import Option, OptionSet, next_word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+    from typing import TypeAlias
 
     from IPython.core.interactiveshell import InteractiveShell
+
+    Names: TypeAlias = Callable[[], Sequence[str]]
 
 __all__ = ["register", "unregister"]
 
@@ -26,7 +31,12 @@ _LINE = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%(xec|xec_profile)\s+")  # also `resul
 _CELL = re.compile(r"\s*%%(xec|xec_profile)(?![^\s])[^\S\n]*")
 _MONITOR = re.compile(r"\s*%xec_monitor\s+((?:(?:start|stop|show)\s+)?(?:(?:machine|kernel)\s+)?)")
 _SPECS: Final = {"xec": RunOptions.SPEC, "xec_profile": ProfileOptions.SPEC}
+_TASKS = re.compile(r"\s*%%xec_tasks(?![^\s])[^\S\n]*")
+_TASK_HEAD = re.compile(r"(?:\w[\w.-]*)[ \t]*:[ \t]")
+_TASK_NAME = re.compile(r"^(\w[\w.-]*)[ \t]*:(?:[ \t]|$)", re.MULTILINE)
 _RUNS = re.compile(r"\s*%xec_runs\s+(?:stop|show|wait)\s+(?:.*\s)?(\S*)$")
+_POOL = re.compile(r"\s*%xec_pool\s+(?:stop|reset)\s+(?:.*\s)?(\S*)$")
+_TARGETS = re.compile(r"\s*%xec_targets\s+(?:.*\s)?(\S*)$")
 _SHELL_WORD = re.compile(r"(?:\\.|[^\s\\;|&<>()=:`'\"])*$")  # what ends at the cursor and may be a path
 _SHELL_SPECIAL = re.compile(r"([\s\\;|&<>()`'\"$*?\[\]{}!#])")
 _MOST: Final = 200  # no page shows more; a directory can hold a million files
@@ -40,18 +50,29 @@ class _Found:
     items: Sequence[tuple[str, str]] = ()
 
 
-def register(ip: InteractiveShell, run_ids: Callable[[], Sequence[str]]) -> None:
+@dataclass(frozen=True, slots=True)
+class _World:
+    """What values are completed from."""
+
+    namespace: Mapping[str, Any]
+    session_names: Names
+    targets: Names
+
+
+def register(ip: InteractiveShell, run_ids: Names, session_names: Names = tuple, targets: Names = tuple) -> None:
     """Complete what belongs to this package in `ip` from now on.
 
     Args:
         ip: The shell.
         run_ids: Gives the ids of the runs that can be named now.
+        session_names: Gives the names of the sessions that can be gone on with.
+        targets: Gives the names that `--on` can take.
     """
     unregister(ip)
 
     @context_matcher(identifier=_IDENTIFIER, priority=100)  # type: ignore[untyped-decorator]  # IPython's
     def matcher(context: CompletionContext) -> SimpleMatcherResult:
-        found = _find(context, ip.user_ns, run_ids)
+        found = _find(context, _World(ip.user_ns, session_names, targets), run_ids)
         if found is None:
             return {"completions": []}
         # Nobody else completes here: what others know of Python means nothing to a shell.
@@ -67,9 +88,7 @@ def unregister(ip: InteractiveShell) -> None:
     matchers[:] = [matcher for matcher in matchers if getattr(matcher, "matcher_identifier", "") != _IDENTIFIER]
 
 
-def _find(
-    context: CompletionContext, namespace: Mapping[str, Any], run_ids: Callable[[], Sequence[str]]
-) -> _Found | None:
+def _find(context: CompletionContext, world: _World, run_ids: Names) -> _Found | None:
     """What can stand at the cursor; None where it is not in a line or cell of ours."""
     before = context.text_until_cursor
     if before.rfind("${{") > before.rfind("}}"):
@@ -81,26 +100,75 @@ def _find(
         head = _CELL.match(before)
         if head is None or before.endswith(head[1]):
             return None  # still in the magic's name
-        return _of_options(before[head.end() :], namespace, _SPECS[head[1]], cell=True)
+        return _of_options(before[head.end() :], world, _SPECS[head[1]], cell=True)
+    if tasks := _TASKS.match(context.full_text):
+        return _of_tasks(context, tasks, world)
     if line := _LINE.match(before):
-        return _of_options(before[line.end() :], namespace, _SPECS[line[1]], cell=False)
+        return _of_options(before[line.end() :], world, _SPECS[line[1]], cell=False)
     if monitor := _MONITOR.match(before):
-        return _of_monitor(before[monitor.end() :], monitor[1].split(), namespace)
+        return _of_monitor(before[monitor.end() :], monitor[1].split(), world)
+    if pool := _POOL.match(before):
+        return _Found(pool[1], [(name, "session") for name in world.session_names() if name.startswith(pool[1])])
+    if named := _TARGETS.match(before):
+        return _of_targets(named[1], world)
     if runs := _RUNS.match(before):
         return _Found(runs[1], [(name, "run") for name in run_ids() if name.startswith(runs[1])])
     return None
 
 
-def _of_monitor(rest: str, words: Sequence[str], namespace: Mapping[str, Any]) -> _Found:
+def _of_monitor(rest: str, words: Sequence[str], world: _World) -> _Found:
     """What can follow the words of `%xec_monitor` that stand there."""
     if rest.startswith("-") or len(words) == 2:
-        return _of_options(rest, namespace, MonitorOptions.SPEC, cell=True)
+        return _of_options(rest, world, MonitorOptions.SPEC, cell=True)
     known = ["machine", "kernel"] if words else ["start", "stop", "show"]
     return _Found(rest, [(word, "word") for word in known if word.startswith(rest)])
 
 
-def _of_options(line: str, namespace: Mapping[str, Any], spec: OptionSet, *, cell: bool) -> _Found:
-    """What can stand at the end of a line behind `%xec`."""
+def _of_tasks(context: CompletionContext, magic: re.Match[str], world: _World) -> _Found | None:
+    """What can stand at the cursor in a cell of tasks: options, names of tasks, files."""
+    before, magic_line = context.text_until_cursor, magic[0].count("\n")
+    names = [name for name in _TASK_NAME.findall(context.full_text) if name not in before.split()]
+    if context.cursor_line == magic_line:
+        head = _TASKS.match(before)
+        if head is None or before.endswith("%%xec_tasks"):
+            return None  # still in the magic's name
+        return _of_options(
+            before[head.end() :], world, TasksOptions.SPEC, cell=True, allowed=TasksOptions.names(), words=names
+        )
+    if before[:1] in (" ", "\t"):
+        return _of_shell(before)
+    if head := _TASK_HEAD.match(before):
+        own = before[: head.end()].partition(":")[0].strip()
+        return _of_options(
+            before[head.end() :],
+            world,
+            TaskOptions.SPEC,
+            cell=True,
+            allowed=TaskOptions.names(),
+            words=[name for name in names if name != own],
+        )
+    return _Found("")
+
+
+def _of_options(
+    line: str,
+    world: _World,
+    spec: OptionSet,
+    *,
+    cell: bool,
+    allowed: Container[str] | None = None,
+    words: Sequence[str] | None = None,
+) -> _Found:
+    """What can stand at the end of a line behind `%xec`.
+
+    Args:
+        line: What stands there up to the cursor.
+        world: What can be named.
+        cell: It is the line of a cell, which holds no command.
+        spec: Whose options.
+        allowed: Those of them that can stand there; None for all.
+        words: Names that can stand between the options; None where options end at the first other word.
+    """
     at = 0
     waiting: Option | None = None  # the option whose value comes next
     given: set[str] = set()
@@ -108,6 +176,8 @@ def _of_options(line: str, namespace: Mapping[str, Any], spec: OptionSet, *, cel
         at = word.end
         if waiting is not None:
             waiting = None
+        elif words is not None and line[word.start] != "-":
+            continue
         elif word.text == "--" or line[word.start] != "-":
             return _Found("") if cell else _of_shell(line)
         else:
@@ -120,41 +190,57 @@ def _of_options(line: str, namespace: Mapping[str, Any], spec: OptionSet, *, cel
     raw = line[word.start :] if word is not None else ""
     text = word.text if word is not None else ""
     if waiting is not None:
-        return _of_value(waiting, text, raw, namespace)
+        return _of_value(waiting, text, raw, world)
     if raw.startswith("--") and "=" in text:
         name, _, value = text.partition("=")
         option = spec.by_flag.get(name)
         if option is None or option.is_switch:
             return _Found("")
-        return _of_value(option, value, raw.partition("=")[2], namespace)
+        return _of_value(option, value, raw.partition("=")[2], world)
+    named = [(name, "task") for name in words or () if name.startswith(raw)]
     if raw and not raw.startswith("-"):
-        return _Found("") if cell else _of_shell(line)
+        return _Found(raw, named) if cell else _of_shell(line)
     options = [
         (flag, option.brief)
         for option in spec
         for flag in option.flags
         if flag.startswith(raw)
+        and (allowed is None or option.name in allowed)
         and (option.repeatable or option.name not in given)
         and (flag.startswith("--") or raw == "-")
     ]
-    return _Found(raw, options)
+    return _Found(raw, [*named, *options])
 
 
-def _of_value(option: Option, text: str, raw: str, namespace: Mapping[str, Any]) -> _Found:
+def _of_value(option: Option, text: str, raw: str, world: _World) -> _Found:
     """What the value of an option can be; `raw` is its beginning as typed, `text` without quotes."""
     if option.unit.choices:
         return _Found(raw, [(name, "value") for name in option.unit.choices if name.startswith(text)])
+    if option.completes == "session":
+        return _Found(raw, [(name, "session") for name in world.session_names() if name.startswith(text)])
     if option.completes == "variable-or-@file" and text.startswith("@"):
         return _paths(text[1:], raw, prefix="@")
+    if option.completes == "target":
+        return _of_targets(text, world)
     if option.completes.startswith("variable"):
         kinds = str if option.completes == "variable" else (str, bytes, bytearray, os.PathLike)
         names = sorted(
-            name for name, value in namespace.items() if isinstance(value, kinds) and not name.startswith("_")
+            name for name, value in world.namespace.items() if isinstance(value, kinds) and not name.startswith("_")
         )
         return _Found(raw, [(name, "variable") for name in names if name.startswith(text) and name.isidentifier()])
     if option.completes:
         return _paths(text, raw, directories_only=option.completes == "directory")
     return _Found(raw)
+
+
+def _of_targets(text: str, world: _World) -> _Found:
+    """Names for the last item of a node set."""
+    last = re.split(r"[,!]", text)[-1]
+    try:
+        names = world.targets()
+    except OptionError:  # a file of targets is wrong; running will say so
+        names = []
+    return _Found(last, [(name, "target") for name in names if name.startswith(last)][:_MOST])
 
 
 def _of_shell(before: str) -> _Found:

@@ -16,6 +16,7 @@ from traitlets import Any as AnyTrait
 from traitlets import TraitError, validate
 from traitlets.config import Configurable
 
+from xec_magic.command import LOCAL
 from xec_magic.errors import OptionError, ParseError, RunInterrupted, XecError
 from xec_magic.magics.batch import check_batch_options, plan_of_cell, verdict
 from xec_magic.options import RunOptions, Variable
@@ -23,13 +24,14 @@ from xec_magic.options import RunOptions, Variable
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from xec_magic.command import Target
     from xec_magic.display.view import Mode, View
     from xec_magic.engine.run import Run
     from xec_magic.result import Result
     from xec_magic.results import Results
     from xec_magic.runtime import Runtime
 
-__all__ = ["CommandMagics", "XecMagics"]
+__all__ = ["OPEN_AFTER_S", "TICK_S", "CommandMagics", "XecMagics", "check_out"]
 
 OPEN_AFTER_S: Final = 0.2  # a shorter run shows one static display and no widget
 TICK_S: Final = 0.05
@@ -117,7 +119,7 @@ class CommandMagics(Magics):
         now = runtime.current()
         options, rest = RunOptions.from_line(
             line, cell=cell is not None, settings=now.settings, config=self.defaults.changed(),
-            expand=lambda text: expand_value(text, evaluate),
+            expand=lambda text, joins="": expand_value(text, evaluate, joins),
         )  # fmt: skip
         text = rest if cell is None else cell
         if not text.strip():
@@ -132,10 +134,12 @@ class CommandMagics(Magics):
             known = namespace.get(value.name) if isinstance(value, Variable) else value
             if isinstance(known, str) and known:
                 redactor.register(name, known)
+        target = _one_target(now, options)
         if options.batch:
-            plan = plan_of_cell(options, text, evaluate, namespace)
+            plan = plan_of_cell(options, text, evaluate, namespace, target)
         else:
-            plan = options.plan(expand(text, evaluate, family=family_of(options.shell)), namespace)
+            shell = options.shell or (("bash",) if target.kind == "ssh" else ())
+            plan = options.plan(expand(text, evaluate, family=family_of(shell)), namespace, target)
         mode = choose_mode(self.shell, request_allows_stdin(self.shell))
         usual_s = now.profiler.usual_s(plan.command)
         run = now.executor.start(plan, check=options.check, background=options.bg)
@@ -244,6 +248,12 @@ class CommandMagics(Magics):
         return value
 
 
+def _one_target(now: Runtime, options: RunOptions) -> Target:
+    if not options.on:
+        return LOCAL
+    return now.settings.inventory().one(options.on)
+
+
 def _close(view: View, result: Result, error: BaseException | None, *, quiet: bool) -> None:
     view.error_follows = error is not None
     view.close(result)
@@ -265,10 +275,15 @@ def _check_together(options: RunOptions) -> None:
         )
     if options.quiet and options.show:
         raise OptionError("--quiet shows nothing and --show shows the command; write one of them")
-    if options.out in _TAKEN or (options.out or "").startswith("_"):
-        raise OptionError(f"--out {options.out}: IPython itself uses that name; write another one")
+    check_out(options.out)
     if options.form in ("df", "table") and find_spec("pandas") is None:
         raise OptionError(f"--as {options.form} needs pandas, which is not installed; pip install 'xec-magic[frames]'")
+
+
+def check_out(name: str | None) -> None:
+    """Refuse the names that IPython keeps for itself."""
+    if name is not None and (name in _TAKEN or name.startswith("_")):
+        raise OptionError(f"--out {name}: IPython itself uses that name; write another one")
 
 
 CommandMagics.xec.__doc__ = f"""Run a command, or a cell of them; show what it prints, keep it, raise if it fails.

@@ -1,4 +1,4 @@
-"""The options of a run, and the standing defaults that files, environment and `%config` give them."""
+"""The options of a run and of tasks, and the standing defaults that files, environment and `%config` give them."""
 
 from xec_magic.options.run import RunOptions, Variable
 from xec_magic.options.settings import Settings

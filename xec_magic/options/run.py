@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from xec_magic.command import Command, FileInput, decode_script
+from xec_magic.command import LOCAL, Command, FileInput, Target, decode_script
 from xec_magic.errors import OptionError
+from xec_magic.inventory.nodeset import split_items
 from xec_magic.optionspec import (
     CODES,
     COUNT,
@@ -102,7 +104,31 @@ def _check_secret(name: str, value: Any) -> str:
     return value
 
 
+def _session_name(value: Any) -> str:
+    name: str = TEXT.read(value)
+    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,63}", name, re.ASCII):
+        raise OptionError(f"{name!r} is no name for a session; letters, digits and . _ - make one, 64 at most")
+    return name
+
+
+def _targets(value: Any) -> tuple[str | Target, ...]:
+    items = [value] if isinstance(value, (str, Target)) else value
+    if not isinstance(items, Iterable) or isinstance(items, (bytes, Mapping)):
+        raise OptionError(f"a {type(value).__name__} names no targets; give a text such as 'web1,web2', or a list")
+    found = tuple(items)
+    for item in found:
+        if not isinstance(item, (str, Target)):
+            raise OptionError(f"{item!r} is no target; give a name")
+        if isinstance(item, str):
+            split_items(item)  # its brackets match
+    if not any(found):
+        raise OptionError("it names no target; leave the option out for this machine")
+    return found
+
+
+_TARGETS: Final = Unit("targets", _targets)
 _STDIN: Final = Unit("stdin", _stdin_of_line)
+_SESSION: Final = Unit("session name", _session_name)
 _SECRETS: Final = Unit("secret", _secrets_of_line)
 
 
@@ -126,6 +152,11 @@ class RunOptions:
         (300.0, (('LANG', 'C'),), 'ls -l')
     """
 
+    on: tuple[str | Target, ...] = option(
+        "-H", "--on", unit=_TARGETS, metavar="TARGETS", group="where", default=(), line_only=True, completes="target", joins=",",
+        help="Run there: an alias of ~/.ssh/config, user@host:port, a target or @group of xec.toml, a set web[01-20]!web07. "
+        "Default: this machine.",
+    )  # fmt: skip
     cwd: str | None = option(
         "--cwd", unit=PATH, metavar="DIR", group="where", completes="directory",
         help="Run in this directory. Default: the kernel's own.",
@@ -139,6 +170,16 @@ class RunOptions:
         help='Run the script by this interpreter: sh, "zsh -f", python3. Default: bash if there, else sh.',
     )  # fmt: skip
     login: bool = flag("--login", group="where", help="Start the shell as a login shell, which reads its profile.")
+    worker: bool = flag(
+        "--worker", group="where", help="Run in a shell that was started ahead; the result is the same, sooner."
+    )
+    session: str = option(
+        "--session", unit=_SESSION, metavar="NAME", group="where", default="", line_only=True, completes="session",
+        help="Run in the shell of this name, which keeps its directory, variables and functions for the next command.",
+    )  # fmt: skip
+    reset: bool = flag(
+        "--reset", group="where", line_only=True, help="With --session: end that shell first, and begin with a new one."
+    )
 
     timeout: float | None = option(
         "-t", "--timeout", unit=DURATION, metavar="TIME", group="stop", none=True,
@@ -262,7 +303,7 @@ class RunOptions:
         cell: bool = False,
         settings: Settings | None = None,
         config: Mapping[str, Any] | None = None,
-        expand: Callable[[str], str] | None = None,
+        expand: Callable[..., str] | None = None,
     ) -> tuple[Self, str]:
         """The options at the beginning of a line, laid over the standing defaults; and the rest of the line, byte for byte.
 
@@ -271,7 +312,7 @@ class RunOptions:
             cell: It is the line of a cell magic, which holds options only.
             settings: Where standing defaults come from; None for the built-in ones.
             config: What `%config` sets; only what differs from the built-in defaults.
-            expand: Fills `${{…}}` in the values of options.
+            expand: Fills `${{…}}` in the values of options, for some given what joins a list.
 
         Raises:
             OptionError: the line or a standing default is wrong.
@@ -363,12 +404,13 @@ class RunOptions:
                 what = "--monitor" if self.sources[name] == THE_LINE else "monitor=True"
                 raise OptionError(f"{self._who(name)} belongs to {what}, which is not given")
 
-    def plan(self, script: str | bytes, namespace: Mapping[str, Any] | None = None) -> Plan:
+    def plan(self, script: str | bytes, namespace: Mapping[str, Any] | None = None, target: Target = LOCAL) -> Plan:
         """The complete plan to run a script by these options. Looks at directories and files, and runs nothing.
 
         Args:
             script: Values already filled in.
             namespace: Where `--stdin NAME` and `--secret NAME` find their variables.
+            target: Where to run it. What is on a host is looked at there, when it runs.
 
         Raises:
             OptionError: a directory, file, interpreter or variable that is not there; a value out of range.
@@ -377,17 +419,26 @@ class RunOptions:
         both = sorted({name for name, _ in self.env} & {name for name, _ in secret})
         if both:
             raise OptionError(f"{both[0]} is given by env and as a secret; keep one")
+        here = target.kind != "ssh"
         command = Command(
             script=decode_script(script),
-            shell=self._found_shell(),
+            target=target,
+            shell=self._found_shell() if here else self._asked_for("shell", ()),
             strict=self.strict,
             login=self.login,
-            cwd=self._directory(),
+            cwd=self._directory() if here else self._asked_for("cwd", None),
             env=self.env,
             secret_env=secret,
-            stdin=self._input(namespace or {}),
+            stdin=self._input(namespace or {}, here=here),
+            worker=self._wants_worker() if here else self._refuse_worker(),
+            session=self.session,
+            reset=self.reset,
         )
         return self.plan_for(command)
+
+    def _asked_for(self, name: str, otherwise: Any) -> Any:
+        """An option as the line or the call has it: the standing default for a path here means nothing on a host."""
+        return getattr(self, name) if self.sources.get(name, THE_CALL) in (THE_LINE, THE_CALL) else otherwise
 
     def _who(self, name: str) -> str:
         """How to begin a message about an option: as its source would call it."""
@@ -421,14 +472,41 @@ class RunOptions:
                 raise OptionError(f"{self._who('login')}: {self.shell[0]} is no shell that has a profile; leave it out")
         return (os.path.expanduser(self.shell[0]), *self.shell[1:]) if self.shell else ()
 
-    def _input(self, namespace: Mapping[str, Any]) -> bytes | FileInput | None:
+    def _wants_worker(self) -> bool:
+        """Whether it runs in a shell that was started ahead; what contradicts that, or a session, is refused here."""
+        if self.reset and not self.session:
+            raise OptionError(f"{self._who('reset')}: there is no session to reset; name it with --session NAME")
+        if not self.worker and not self.session:
+            return False
+        from xec_magic.transport.shells import default_shell, is_warmable
+
+        asked = self.sources.get("worker") in {THE_LINE, THE_CALL}  # a standing default concerns those that can
+        if self.session and self.worker and asked:
+            raise OptionError("worker keeps nothing and session keeps everything; leave one of them out")
+        shell = self.shell or default_shell()
+        if is_warmable(shell):
+            return not self.session
+        if self.session or asked:
+            who = self._who("session" if self.session else "worker")
+            raise OptionError(f"{who}: {shell[0]} cannot be kept ready; bash, dash, sh and zsh can")
+        return False
+
+    def _refuse_worker(self) -> bool:
+        """No warm shell on a host; a standing default concerns this machine only."""
+        asked = self.sources.get("worker") in {THE_LINE, THE_CALL} and self.worker
+        if asked or self.session or self.reset:
+            name = "session" if self.session else "worker" if asked else "reset"
+            raise OptionError(f"{self._who(name)}: shells are kept ready on this machine only, not on a host")
+        return False
+
+    def _input(self, namespace: Mapping[str, Any], *, here: bool) -> bytes | FileInput | None:
         given = self.stdin
         if isinstance(given, Variable):
             try:
                 given = _stdin_of_python(_look_up(given, namespace))
             except OptionError as error:
                 raise OptionError(f"{self._who('stdin')}: {error}") from None
-        if not isinstance(given, FileInput):
+        if not isinstance(given, FileInput) or not here:
             return given
         path = _absolute(given.path, self._who("stdin"))
         if not os.path.exists(path):

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from xec_magic.command import Command
 from xec_magic.errors import OptionError
+from xec_magic.inventory import Inventory, TargetFile, Trust
 from xec_magic.options.run import RunOptions
 
 __all__ = ["Settings"]
@@ -28,6 +29,14 @@ class _Stamp:
     inode: int
     size: int
     mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a file says: options, and the tables of targets and groups."""
+
+    values: Mapping[str, Any]
+    tables: Mapping[str, Any]
 
 
 class Settings:
@@ -52,7 +61,7 @@ class Settings:
         self._projects = _project_directories(
             _current_directory() if start is None else Path(os.path.realpath(start)), home
         )
-        self._read: dict[str, tuple[_Stamp, Mapping[str, Any] | None]] = {}
+        self._read: dict[str, tuple[_Stamp, _Content | None]] = {}
 
     def __repr__(self) -> str:
         return f"<Settings {', '.join(source for source, _ in self.layers()) or 'none'}>"
@@ -65,17 +74,12 @@ class Settings:
         """
         found: list[Layer] = []
         if self._user is not None:
-            values = self._values(self._user, trusted=True)
-            if values is not None:
-                found.append((self._user, values))
-        for directory in self._projects:
-            files = [f"{directory}/{name}" for name in _PROJECT_FILES]
-            there = [(file, values) for file in files if (values := self._values(file)) is not None]
-            if len(there) > 1:
-                raise OptionError(f"{there[0][0]} and {_PROJECT_FILES[1]} [tool.xec] both set options; keep one")
-            if there:
-                found += there
-                break
+            own = self._content(self._user, trusted=True)
+            if own is not None:
+                found.append((self._user, own.values))
+        project = self._project()
+        if project is not None:
+            found.append((project[0], project[1].values))
         variables = RunOptions.SPEC.read_environment(self._environ)
         if variables:
             _check_ranges(
@@ -83,7 +87,30 @@ class Settings:
             )
         return found + [(variable, {name: value}) for name, (variable, value) in variables.items()]
 
-    def _values(self, file: str, *, trusted: bool = False) -> Mapping[str, Any] | None:
+    def inventory(self) -> Inventory:
+        """What `--on` can name, by the same files.
+
+        Raises:
+            OptionError: a file is wrong.
+        """
+        files = []
+        if self._user is not None and (own := self._content(self._user, trusted=True)) is not None:
+            files.append(TargetFile(self._user, own.tables, own=True))
+        if (project := self._project()) is not None:
+            files.append(TargetFile(project[0], project[1].tables, own=False))
+        return Inventory(files, Trust(self._environ))
+
+    def _project(self) -> tuple[str, _Content] | None:
+        for directory in self._projects:
+            files = [f"{directory}/{name}" for name in _PROJECT_FILES]
+            there = [(file, content) for file in files if (content := self._content(file)) is not None]
+            if len(there) > 1:
+                raise OptionError(f"{there[0][0]} and {_PROJECT_FILES[1]} [tool.xec] both set options; keep one")
+            if there:
+                return there[0]
+        return None
+
+    def _content(self, file: str, *, trusted: bool = False) -> _Content | None:
         """What a file sets; None if there is no such file, or it is a `pyproject.toml` that says nothing of options."""
         try:
             status = os.stat(file)  # a Path takes thrice as long, and this is asked several times for every run
@@ -122,7 +149,7 @@ def _project_directories(start: Path | None, home: Path | None) -> list[Path]:
     return [start]
 
 
-def _read_file(path: Path, *, trusted: bool) -> Mapping[str, Any] | None:
+def _read_file(path: Path, *, trusted: bool) -> _Content | None:
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -142,12 +169,13 @@ def _read_file(path: Path, *, trusted: bool) -> Mapping[str, Any] | None:
         if not isinstance(document, dict):
             raise OptionError(f"{path}: tool.xec must be a table")
     where = f"{path} [tool.xec]" if path.name == "pyproject.toml" else str(path)
+    tables: dict[str, Any] = {name: document.pop(name) for name in ("targets", "groups") if name in document}
     values = RunOptions.SPEC.read_config(document, where, trusted=trusted)
     if values.get("cwd") is not None:
         # A file moves with its project, the kernel's directory does not.
         values["cwd"] = os.path.join(path.parent, os.path.expanduser(values["cwd"]))
     _check_ranges(values, where)
-    return values
+    return _Content(values, tables)
 
 
 def _check_ranges(values: Mapping[str, Any], where: str) -> None:

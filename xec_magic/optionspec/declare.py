@@ -12,7 +12,7 @@ from xec_magic.optionspec.values import SWITCH, Unit
 
 __all__ = ["Completes", "Option", "flag", "option"]
 
-Completes = Literal["", "directory", "file", "variable", "variable-or-@file"]
+Completes = Literal["", "directory", "file", "target", "variable", "variable-or-@file", "session"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Option:
         keyword: How a Python value is read when that differs from a text; None when it does not.
         in_python: Whether functions take it as a keyword.
         completes: What its value is completed from.
+        joins: What a list in `${{…}}` is joined by; empty where a list cannot stand.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Option:
     keyword: Callable[[Any], Any] | None = None
     in_python: bool = True
     completes: Completes = ""
+    joins: str = ""
 
     @property
     def is_switch(self) -> bool:
@@ -100,6 +102,7 @@ def option(
     keyword: Callable[[Any], Any] | None = None,
     in_python: bool = True,
     completes: Completes = "",
+    joins: str = "",
     secret: bool = False,
 ) -> Any:
     """A dataclass field that is an option with a value; the arguments are `Option`'s.
@@ -118,6 +121,7 @@ def option(
         keyword: How a Python value is read when that differs from a text.
         in_python: Whether functions take it as a keyword.
         completes: What its value is completed from.
+        joins: What a list in `${{…}}` is joined by.
         secret: The value stands in no `repr`.
     """
     spec = Option(
@@ -135,6 +139,7 @@ def option(
         keyword,
         in_python,
         completes,
+        joins,
     )
     return field(default=default, repr=not secret, metadata={"option": spec})
 

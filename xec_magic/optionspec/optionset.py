@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import Any, Final
@@ -84,7 +84,7 @@ class OptionSet:
 
     # -- lines
 
-    def parse_line(self, line: str, *, cell: bool = False, expand: Callable[[str], str] | None = None) -> ParsedLine:
+    def parse_line(self, line: str, *, cell: bool = False, expand: Callable[..., str] | None = None) -> ParsedLine:
         """What the options at the beginning of a line set, and the rest of the line.
 
         Options end at the first word that is none, or at `--`. Nothing is expanded but `${{…}}` in values.
@@ -92,7 +92,7 @@ class OptionSet:
         Args:
             line: Behind the name of the magic.
             cell: The line of a cell magic, which holds options only.
-            expand: Fills `${{…}}` in a value; without it values stay as they are.
+            expand: Fills `${{…}}` in a value; where the option takes lists, it is also given what joins one. Without it values stay as they are.
 
         Raises:
             OptionError: an unknown option, a missing or wrong value, an option given twice, a stray word in a cell's line.
@@ -107,11 +107,12 @@ class OptionSet:
                 word = next_word(line, at)
                 break
             flag, option, value = self._split_flag(word)
+            given: str | bool
             at = word.end
             if option.is_switch:
                 if value is not None:
                     raise OptionError(f"{flag} takes no value; write {flag} alone")
-                given: str | bool = (not option.default) if flag in option.flags else bool(option.default)
+                given = (not option.default) if flag in option.flags else bool(option.default)
             else:
                 if value is None:
                     word = next_word(line, at)
@@ -125,9 +126,10 @@ class OptionSet:
                     value, at = word.text, word.end
                 if not word.closed:
                     raise OptionError(f"{flag}: a quote is opened and never closed: {line[word.start :]}")
+                given = value
                 # A Python expression has the names themselves: a text put into it would be code.
-                fills = expand is not None and FIELD in value and option.unit.kind != "expression"
-                given = expand(value) if fills and expand is not None else value
+                if expand is not None and FIELD in value and option.unit.kind != "expression":
+                    given = expand(value, option.joins) if option.joins else expand(value)
             if option.name in texts and not option.repeatable:
                 raise OptionError(f"{flag} is given twice; write {option.long} once")
             texts.setdefault(option.name, []).append((flag, given))
@@ -256,10 +258,13 @@ class OptionSet:
 
     # -- documentation
 
-    def help_text(self) -> str:
-        """All options by group, as `%%xec?` shows them."""
+    def help_text(self, names: Container[str] | None = None) -> str:
+        """The options by group, as `%%xec?` shows them: all, or those of these names."""
         lines: list[str] = []
-        for group, options in self._groups():
+        for group, all_options in self._groups():
+            options = [option for option in all_options if names is None or option.name in names]
+            if not options:
+                continue
             lines += ["", f"{group}:"]
             for option in options:
                 usage = "  " + ", ".join(option.flags) + (f" {option.metavar}" if option.metavar else "")

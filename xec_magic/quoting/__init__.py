@@ -96,8 +96,10 @@ def expand(text: str, evaluate: Evaluate, *, family: str = "bash") -> str:
     return _filled(parts, family)
 
 
-def expand_value(text: str, evaluate: Evaluate) -> str:
+def expand_value(text: str, evaluate: Evaluate, joins: str = "") -> str:
     """An option's value with every `${{ expr }}` filled in, unquoted: it is one argument whatever it holds.
+
+    A list is joined by `joins`; where that is empty a list is refused.
 
     Raises:
         TemplateError: an expression fails, or its value is no text.
@@ -112,9 +114,12 @@ def expand_value(text: str, evaluate: Evaluate) -> str:
     for part in split(text):
         piece = part if isinstance(part, str) else _evaluated(part, evaluate, "bash")
         if isinstance(piece, _Value):
-            if piece.many:
+            if piece.many and joins:
+                piece = joins.join(piece.words)
+            elif piece.many:
                 raise piece.field.error("is a list, but stands for one argument; write ' '.join(…)")
-            piece = piece.words[0]
+            else:
+                piece = piece.words[0]
         result += piece
     return result
 

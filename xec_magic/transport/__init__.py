@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from xec_magic.command import Command
 from xec_magic.transport import fake
-from xec_magic.transport.base import Sampler, Transport
+from xec_magic.transport.base import Process, Sampler, StartRequest, Transport
 from xec_magic.transport.function import FunctionTransport
 from xec_magic.transport.local import LocalTransport
+from xec_magic.transport.pool import PoolLimits
+from xec_magic.transport.worker import PoolEntry, WorkerTransport
+
+if TYPE_CHECKING:
+    from xec_magic.transport.ssh import SSHTransport
 
 __all__ = ["Transports"]
 
@@ -19,17 +26,99 @@ class Transports:
     Args:
         kernel_id: Begin of the executor's run ids.
         script_dir: Gives a private directory for long scripts.
+        ask: Asks the user for a passphrase or a password; gives None where nobody can be asked.
+        ssh_limits: How many connections a host gets, and for how long; None for the usual.
     """
 
-    def __init__(self, kernel_id: str, script_dir: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        kernel_id: str,
+        script_dir: Callable[[], str],
+        ask: Callable[[str], Awaitable[str | None]] | None = None,
+        ssh_limits: PoolLimits | None = None,
+    ) -> None:
         self._local = LocalTransport(kernel_id, script_dir)
         self._functions = FunctionTransport()
+        self.workers = WorkerTransport(self._local, kernel_id, script_dir)
+        self._kernel_id = kernel_id
+        self._ssh: SSHTransport | None = None
+        self._ask = ask
+        self._ssh_limits = ssh_limits
 
     def of(self, command: Command) -> Transport:
         """The transport that reaches a command's target, in the way that the command asks for."""
         if command.target.kind == "function":
             return self._functions
-        return fake.transport_of(command.target) if command.target.kind == "fake" else self._local
+        if command.target.kind == "fake":
+            return fake.transport_of(command.target)
+        if command.target.kind == "ssh":
+            return self.ssh
+        return self.workers if command.worker or command.session else self._local
+
+    @property
+    def ssh(self) -> SSHTransport:
+        """Commands on hosts. On the loop's thread; the first use takes some 100 ms, for asyncssh."""
+        if self._ssh is None:
+            from xec_magic.transport.ssh import SSHTransport
+
+            ask = {} if self._ask is None else {"ask": self._ask}
+            self._ssh = SSHTransport(self._kernel_id, limits=self._ssh_limits, **ask)
+        return self._ssh
+
+    @property
+    def has_ssh(self) -> bool:
+        """SSH has been used."""
+        return self._ssh is not None
+
+    def turn(self, command: Command) -> asyncio.Lock | None:
+        """What a command must hold while it runs; None where it need not wait for others of its kind."""
+        return self.workers.turn(command) if command.session else None
+
+    def start_now(self, request: StartRequest) -> Process | None:
+        """Start a command without any waiting, where a warm shell is there for it; None where `start` is needed."""
+        command = request.command
+        warm = command.target.kind == "local" and (command.worker or command.session)
+        return self.workers.start_now(request) if warm else None
+
+    async def pool(self) -> list[PoolEntry]:
+        """What is kept ready: shells, and connections to hosts."""
+        connections = self._ssh.rows() if self._ssh is not None else []
+        return self.workers.pool() + [
+            PoolEntry("connection", "", row.host, None, row.state, row.commands, row.age_s, row.idle_s)
+            for row in connections
+        ]
+
+    async def stop(self, name: str) -> None:
+        """End what is kept under a name, with all that it has left.
+
+        Raises:
+            KeyError: there is no such name.
+        """
+        await self.workers.stop(name)
+
+    async def end_idle(self) -> None:
+        """End what is kept ready without a name."""
+        self.workers.spares.end_idle()
+
+    async def reserve(self, command: Command, size: int) -> None:
+        """Keep so many more shells ready for commands like this one; fewer with a negative number."""
+        self.workers.spares.reserve(command, size)
+
+    async def snapshot_files(self, rc: str) -> tuple[str, str]:
+        """Paths of a start-up text and of the file where what it does can be written down.
+
+        Raises:
+            SpawnError: they cannot be written.
+        """
+        return self.workers.snapshot_files(rc)
+
+    async def adopt_snapshot(self, rc: str, file: str) -> None:
+        """From now on read this file instead of the start-up text."""
+        self.workers.adopt_snapshot(rc, file)
+
+    def session_names(self) -> list[str]:
+        """The sessions that can be gone on with; any thread may ask."""
+        return sorted(self.workers.sessions)
 
     def machine_sampler(self) -> Sampler:
         """What reads the use of this machine."""
@@ -51,4 +140,7 @@ class Transports:
 
     async def close(self, within_s: float) -> None:
         """Close all of them."""
+        if self._ssh is not None:
+            await self._ssh.close(within_s)
+        await self.workers.close(within_s)
         await self._local.close(within_s)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from xec_magic.command import Command
 from xec_magic.events import ProcessInfo, Sample, Stream, Usage
 
-__all__ = ["ExitStatus", "Function", "Process", "Sampler", "Sink", "StartRequest", "Transport"]
+__all__ = ["Distant", "ExitStatus", "Function", "Process", "Sampler", "Sink", "StartRequest", "Transport"]
 
 Sink: TypeAlias = Callable[[Stream, bytes], None]
 
@@ -44,6 +44,10 @@ class ExitStatus:
     failure: str = ""
 
 
+def _ignore(text: str) -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True)
 class StartRequest:
     """What a transport needs to start a command.
@@ -55,6 +59,7 @@ class StartRequest:
         stdin_fd: A descriptor to read from instead of `command.stdin`; the transport closes it.
         stdout_fd: A descriptor to write to instead of `sink`; the transport closes it.
         function: What to call where the command's target is of the kind `function`.
+        note: Takes what the reader should know about the run itself.
     """
 
     command: Command
@@ -64,6 +69,7 @@ class StartRequest:
     stdin_fd: int | None = None
     stdout_fd: int | None = None
     function: Function | None = None
+    note: Callable[[str], None] = _ignore
 
 
 class Sampler(Protocol):
@@ -123,6 +129,18 @@ class Process(Protocol):
         """Take what has already arrived, then let go of the streams."""
 
 
+@runtime_checkable
+class Distant(Protocol):
+    """A process that is asked for what lives by a message, which takes its time."""
+
+    async def look(self) -> None:
+        """Find out what lives now; `alive` then says so.
+
+        Raises:
+            TransportError: it cannot be asked.
+        """
+
+
 class Transport(Protocol):
     """A way to run commands on some kind of target."""
 
@@ -133,6 +151,7 @@ class Transport(Protocol):
 
         Raises:
             SpawnError: it cannot be started; the message says why.
+            TransportError: where it is to run cannot be reached.
         """
 
     async def close(self, within_s: float) -> None:

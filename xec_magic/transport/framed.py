@@ -40,7 +40,7 @@ __all__ = ["STOPPED", "frame_pattern", "framed_script"]
 
 STOPPED: Final = 0  # the number in a frame behind which nothing more begins, since the command before it failed
 GROUP: Final = 64
-MOST_SHELLS: Final = 100  # one after the other, each waiting for the next, where commands end their shell
+MOST_SHELLS: Final = 50  # one after the other, each waiting for the next, where commands end their shell
 
 
 def frame_pattern(mark: str) -> re.Pattern[bytes]:
@@ -209,8 +209,10 @@ _ON_ERROR: Final = (
     "; @B@set -E; @B@trap '__xec_s=$?; case $-.$BASH_SUBSHELL in *e*.${#__xec_b}) "
     'case ${FUNCNAME-} in "") @B@set +e; @B@continue 9999 ;; *) @B@return "$__xec_s" ;; esac ;; esac; __xec_s=\' ERR'
 )
-_ON_SIGNALS: Final = "".join(  # bash runs the EXIT trap when a signal ends it; nothing more may begin then
-    f"; @B@trap '@B@trap - EXIT {name}; @B@kill -{name} \"${{BASHPID:-$$}}\"' {name}" for name in ("HUP", "INT", "TERM")
+# Some shells run the EXIT trap when a signal ends them; nothing more may begin then.
+_ON_SIGNALS: Final = "".join(
+    f"; @B@trap '@B@trap - EXIT {name}; @P@kill -{name} \"${{BASHPID:-$$}}\"; @B@exit {code}' {name}"
+    for name, code in (("HUP", 129), ("INT", 130), ("TERM", 143))
 )
 _STREAMS: Final = "$(readlink /proc/self/fd/@D@ /proc/self/fd/@W@ 2>/dev/null)"
 _NOTE_STREAMS: Final = f"{{ __xec_r={_STREAMS}; }} @D@>&1 @W@>&2"
@@ -246,7 +248,7 @@ _SHELLS: Final[dict[str, dict[str, str]]] = {
         "B": "\\", "P": r"\command ", "D": "7", "W": "6", "KEPT": "7>&1 1>&7 7>&2 2>&7 7>&-", "CLOCK": "", "GENUINE": r"\unset -f command", "REPAIR": "",
         "RESUMED": _STRICT, "AROUND": _AROUND, "SAME": "", "EXITS": f"alias exit='__xec_e=e exit'; __xec_q=$({_NESTS})",
         # In BusyBox a trap of the child would not be heard, and `-e` half.
-        "TRAPS": f"case $__xec_q in y) {_ON_EXIT} ;; esac",
+        "TRAPS": f"case $__xec_q in y) {_ON_EXIT}{_ON_SIGNALS} ;; esac",
     },
 }  # fmt: skip
 

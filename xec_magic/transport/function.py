@@ -20,7 +20,7 @@ from xec_magic.errors import SpawnError, map_errors
 from xec_magic.events import ProcessInfo
 from xec_magic.splitting import Lines
 from xec_magic.transport.base import ExitStatus, Function, Process, StartRequest
-from xec_magic.transport.local import _Reader
+from xec_magic.transport.local import Reader
 
 __all__ = ["FunctionProcess", "FunctionTransport"]
 
@@ -54,7 +54,7 @@ class FunctionProcess:
         self.failure: BaseException | None = None
         self.had_enough = False
         self.started_at = time.monotonic()
-        self.reader: _Reader | None = None
+        self.reader: Reader | None = None
         self._request = request
         self._function = function
         self._loop = asyncio.get_running_loop()
@@ -280,7 +280,7 @@ class FunctionTransport:
                 os.close(fd)
             raise
         if reads >= 0:
-            process.reader = _Reader(reads, "stdout", request.sink, request.changed)
+            process.reader = Reader(reads, "stdout", request.sink, request.changed)
         return process
 
     async def close(self, within_s: float) -> None:

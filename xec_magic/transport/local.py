@@ -23,7 +23,7 @@ from xec_magic.transport.shells import dress
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawner import Spawned, Spawner
 
-__all__ = ["LocalProcess", "LocalTransport"]
+__all__ = ["LocalProcess", "LocalTransport", "Reader", "directory_of", "environment", "memory_file", "open_stdin"]
 
 READ_BYTES: Final = 256 * 1024
 READS_A_WAKEUP: Final = 4  # then the loop serves others
@@ -37,10 +37,10 @@ SESSION_KNOWN_S: Final = 10.0  # so long after the shell's end its number surely
 SET_PIPE_SIZE: Final = getattr(fcntl, "F_SETPIPE_SZ", None)  # Linux only
 
 
-class _Reader:
-    """Reads one pipe on the loop and hands the bytes to a sink."""
+class Reader:
+    """Reads one pipe on the loop and hands the bytes to a sink; with `begin=False` not before `resume`."""
 
-    def __init__(self, fd: int, stream: Stream, sink: Sink, ended: Callable[[], None]) -> None:
+    def __init__(self, fd: int, stream: Stream, sink: Sink, ended: Callable[[], None], *, begin: bool = True) -> None:
         self.fd = fd
         self.open = True
         self._stream = stream
@@ -53,7 +53,8 @@ class _Reader:
         self._woken_at = 0.0
         self._streak = 0
         os.set_blocking(fd, False)
-        self.resume()
+        if begin:
+            self.resume()
 
     def _ready(self) -> None:
         total = 0
@@ -95,10 +96,12 @@ class _Reader:
                 fcntl.fcntl(self.fd, SET_PIPE_SIZE or 0, LARGE_PIPE_BYTES)
 
     def pause(self) -> None:
+        """Stop reading."""
         self._wanted = False
         self._halt()
 
     def resume(self) -> None:
+        """Read, from now on."""
         self._wanted = True
         self._go_on()
 
@@ -118,6 +121,7 @@ class _Reader:
             pass
 
     def close(self) -> None:
+        """Read no more, and let go of the pipe."""
         if self.open:
             self.pause()
             self.open = False
@@ -144,7 +148,7 @@ class LocalProcess:
         self._marker = marker
         # Where both have something at once nobody knows which came first; a command says why it fails at its end.
         streams: list[tuple[int | None, Stream]] = [(stdout_fd, "stdout"), (stderr_fd, "stderr")]
-        self._readers = [_Reader(fd, name, request.sink, request.changed) for fd, name in streams if fd is not None]
+        self._readers = [Reader(fd, name, request.sink, request.changed) for fd, name in streams if fd is not None]
         self._session_until: float | None = None
         spawned.exit.add_done_callback(self._exited)
 
@@ -155,6 +159,10 @@ class LocalProcess:
             with contextlib.suppress(OSError):
                 os.unlink(self._script_file)
         self._request.changed()
+
+    def call_at_exit(self, callback: Callable[[], None]) -> None:
+        """Call back when the shell has ended."""
+        self._spawned.exit.add_done_callback(lambda _: callback())
 
     @property
     def pid(self) -> int:
@@ -228,7 +236,12 @@ class LocalTransport:
         self._kernel_marker = f"XEC_RUN_ID={kernel_id}."
         self._spawner = Spawner(self._kernel_marker, temp_path_of(kernel_id))
         self._script_dir = script_dir
-        self._sampling = SamplingThreads()
+        self.sampling = SamplingThreads()
+
+    @property
+    def spawner(self) -> Spawner:
+        """What starts processes; the workers' shells are started by it as well."""
+        return self._spawner
 
     def warm(self) -> None:
         """Start the helper process ahead of the first command."""
@@ -249,7 +262,7 @@ class LocalTransport:
             with map_errors(OSError, to=SpawnError, what="cannot open the command's streams"):
                 stdin_fd, stdout_fd, stdout = request.stdin_fd, request.stdout_fd, None
                 if stdin_fd is None:
-                    stdin_fd = _open_stdin(request.command)
+                    stdin_fd = open_stdin(request.command)
                     theirs.append(stdin_fd)
                 if stdout_fd is None:
                     stdout, stdout_fd = _pipe(ours, theirs)
@@ -259,7 +272,7 @@ class LocalTransport:
             mark = f"{self._kernel_id}.{request.run_id}"
             streams = (stdin_fd, stdout_fd, stderr_fd)
             spawned = await self._spawner.spawn(
-                argv, _directory(request.command), environment(request.command, mark), streams
+                argv, directory_of(request.command), environment(request.command, mark), streams
             )
         except BaseException:
             for fd in ours:
@@ -272,7 +285,7 @@ class LocalTransport:
             for fd in theirs:
                 os.close(fd)
         marker = b"XEC_RUN_ID=" + mark.encode() + b"\0"
-        return LocalProcess(spawned, request, marker, stdout, stderr, script_file, self._sampling)
+        return LocalProcess(spawned, request, marker, stdout, stderr, script_file, self.sampling)
 
     def _dress(self, command: Command) -> tuple[list[bytes], str | None]:
         argv, text = dress(command)
@@ -291,11 +304,11 @@ class LocalTransport:
         """What reads the use of this machine."""
         from xec_magic.transport.sampling.machine import MachineReader  # psutil takes its time to import
 
-        return self._sampling.of_reader(MachineReader(), "")
+        return self.sampling.of_reader(MachineReader(), "")
 
     def kernel_sampler(self) -> Sampler:
         """What reads the use of this process, without its children."""
-        return self._sampling.of_reader(tree_reader(os.getpid(), alone=True), "")
+        return self.sampling.of_reader(tree_reader(os.getpid(), alone=True), "")
 
     def strays(self) -> list[ProcessInfo]:
         """All living processes that commands of this kernel have left."""
@@ -303,7 +316,7 @@ class LocalTransport:
 
     async def close(self, within_s: float) -> None:
         """End the helper process; it ends by the stop ladder whatever is left of the commands."""
-        self._sampling.close()
+        self.sampling.close()
         await self._spawner.close(within_s)
 
     def __repr__(self) -> str:
@@ -327,7 +340,7 @@ def _pipe(ours: list[int], theirs: list[int]) -> tuple[int, int]:
     return read, write
 
 
-def _directory(command: Command) -> str:
+def directory_of(command: Command) -> str:
     """Where to run: the spawner's own directory is `/`."""
     try:
         directory = command.cwd or os.getcwd()
@@ -336,7 +349,7 @@ def _directory(command: Command) -> str:
     return directory
 
 
-def _open_stdin(command: Command) -> int:
+def open_stdin(command: Command) -> int:
     match command.stdin:
         case None:
             return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -345,10 +358,10 @@ def _open_stdin(command: Command) -> int:
             os.set_blocking(fd, True)
             return fd
         case data:
-            return _memory_file(data)
+            return memory_file(data)
 
 
-def _memory_file(data: bytes) -> int:
+def memory_file(data: bytes) -> int:
     """A file without a name that holds `data`, at its begin: no writer is needed, whatever the command reads."""
     if sys.platform == "linux":
         fd = os.memfd_create("xec-stdin", os.MFD_CLOEXEC)

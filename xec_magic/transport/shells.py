@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 from xec_magic.command import Command, encode_script
 from xec_magic.transport.strict import strict_script
 
-__all__ = ["Family", "default_shell", "dress", "family_of"]
+__all__ = ["Family", "default_shell", "dress", "family_of", "is_warmable", "script_for"]
 
 Family: TypeAlias = Literal["bash", "zsh", "sh", "other"]
 
@@ -37,6 +37,16 @@ def family_of(shell: tuple[str, ...]) -> Family:
     return "sh" if name in _SH else "other"
 
 
+def is_warmable(shell: tuple[str, ...]) -> bool:
+    """Whether this interpreter can be a worker, or keep a session.
+
+    Example:
+        >>> is_warmable(("/bin/dash",)), is_warmable(("python3",)), is_warmable(("fish",))
+        (True, False, False)
+    """
+    return PurePath(shell[0]).name in {"bash", "dash", "sh", "zsh"}
+
+
 def default_shell() -> tuple[str, ...]:
     """Bash if there is one, else sh."""
     return _default_shell(os.environ.get("PATH"))
@@ -47,24 +57,41 @@ def _default_shell(path: str | None) -> tuple[str, ...]:
     return ("bash",) if shutil.which("bash", path=path) else ("sh",)
 
 
-def dress(command: Command) -> tuple[list[bytes], bytes | None]:
+def dress(
+    command: Command, default: tuple[str, ...] = (), limit: int = ARGUMENT_LIMIT_BYTES
+) -> tuple[list[bytes], bytes | None]:
     """The argument vector for a command, and the script where it is too long to be an argument.
 
     In that case the caller writes the script to a file and appends the file's path.
+
+    Args:
+        command: What to run.
+        default: The shell where the command names none; empty for this machine's.
+        limit: Bytes that an argument may have.
     """
-    shell = command.shell or default_shell()
+    shell = command.shell or default or default_shell()
     family = family_of(shell)
-    script = command.script
-    if command.strict and family != "other":
-        script = strict_script(script, family)
-    text = encode_script(script)
+    text = script_for(command)
     argv = [part.encode("utf-8", "surrogateescape") for part in shell]
     if command.login and family != "other":
         argv.append(b"-l")
     inline = b"-c" if family != "other" else _inline_option(shell[0])
-    if inline is None or len(text) > ARGUMENT_LIMIT_BYTES:
+    if inline is None or len(text) > limit:
         return argv, text
     return [*argv, inline, text], None
+
+
+def script_for(command: Command) -> bytes:
+    """The text that the command's shell is to run: the script, made strict where that is asked for."""
+    family = family_of(command.shell)
+    if not command.strict or family == "other":
+        return encode_script(command.script)
+    return encode_script(_strict(command.script, family))
+
+
+@lru_cache(maxsize=64)
+def _strict(script: str, family: Literal["bash", "zsh", "sh"]) -> str:
+    return strict_script(script, family)
 
 
 def _inline_option(interpreter: str) -> bytes | None:

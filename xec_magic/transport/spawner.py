@@ -25,6 +25,7 @@ from xec_magic.transport.spawn import proctree
 __all__ = ["Spawned", "Spawner"]
 
 SEND_TIMEOUT_S: Final = 10.0  # a spawner that takes no message for so long is stopped or stuck
+GIVE_UP_S: Final = 4.0  # who stops a command that is being started waits so long for it to come and to go
 LENGTH: Final = struct.Struct("<I")
 PROGRAM: Final = Path(__file__).parent / "spawn" / "__main__.py"
 
@@ -120,8 +121,11 @@ class Spawner:
             self._lost()
             raise SpawnError(f"cannot start commands: the helper process does not answer ({error})") from error
         try:
-            pid, at = await started
+            pid, at = await asyncio.shield(started)
             return Spawned(pid, at, ended)
+        except asyncio.CancelledError:
+            await _give_up(started, ended)
+            raise
         except BaseException:
             self._exits.pop(number, None)
             raise
@@ -220,6 +224,17 @@ class Spawner:
     def __repr__(self) -> str:
         state = f"pid {self._process.pid}" if self._process is not None and self._socket is not None else "not started"
         return f"<Spawner {state}, {len(self._exits)} running>"
+
+
+async def _give_up(started: asyncio.Future[tuple[int, float]], ended: asyncio.Future[ExitStatus]) -> None:
+    """Nobody wants the command any more: it is ended as soon as it is there, and gone when this returns, if that is soon."""
+    await asyncio.wait([started], timeout=GIVE_UP_S)
+    if not started.done():
+        started.cancel()  # whoever hears of it then ends it
+    elif started.exception() is None:
+        with contextlib.suppress(OSError):
+            os.killpg(started.result()[0], signal.SIGKILL)
+        await asyncio.wait([ended], timeout=GIVE_UP_S)
 
 
 def _advice(code: int | None, text: str) -> str:

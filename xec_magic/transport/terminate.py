@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Final
 
 from xec_magic.events import ProcessInfo
-from xec_magic.transport.base import Process
+from xec_magic.transport.base import Distant, Process
 
-__all__ = ["RUNGS", "stop"]
+__all__ = ["RUNGS", "living", "stop"]
 
 RUNGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 POLL_S: Final = (0.005, 0.2)  # first and longest pause between two looks; a look reads all of /proc
@@ -30,6 +30,9 @@ async def stop(
     Returns:
         The processes that even KILL did not end; nearly always none.
 
+    Raises:
+        TransportError: the host where it runs cannot be asked any more.
+
     Cancelling it leaves the command as it is at that moment.
     """
     alive: list[ProcessInfo] = []
@@ -45,13 +48,24 @@ async def stop(
     return alive
 
 
+async def living(process: Process) -> list[ProcessInfo]:
+    """The command's living processes; a host is asked for them.
+
+    Raises:
+        TransportError: the host cannot be asked.
+    """
+    if isinstance(process, Distant):
+        await process.look()
+    return process.alive()
+
+
 async def _wait(process: Process, seconds: float, hurry: asyncio.Event | None) -> list[ProcessInfo]:
     """Wait until nothing is alive, at most so long, and not after `hurry`. Without `hurry` it kills what is new."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     pause, longest = POLL_S
     while True:
-        alive = process.alive()
+        alive = await living(process)
         # A shell that has ended is a zombie until its exit is reported; only then do we know how it ended.
         if (
             (not alive and process.exit is not None)

@@ -56,6 +56,18 @@ def living(sessions: Collection[int], marker: bytes = b"") -> list[Living]:
     return found
 
 
+def stat_fields(pid: int) -> list[bytes]:
+    """What `/proc/PID/stat` says of a process, from field 3 on: the name before may itself hold blanks.
+
+    Raises:
+        OSError: there is no such process, or no `/proc`.
+
+    Source: proc_pid_stat(5).
+    """
+    stat = _read(f"/proc/{pid}/stat")
+    return stat[stat.rindex(b")") + 2 :].split()
+
+
 def _living_by_ps(sessions: Collection[int]) -> list[Living]:
     listing = subprocess.run(
         ["ps", "-A", "-o", "pid=", "-o", "pgid=", "-o", "stat=", "-o", "comm="],

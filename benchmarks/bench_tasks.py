@@ -1,0 +1,196 @@
+"""Tasks: what scheduling costs a task, and a thousand times `true` beside doit, dask and xargs.
+
+Scheduling is the difference between two ways to run the same plans on a scripted host, where a command takes no time: as
+tasks, and by the executor alone, each started when another has ended; for the chain one at a time, as it has to be. Both keep
+all results. CPU seconds of the whole process count, since nothing here waits for anything. The building of the tasks is not in
+it, the checks of the graph are.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from common import Report, arguments, duration, interleave, ratio
+
+JOBS = 4
+SHAPES = {
+    "independent": lambda _: [],
+    "a tree": lambda number: [f"t{(number - 1) // 2}"] if number else [],
+    "one chain": lambda number: [f"t{number - 1}"] if number else [],
+}
+DODO = """
+def task_true():
+    for number in range({count}):
+        yield {{"name": str(number), "actions": ["true"]}}
+"""
+DASK = """
+import subprocess
+from dask.threaded import get
+def run(): subprocess.run("true", shell=True, executable="/bin/bash", check=True)
+names = [f"t{{number}}" for number in range({count})]
+get({{name: (run,) for name in names}}, names, num_workers={jobs})
+"""
+
+
+def as_tasks(count, shape):
+    """CPU seconds that a graph of tasks takes."""
+    import xec_magic as xec
+    from xec_magic.transport.fake import Exit, FakeHost
+
+    host = FakeHost("bench")
+    host.on("", Exit(0))
+    with xec.Executor() as executor:
+        executor.run("warm", target=host.target)
+        tasks = executor.tasks(target=host.target)
+        for number in range(count):
+            tasks.add(f"t{number}", "true", needs=SHAPES[shape](number))
+        gc.collect()
+        begun = time.process_time()
+        assert tasks.run(jobs=JOBS).ok
+        return time.process_time() - begun
+
+
+def by_the_executor(count, jobs):
+    """CPU seconds that the same plans take without a graph."""
+    from dataclasses import replace
+
+    from xec_magic.command import Command
+    from xec_magic.engine.executor import Executor
+    from xec_magic.plan import Plan
+    from xec_magic.transport.fake import Exit, FakeHost
+
+    host = FakeHost("bench")
+    host.on("", Exit(0))
+    plan = Plan(Command("true", target=host.target))
+    plans = iter([replace(plan, label=f"t{number}") for number in range(count)])
+    results, over = [], threading.Event()
+
+    def start():
+        following = next(plans, None)
+        if following is not None:
+            run = executor.plan_run(following, check=False)
+            executor.begin(run)
+            run.add_done_callback(ended)
+
+    def ended(result):
+        results.append(result)
+        start()
+        if len(results) == count:
+            over.set()
+
+    with Executor() as executor:
+        executor.start(plan).wait()
+        gc.collect()
+        begun = time.process_time()
+        executor.post(lambda: [start() for _ in range(jobs)])
+        over.wait()
+        return time.process_time() - begun
+
+
+def scheduling(report, counts, rounds):
+    """Microseconds a task, for two sizes."""
+    contestants = {}
+    for count in counts:
+        for name, jobs in (("executor alone", JOBS), ("executor alone, one at a time", 1)):
+            contestants[f"{name}, {count:,}"] = lambda count=count, jobs=jobs: by_the_executor(count, jobs) / count
+        for shape in SHAPES:
+            contestants[f"{shape}, {count:,}"] = lambda count=count, shape=shape: as_tasks(count, shape) / count
+    times = interleave(contestants, rounds, warm_up=0)
+    cost = {}
+    for count in counts:
+        for shape in SHAPES:
+            alone = times[f"executor alone{', one at a time' if shape == 'one chain' else ''}, {count:,}"]
+            cost[shape, count] = 1e6 * (times[f"{shape}, {count:,}"].best - alone.best)
+    for shape in SHAPES:
+        report.at_most(f"scheduling of {counts[-1]:,} no-op tasks, {shape}", cost[shape, counts[-1]], 50, " µs a task")
+    for shape in SHAPES:
+        few, many = (times[f"{shape}, {count:,}"].best for count in (counts[0], counts[-1]))
+        report.at_most(
+            f"{shape}: a task of {counts[-1]:,} / a task of {counts[0]:,}, command included", many / few, 1.5, " ×"
+        )
+    report.table(
+        ["no-op tasks", "CPU a task: best", "median", "of it scheduling (best - best)"],
+        [
+            [name, duration(t.best), duration(t.median), f"{cost[key]:.0f} µs" if key in cost else ""]
+            for name, t in times.items()
+            for key in [(name.rpartition(", ")[0], int(name.rpartition(", ")[2].replace(",", "")))]
+        ],
+    )
+
+
+def commands(report, count, rounds):
+    """`true`, so many times, four at a time."""
+    import xec_magic as xec
+
+    executor = xec.Executor()
+    executor.run("true")
+    tasks = executor.tasks()
+    for number in range(count):
+        tasks.add(f"t{number}", "true")
+    numbers = "\n".join(map(str, range(count))).encode()
+    folder = Path(tempfile.mkdtemp())
+    (folder / "dodo.py").write_text(DODO.format(count=count))
+
+    def shell(argv, given=None):
+        subprocess.run(argv, input=given, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+
+    doit = [sys.executable, "-m", "doit", "-n", str(JOBS), "-P", "thread", "--db-file", str(folder / "db")]
+    contestants = {
+        "`xec.tasks`": lambda: tasks.run(jobs=JOBS),
+        "`xargs -P 4`, each by `bash -c`": lambda: shell(
+            ["xargs", "-P", str(JOBS), "-n", "1", "bash", "-c", "true"], numbers
+        ),
+        "`xargs -P 4`, the program alone": lambda: shell(["xargs", "-P", str(JOBS), "-n", "1", "true"], numbers),
+        "doit, threads": lambda: shell(doit),
+        "dask, threads": lambda: shell([sys.executable, "-c", DASK.format(count=count, jobs=JOBS)]),
+    }
+    times = interleave(contestants, rounds)
+    executor.close()
+    shutil.rmtree(folder)
+    ours, same, bare, doit_times, dask_times = times.values()
+    report.at_most(
+        "tasks / xargs with `bash -c`, which starts the same processes",
+        ratio(ours, same)[0],
+        1.2,
+        " ×",
+        f" (best turns {ratio(ours, same)[1]:.3g})",
+    )
+    report.at_most(
+        "tasks / xargs with the program alone, which starts no shell",
+        ratio(ours, bare)[0],
+        1.2,
+        " ×",
+        f" (best turns {ratio(ours, bare)[1]:.3g})",
+    )
+    report.target("tasks / doit", f"{ratio(ours, doit_times)[0]:.3g} ×", "< 1 ×", met=ratio(ours, doit_times)[0] < 1)
+    report.target("tasks / dask", f"{ratio(ours, dask_times)[0]:.3g} ×", "< 1 ×", met=ratio(ours, dask_times)[0] < 1)
+    report.table(
+        [f"{count:,} × `true`, {JOBS} at a time", "best", "median", "a task (best)"],
+        [[name, duration(t.best), duration(t.median), duration(t.best / count)] for name, t in times.items()],
+    )
+    report.say(
+        "A task is a script, so each needs a shell, a session of its own and two pipes; the program alone needs none of them. "
+        "doit and dask are whole programs, their start (about half a second) included; they capture less or nothing."
+    )
+
+
+def main():
+    options = arguments(__doc__).parse_args()
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="bench-tasks-")
+    report = Report("tasks", "Tasks that need each other: scheduling, and many short commands.", options)
+    scheduling(report, [1000, 3000] if options.quick else [1000, 10_000], 2 if options.quick else 5)
+    commands(report, 200 if options.quick else 1000, 2 if options.quick else 5)
+    report.finish()
+    shutil.rmtree(os.environ["XDG_CACHE_HOME"])
+
+
+if __name__ == "__main__":
+    main()

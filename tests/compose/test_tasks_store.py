@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xec_magic.compose import tasks_store
+from xec_magic.compose.tasks_store import Record, TaskStore
+
+
+def record(run="r1", **other):
+    return Record("ok", run, run, "script", "options", {"fetch": "r0"}, {"/w/a": (1, 2, 3, 4, 5, "aa")}, **other)
+
+
+def known(store):
+    """All records that can be read, and the runs that did not end well."""
+    records, unfinished = store.records()
+    return {name: found for name in records._rows if (found := records.get(name)) is not None}, unfinished
+
+
+@pytest.fixture
+def opened(tmp_path):
+    made = []
+
+    def open_store(directory="/w", **how):
+        made.append(TaskStore(lambda: tmp_path, directory, **how))
+        return made[-1]
+
+    yield open_store
+    for store in made:
+        store.close()
+
+
+def test_what_is_remembered_is_there_the_next_time(opened):
+    first = opened()
+    first.begin()
+    first.put({"a": record(first.run)})
+    first.close()
+    records, unfinished = known(opened())
+    assert records == {"a": record(first.run)}
+    assert unfinished == {first.run}
+
+
+def test_a_run_that_ended_well_is_nothing_to_resume_and_takes_over_what_it_kept(opened):
+    store = opened()
+    store.put({"a": record("an older run")})
+    store.begin()
+    store.end(well=True, kept=["a"])
+    records, unfinished = known(store)
+    assert records["a"].run == store.run
+    assert records["a"].ran == "an older run"
+    assert unfinished == set()
+
+
+def test_directories_have_records_of_their_own_in_private_files(opened, tmp_path):
+    opened("/w").put({"a": record()})
+    assert known(opened("/elsewhere")) == ({}, set())
+    assert {stat.S_IMODE(os.stat(path).st_mode) for path in (tmp_path / "tasks").glob("*.sqlite")} == {0o600}
+
+
+@pytest.mark.parametrize("damage", [b"no database at all, but some other text", b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_damaged_file_is_set_aside_with_a_warning_and_nothing_is_known(opened, damage):
+    store = opened()
+    store.put({"a": record()})
+    store.close()
+    store.path.write_bytes(damage)
+    for tail in ("-wal", "-shm"):
+        Path(f"{store.path}{tail}").unlink(missing_ok=True)
+    again = opened()
+    assert known(again)[0] == {}
+    assert "damaged" in again.notes[0]
+    assert [path.read_bytes() for path in store.path.parent.glob("*.damaged-*")] == [damage]
+    again.put({"a": record()})
+    assert known(opened())[0] == {"a": record()}
+
+
+def test_a_record_that_cannot_be_read_is_none(opened):
+    store = opened()
+    store.put({"a": record(), "b": record()})
+    with sqlite3.connect(store.path) as raw:
+        raw.execute("UPDATE tasks SET stamps = '{\"x\": [1]}' WHERE name = 'a'")
+    raw.close()
+    assert set(known(store)[0]) == {"b"}
+
+
+def test_on_a_read_only_disk_nothing_is_remembered_and_it_says_so():
+    store = TaskStore(lambda: Path("/proc"), "/w")
+    store.begin()
+    store.put({"a": record()})
+    store.end(well=True, kept=[])
+    assert known(store) == ({}, set())
+    assert len(store.notes) == 1
+    assert "nothing can be remembered" in store.notes[0]
+
+
+def test_a_full_disk_is_said_once_and_no_error(opened, monkeypatch):
+    store = opened()
+    store._connection.execute("PRAGMA max_page_count=8")
+    store.put({f"t{number}": record() for number in range(5000)})
+    assert ["full" in note for note in store.notes] == [True]
+    store.put({"a": record()})
+    store.end(well=True, kept=[])
+    assert len(store.notes) == 1
+
+
+def test_without_leave_to_create_nothing_is_written(opened, tmp_path):
+    assert known(opened(create=False)) == ({}, set())
+    assert list(tmp_path.iterdir()) == []
+    written = opened()
+    written.put({"a": record()})
+    written.close()
+    before = written.path.read_bytes()
+    assert known(opened(create=False))[0] == {"a": record()}
+    assert written.path.read_bytes() == before
+
+
+def test_two_kernels_write_at_once_and_nothing_is_lost(tmp_path):
+    source = (
+        "import sys; from pathlib import Path; from xec_magic.compose.tasks_store import *\n"
+        "s = TaskStore(lambda: Path(sys.argv[1]), '/w'); s.begin()\n"
+        "for i in range(60): s.put({f'{sys.argv[2]}{i}': Record('ok', s.run, s.run, '', '')})\n"
+        "s.end(well=True, kept=[]); assert not s.notes, s.notes"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", source, str(tmp_path), name]) for name in "ab"]
+    assert [one.wait(60) for one in both] == [0, 0]
+    store = TaskStore(lambda: tmp_path, "/w")
+    names = [f"{name}{number}" for name in "ab" for number in range(60)]
+    assert set(known(store)[0]) == set(names)
+    store.close()
+
+
+def test_what_is_remembered_is_bounded(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks_store, "MOST_TASKS", 3)
+    monkeypatch.setattr(tasks_store, "MOST_FILES", 2)
+    store = opened()
+    for number in range(5):
+        store.put({f"t{number}": record()})
+    store.end(well=True, kept=[])
+    assert set(known(store)[0]) == {"t2", "t3", "t4"}
+    for number in range(4):
+        opened(f"/w{number}").close()
+    opened("/last")
+    assert len(list((tmp_path / "tasks").glob("*.sqlite"))) == 3

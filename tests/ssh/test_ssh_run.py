@@ -1,0 +1,465 @@
+"""Commands on hosts through the public functions, on real servers."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import secrets
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from world import IS_ROOT, children, environ_has, until
+
+import xec_magic as xec
+from xec_magic.plan import Plan
+
+needs_root = pytest.mark.skipif(not IS_ROOT and not os.environ.get("CI"), reason="makes accounts, which takes root")
+
+
+@pytest.fixture
+def ex():
+    with xec.Executor() as made:
+        yield made
+
+
+@pytest.fixture
+def on(server):
+    return server.spec
+
+
+# -- what a command is told, and tells ---------------------------------------------------------------
+
+
+def test_a_command_on_a_host_is_as_one_here(ex, on):
+    script = "echo out; echo err >&2; seq 3 | head -1; false; echo never"
+    there, here = ex.run(script, on=on, check=False), ex.run(script, check=False)
+    assert (there.stdout, there.stderr, there.exit_code, there.outcome) == (
+        here.stdout,
+        here.stderr,
+        here.exit_code,
+        here.outcome,
+    )
+    assert str(there.target) == on
+    assert isinstance(pickle.loads(pickle.dumps(there.plan)), Plan)
+
+
+def test_a_failure_names_the_host(ex, on):
+    with pytest.raises(xec.NonZeroExit, match=f"exit code 3 on {on}"):
+        ex.run("exit 3", on=on)
+
+
+def test_it_runs_where_it_is_told_with_the_logins_own_environment(ex, on, monkeypatch):
+    monkeypatch.setenv("KERNELS_OWN", "1")
+    result = ex.run('pwd; echo "$A$B:${KERNELS_OWN-none}:$HOME"', on=on, cwd="/usr", env={"A": "a 'b'", "B": "\n\\n"})
+    assert result.stdout.startswith("/usr\na 'b'\n\\n:none:/")
+    assert ex.run("pwd", on=on, cwd="~").stdout.strip() == ex.run("echo ~", on=on).stdout.strip()
+    assert ex.run("printenv a.b", on=on, env={"a.b": "strange"}).stdout == "strange\n"
+
+
+def test_input_arrives_whole_and_there_is_none_unless_given(ex, on):
+    data = os.urandom(1_500_000)
+    assert ex.run("cat", on=on, stdin=data).stdout_bytes == data
+    assert ex.run("readlink /proc/self/fd/0", on=on).stdout == "/dev/null\n"
+    assert ex.run("cat | head -n 1", on=on, stdin=Path("/etc/passwd")).stdout.startswith("root:")
+    with pytest.raises(xec.SpawnError, match="no readable file /no/such"):
+        ex.run("cat", on=on, stdin=Path("/no/such"))
+
+
+def test_a_secret_reaches_the_command_and_no_process_list(ex, on):
+    word = secrets.token_hex(8)
+    secret = f"{word}' \\ \n$x"
+    listing = 'ps -ewwo args; cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\\0" " "; echo ${#TOKEN}; cat'
+    result = ex.run(listing, on=on, secret={"TOKEN": secret}, stdin="input", strict=False)
+    assert result.stdout.endswith(f"{len(secret)}\ninput")
+    assert word not in result.stdout
+    assert str(ex.run('printf %s "$TOKEN" | od -An -c', on=on, secret={"TOKEN": secret})).split() == [
+        {"\n": "\\n", "\\": "\\"}.get(char, char) for char in secret if char != " "
+    ]
+
+
+@pytest.mark.parametrize("size", [90_000, 3_000_000])
+def test_a_script_of_any_size_runs_and_leaves_no_file(ex, on, size):
+    before = set(Path("/tmp").glob("xec-*"))
+    result = ex.run(f"x='{'y' * size}'\necho ${{#x}}; cat", on=on, stdin="input")
+    assert result.stdout == f"{size}\ninput"
+    assert set(Path("/tmp").glob("xec-*")) == before
+
+
+def test_another_interpreter_runs_the_script(ex, on):
+    assert str(ex.run("import sys\nprint('a' 'b', sys.argv)", on=on, shell="python3")) == "ab ['-c']"
+    with pytest.raises(xec.SpawnError, match="there is no command nosuch"):
+        ex.run("x", on=on, shell="nosuch")
+
+
+def test_commands_here_and_there_are_joined_by_pipes(ex, on):
+    assert str(ex.start("seq 200000", on=on).pipe(ex.start("tail -n 1")).result()) == "200000"
+    assert str(ex.start("seq 200000").pipe(ex.start("tail -n 1", on=on)).result()) == "200000"
+    assert str(ex.start("yes", on=on).pipe(ex.start("head -n 2")).result()) == "y\ny"
+
+
+def test_much_output_arrives_whole_and_a_slow_reader_makes_it_wait(ex, on):
+    run = ex.start("head -c 60000000 /dev/zero; echo end", on=on)
+    chunks = iter(run.chunks())
+    total = len(next(chunks))
+    time.sleep(0.3)
+    last = b""
+    for chunk in chunks:
+        total, last = total + len(chunk), chunk
+    assert total == 60_000_004
+    assert last.endswith(b"end\n")
+
+
+def test_garbage_is_kept_byte_for_byte(ex, on):
+    result = ex.run("head -c 300000 /dev/urandom > ~/garbage; cat ~/garbage; sha256sum < ~/garbage >&2", on=on)
+    import hashlib
+
+    assert hashlib.sha256(result.stdout_bytes).hexdigest() == result.stderr.split()[0]
+
+
+def test_output_beyond_the_bound_stops_it(ex, on):
+    with pytest.raises(xec.OutputLimit):
+        ex.run("yes", on=on, max_output="100k")
+    assert until(lambda: not environ_has(f"XEC_RUN_ID={ex._engine.kernel_id}."))
+
+
+# -- logins -----------------------------------------------------------------------------------------
+
+
+@needs_root
+@pytest.mark.parametrize("shell", ["bash", "dash", "zsh", "fish", "busybox"])
+def test_the_login_shell_does_not_matter(ex, world, server, shell):
+    path = f"/bin/{shell}" if os.path.exists(f"/bin/{shell}") else f"/usr/bin/{shell}"
+    if shell == "busybox":
+        path = str(world.dir / "ash")
+        if not os.path.exists(path):
+            os.symlink("/bin/busybox", path)
+    user = world.account(path)
+    script = """echo 'a "b"' "c\\\\d" $HOME; ! false; x=$(printf '%s' "it's"); echo "$x"; exit 4"""
+    result = ex.run(script, on=f"{user}@{server.address}:{server.port}", env={"V": "a'b\\c"}, check=False)
+    assert (result.stdout, result.stderr, result.exit_code) == (f'a "b" c\\d {world.dir}/{user}\nit\'s\n', "", 4)
+
+
+@needs_root
+def test_what_a_login_prints_is_not_the_commands(ex, world, server):
+    user = world.account()
+    (world.dir / user / ".bashrc").write_text("echo welcome; echo beware >&2; seq 20000\n")
+    result = ex.run("echo mine; echo own >&2", on=f"{user}@{server.address}:{server.port}")
+    assert (result.stdout, result.stderr) == ("mine\n", "own\n")
+
+
+@needs_root
+def test_a_login_that_runs_nothing_says_so(ex, world, server):
+    user = world.account("/usr/sbin/nologin")
+    with pytest.raises(xec.SpawnError, match="the login did not run the command.*not available"):
+        ex.run("true", on=f"{user}@{server.address}:{server.port}")
+    assert ex.run("echo other", on=server.spec).ok
+
+
+def test_a_forced_command_is_told(ex, world):
+    forced = world.sshd(ForceCommand="echo forced")
+    with pytest.raises(xec.SpawnError, match="ForceCommand.*it said: forced"):
+        ex.run("true", on=forced.spec)
+
+
+def test_a_banner_is_no_output(ex, world):
+    banner = world.dir / "banner"
+    banner.write_text("private property\n")
+    assert str(ex.run("echo mine", on=world.sshd(Banner=banner).spec)) == "mine"
+
+
+# -- the end ------------------------------------------------------------------------------------------
+
+
+def left(ex):
+    return environ_has(f"XEC_RUN_ID={ex._engine.kernel_id}.")
+
+
+TREE = "echo ready; (setsid sleep 300 & sleep 300 & wait) & nohup sleep 300 >/dev/null & wait"
+
+
+def test_a_time_limit_ends_the_whole_tree_strays_included(ex, on):
+    with pytest.raises(xec.TimedOut):
+        ex.run(TREE, on=on, timeout=1, grace=0.2)
+    assert left(ex) == []
+
+
+@needs_root
+def test_as_root_too_though_its_sshd_refuses_signals(ex, world, server):
+    run = ex.start(TREE, on=f"root@{server.address}:{server.port}", grace=0.2)
+    next(iter(run.lines()))
+    run.cancel()
+    with pytest.raises(xec.Cancelled):
+        run.result()
+    assert left(ex) == []
+
+
+def test_a_process_that_hears_only_kill_is_killed(ex, on):
+    run = ex.start("trap '' INT TERM; echo ready; while :; do sleep 0.1; done", on=on, grace=0.2)
+    assert next(iter(run.lines())) == "ready"
+    assert run.wait(15).signal == 9
+    assert left(ex) == []
+
+
+def test_a_child_left_behind_is_named_and_can_be_ended(ex, on):
+    result = ex.run("sleep 300 & echo done", on=on)
+    assert [process.name for process in result.left_behind] == ["sleep"]
+    assert str(result) == "done"
+    ex.close()
+    assert until(lambda: not left(ex))
+
+
+def test_closing_ends_what_runs_on_hosts(ex, on):
+    run = ex.start(TREE, on=on)
+    next(iter(run.lines(None)))
+    ex.close()
+    assert run.done()
+    assert until(lambda: not left(ex))
+
+
+def test_an_interrupt_while_connecting_is_heard(world, monkeypatch):
+    import signal
+    import socket
+
+    silent = socket.create_server(("127.0.0.1", 0))  # takes the connection and says nothing
+    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with xec.Executor() as ex, pytest.raises(KeyboardInterrupt):
+        ex.run("true", on=f"{world.user}@127.0.0.1:{silent.getsockname()[1]}")
+    silent.close()
+
+
+@needs_root
+@pytest.mark.parametrize("who", ["user", "root"])
+def test_what_was_given_up_before_it_began_does_not_go_on(ex, world, server, who, monkeypatch):
+    user = world.account()
+    (world.dir / user / ".bashrc").write_text("sleep 1\n")
+    if who == "root":  # whose server hears no signals
+        from xec_magic.transport.ssh.process import asyncssh
+
+        monkeypatch.setattr(asyncssh.SSHClientChannel, "send_signal", lambda *_: None)
+    on = f"{user}@{server.address}:{server.port}"
+    with pytest.raises(xec.TimedOut, match="before it started|time limit"):
+        ex.run("sleep 5; echo ran > ~/ran; sleep 300", on=on, timeout=0.5)
+    assert until(lambda: not [row for row in ex._engine.ssh_rows() if row.busy])
+    assert left(ex) == []
+    assert not (world.dir / user / "ran").exists()
+
+
+# -- many at once ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sessions", [1, 3, 10])
+def test_no_refused_channel_is_ever_shown(ex, world, sessions):
+    server = world.sshd(MaxSessions=sessions)
+    runs = [ex.start(f"echo {number}", on=server.spec) for number in range(60)]
+    assert [str(run.result()) for run in runs] == [str(number) for number in range(60)]
+    assert until(lambda: all(row.busy == 0 for row in ex._engine.ssh_rows()))
+    rows = ex._engine.ssh_rows()
+    assert 1 <= len(rows) <= 4
+    assert min(row.limit for row in rows) <= max(1, sessions)
+
+
+def test_a_server_that_drops_connections_is_tried_again(world):
+    server = world.sshd(MaxStartups="2:100:4")
+    pools = [xec.Executor() for _ in range(12)]
+    try:
+        runs = [ex.start("echo in", on=server.spec) for ex in pools]
+        assert [str(run.result()) for run in runs] == ["in"] * 12
+    finally:
+        for ex in pools:
+            ex.close()
+
+
+def test_a_host_listed_twice_shares_its_connection(ex, on):
+    ex.run("true", on=on)
+    ex.run("true", on=on)
+    (row,) = ex._engine.ssh_rows()
+    assert (row.commands, row.reused, row.busy) == (2, 1, 0)
+    assert row.saved_s > 0
+
+
+def test_a_pool_of_ones_own_runs_on_all_its_hosts_warms_and_drains(world, server):
+    other = world.sshd(known=True)
+    with xec.ssh_pool([server.spec, other.spec], connections_per_host=1) as pool:
+        pool.warm()
+        assert len(pool.rows()) == 2
+        assert str(pool.run(other.spec, "echo one")) == "one"
+        everywhere = pool.run_all("exit 3")
+        assert [result.exit_code for result in everywhere] == [3, 3]
+        assert everywhere.failed.targets == [server.spec, other.spec]
+        with pytest.raises(xec.OptionError, match="none of the pool's hosts"):
+            pool.run("root@192.0.2.1", "true")
+        running = pool._commands.start("sleep 0.5; echo whole", on=server.spec)
+        pool._engine.begin(running)
+        assert until(lambda: any(row.busy for row in pool.rows()))
+        pool.drain()
+        assert str(running.result()) == "whole"
+        assert pool.rows() == []
+        assert pool.run(server.spec, "true").ok
+
+
+def test_an_unused_connection_is_closed(world, server):
+    with xec.ssh_pool(server.spec, idle_timeout=0.2) as pool:
+        pool.run(server.spec, "true")
+        assert until(lambda: pool.rows() == [])
+        assert pool.run(server.spec, "true").ok
+
+
+# -- lost connections --------------------------------------------------------------------------------------
+
+
+def started(ex, server, script="echo partial; exec sleep 300", **options):
+    run = ex.start(script, on=server.spec, grace=0.2, **options)
+    ex._engine.begin(run)
+    assert until(lambda: run.log.size() > 0)
+    return run
+
+
+def lost(run):
+    with pytest.raises(xec.ConnectionLost, match="the connection to .* was lost") as caught:
+        run.result(30)
+    assert caught.value.result.stdout == "partial\n"
+    assert not caught.value.result.ok
+    return caught.value
+
+
+def test_a_killed_session_loses_its_command_with_what_arrived_and_the_next_one_connects_anew(ex, world):
+    server = world.sshd()
+    run = started(ex, server, "echo partial; echo $$ >&2; exec sleep 300")
+    for pid in children(server.process.pid):
+        if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
+            os.kill(pid, 9)
+    lost(run)
+    assert until(lambda: not left(ex))  # what ran there is ended over a new connection
+    assert ex.run("echo again", on=server.spec).ok
+
+
+def test_a_killed_server_loses_its_commands_and_says_what_may_go_on(ex, world):
+    server = world.sshd()
+    run = started(ex, server)
+    pid = run.process.pid
+    family = [server.process.pid, *(p for p in server.sessions() if "sshd" in Path(f"/proc/{p}/comm").read_text())]
+    for each in family:
+        os.kill(each, 9)
+    error = lost(run)
+    assert any(f"pid {pid}" in note for note in error.result.notes)
+    os.kill(pid, 9)
+    with pytest.raises(xec.ConnectError, match="connection refused"):
+        ex.run("true", on=server.spec)
+
+
+def test_a_silent_link_is_noticed_and_is_never_success(world):
+    from world import Link
+
+    server = world.sshd()
+    link = Link((server.address, server.port))
+    config = world.home / ".ssh" / "config"
+    config.write_text(
+        f"Host silent\n HostName 127.0.0.1\n Port {link.port}\n User {world.user}\n HostKeyAlias [{server.address}]:{server.port}\n"
+        " ServerAliveInterval 1\n ServerAliveCountMax 2\n ConnectTimeout 1\n"
+    )
+    try:
+        with xec.Executor() as ex:
+            run = ex.start("echo partial; exec sleep 300", on="silent", grace=0.1)
+            ex._engine.begin(run)
+            assert until(lambda: run.log.size() > 0)
+            pid = run.process.pid
+            link.silent.set()
+            error = lost(run)
+            assert any(f"pid {pid}" in note for note in error.result.notes)
+            os.kill(pid, 9)
+    finally:
+        config.write_text("")
+        link.close()
+
+
+# -- names and logins ----------------------------------------------------------------------------------------
+
+
+def test_who_cannot_be_reached_is_named_with_the_cause(ex, world, server):
+    with pytest.raises(xec.ConnectError, match=r"no\.such\.host\.invalid: there is no host"):
+        ex.run("true", on="bob@no.such.host.invalid")
+    with pytest.raises(xec.ConnectError, match="cannot reach 127.0.0.1:9: connection refused"):
+        ex.run("true", on="bob@127.0.0.1:9")
+    with pytest.raises(xec.AuthError, match="does not let 'nobody-here' in"):
+        ex.run("true", on=f"nobody-here@{server.address}:{server.port}")
+
+
+@pytest.fixture
+def config(world):
+    def write(text):
+        world.config.write_text(text)
+
+    yield write
+    world.config.write_text("")
+
+
+def test_an_alias_means_what_the_ssh_configuration_says(ex, world, server, config):
+    (world.home / ".ssh" / "included").write_text(f"Match originalhost web?\n  User {world.user}\n")
+    config(
+        f"Include included\nHost web1\n  HostName {server.address}\n  Port {server.port}\n  IdentityFile {world.key}\n"
+    )
+    assert ex.run("id -un", on="web1").stdout.strip() == world.user
+
+
+def test_a_jump_host_leads_there_and_a_broken_one_is_named(ex, world, server, config):
+    inner = world.sshd()
+    block = f"Host gate\n  HostName {server.address}\n  Port {server.port}\n  User {world.user}\n"
+    config(
+        block
+        + f"Host gate2\n  HostName {server.address}\n  Port {server.port}\n  User {world.user}\n  ProxyJump gate\n"
+        f"Host inner\n  HostName {inner.address}\n  Port {inner.port}\n  User {world.user}\n  ProxyJump gate,gate2\n"
+        f"Host lost\n  HostName {inner.address}\n  ProxyJump bob@127.0.0.1:9\n"
+        f"Host round\n  HostName x\n  ProxyJump round\n"
+    )
+    assert str(ex.run("echo inside", on="inner")) == "inside"
+    with pytest.raises(xec.ConnectError, match="jump host.*127.0.0.1:9: connection refused"):
+        ex.run("true", on="lost")
+    with pytest.raises(xec.ConnectError, match="circle"):
+        ex.run("true", on="round")
+
+
+def test_a_proxy_command_leads_there(ex, world, server, config):
+    program = "import socket,sys,threading,os;s=socket.create_connection((sys.argv[1],int(sys.argv[2])))\n"
+    pump = world.dir / "pump.py"
+    pump.write_text(
+        program
+        + "def up():\n  while d:=os.read(0,65536): s.sendall(d)\nthreading.Thread(target=up,daemon=True).start()\n"
+        "while d:=s.recv(65536): os.write(1,d)\n"
+    )
+    config(
+        f"Host far\n  HostName {server.address}\n  Port {server.port}\n  User {world.user}\n  ProxyCommand python3 {pump} %h %p\n"
+    )
+    assert str(ex.run("echo through", on="far")) == "through"
+
+
+def test_a_proxy_command_that_fails_says_what_it_said(ex, world, config):
+    config("Host far\n  HostName 192.0.2.1\n  ProxyCommand echo gate is shut >&2; exit 1\n")
+    with pytest.raises(xec.ConnectError, match="far: its ProxyCommand failed: gate is shut"):
+        ex.run("true", on="far")
+
+
+# -- together with the rest --------------------------------------------------------------------------------------
+
+
+def test_a_batch_takes_one_round_trip_and_gives_each_command_its_result(ex, on):
+    results = ex.batch(["echo a; echo e >&2", "(exit 3)", "echo b"], on=on, keep_going=True)
+    assert [(r.stdout, r.exit_code, str(r.target)) for r in results] == [("a\n", 0, on), ("", 3, on), ("b\n", 0, on)]
+    assert results[0].stderr == "e\n"
+    (row,) = ex._engine.ssh_rows()
+    assert row.commands == 1
+
+
+def test_a_warm_shell_on_a_host_is_refused_and_as_a_standing_default_left_out(ex, on):
+    for wish in ({"worker": True}, {"session": "s"}):
+        with pytest.raises(xec.OptionError, match="on this machine only"):
+            ex.run("true", on=on, **wish)
+
+
+def test_connections_are_listed_among_what_is_kept_ready(ex, on):
+    ex.run("true", on=on)
+    entries = ex._engine.ask(ex._engine.transports.pool())
+    assert [(entry.kind, entry.what, entry.served) for entry in entries if entry.kind == "connection"] == [
+        ("connection", on, 1)
+    ]

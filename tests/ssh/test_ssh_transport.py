@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+from contract import TransportContract
+
+from xec_magic.command import Command, Target
+from xec_magic.transport.ssh import SSHTransport
+
+pytestmark = pytest.mark.anyio
+
+KERNEL_ID = "0123456789cd"
+
+
+def target_of(server, user="", **settings):
+    return Target(
+        "ssh", server.spec, server.address, user or server.world.user, server.port, tuple(sorted(settings.items()))
+    )
+
+
+class TestSSH(TransportContract):
+    SAY_HELLO = "echo hello"
+    EXIT_3 = "exit 3"
+    BOTH_STREAMS = "echo out; echo err >&2"
+    SLEEP = "exec sleep 60"
+    IGNORE_SIGNALS = "trap '' INT TERM; echo ready; while :; do sleep 0.1; done"
+    LEAVE_CHILD = "sleep 60 & exit 0"
+
+    @pytest.fixture
+    async def transport(self, server):
+        self.target = target_of(server)
+        self.UNSTARTABLE = Command("true", self.target, shell=("/no/such/shell",))
+        made = SSHTransport(KERNEL_ID)
+        yield made
+        await made.close(within_s=4)
+
+    def command(self, script):
+        return Command(script, self.target, strict=False)

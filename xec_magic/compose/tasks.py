@@ -1,0 +1,240 @@
+"""`Tasks`: named scripts that need each other; run in order, side by side where they may."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
+
+from xec_magic.compose.tasks_check import preview
+from xec_magic.compose.tasks_grammar import valid_name
+from xec_magic.compose.tasks_graph import Graph, GraphError, Task
+from xec_magic.compose.tasks_result import TaskResults
+from xec_magic.compose.tasks_run import TasksRun
+from xec_magic.compose.tasks_store import TaskStore
+from xec_magic.engine.executor import Executor
+from xec_magic.engine.spool import cache_root
+from xec_magic.errors import OptionError
+from xec_magic.options import Settings
+from xec_magic.options.tasks import TaskOptions, TasksOptions
+
+if TYPE_CHECKING:
+    from xec_magic.api import Script, TaskKeywords
+
+__all__ = ["Tasks", "default_jobs", "preview_graph", "run_graph", "task_of"]
+
+MEMORY_BYTES: Final = (
+    512 * 2**10
+)  # of one task's output; what goes beyond is spooled, as there may be thousands of them
+
+_T = TypeVar("_T")
+ReadScript = Callable[[Any, tuple[str, ...]], "str | bytes"]
+
+
+class Tasks:
+    """Named scripts with their dependencies. `add` them, then `run` them.
+
+    `xec.tasks()` makes one; its keywords hold for all of its tasks.
+
+    Args:
+        executor: Gives the executor, at each run.
+        settings: Gives the standing defaults.
+        defaults: Keywords for every task, under those of the task itself.
+        read_script: The text of a script that may be a template string, for an interpreter.
+    """
+
+    def __init__(
+        self,
+        executor: Callable[[], Executor],
+        settings: Callable[[], Settings | None],
+        defaults: Mapping[str, Any],
+        read_script: ReadScript,
+    ) -> None:
+        self._executor = executor
+        self._settings = settings
+        self._target = defaults.get("target")
+        self._defaults = TaskOptions.read_call({name: value for name, value in defaults.items() if name != "target"})
+        self._read_script = read_script
+        self._tasks: dict[str, Task] = {}
+
+    def add(
+        self, name: str, script: Script | None = None, needs: Iterable[str] = (), **options: Unpack[TaskKeywords]
+    ) -> Tasks:
+        """Add a task; gives the tasks again, so that calls can be chained.
+
+        Args:
+            name: What others call it in their `needs`: letters, digits, `_`, and between them `-` and `.`.
+            script: Text, bytes or a template string; None for a group, which only needs others.
+            needs: The tasks that must have ended well before; they may be added later.
+            **options: As for `run`, and `depends` and `creates`: files, or lists of them.
+
+        Raises:
+            OptionError: the name is taken or cannot be one, or an option is wrong.
+        """
+        reason = valid_name(name) if isinstance(name, str) else f"{name!r} is no name of a task; give a text"
+        if reason:
+            raise OptionError(reason)
+        if name in self._tasks:
+            raise GraphError(f"there is already a task {name}; names must differ", name)
+        if isinstance(needs, str):
+            raise OptionError(f"needs: {needs!r} is a text; give a list of names, such as [{needs!r}]")
+        target = options.get("target", self._target)
+        try:
+            values = TaskOptions.read_call({key: value for key, value in options.items() if key != "target"})
+            given = TaskOptions.of_task(values, defaults=self._defaults, settings=self._settings(), line=False)
+            if script is None and values:
+                raise OptionError("it has no script, so its options would do nothing")
+            text = None if script is None else self._read_script(script, given.shell)
+            self._tasks[name] = task_of(name, text, given, tuple(dict.fromkeys(needs)), target=target)
+        except OptionError as error:
+            raise type(error)(f"task {name}: {error}") from None
+        return self
+
+    def start(
+        self,
+        *names: str,
+        jobs: int | str | None = None,
+        keep_going: bool = True,
+        force: bool = False,
+        resume: bool = False,
+        check: bool = True,
+    ) -> TasksRun:
+        """Start the named tasks and all that they need, and give their handle at once.
+
+        Args:
+            *names: Tasks; all when none is named.
+            jobs: So many run at a time; None for one a core.
+            keep_going: Go on with what does not need a task that has failed.
+            force: Run also what is up to date.
+            resume: Do not run again what ended well in a run that did not.
+            check: Whether `result` raises when a task failed.
+
+        Raises:
+            OptionError: a wrong value, an unknown name, or tasks that need each other in a circle; nothing has run.
+        """
+        executor, graph, limit = self._ready(names, jobs)
+        return run_graph(executor, graph, jobs=limit, keep_going=keep_going, force=force, resume=resume, check=check)
+
+    def run(
+        self,
+        *names: str,
+        jobs: int | str | None = None,
+        keep_going: bool = True,
+        dry_run: bool = False,
+        force: bool = False,
+        resume: bool = False,
+        check: bool = True,
+    ) -> TaskResults:
+        """Run the named tasks and all that they need, and wait for them.
+
+        With `dry_run` nothing is run or remembered: the results then say what would run, and why. For the rest see `start`.
+
+        Raises:
+            TasksFailed: a task failed. Not with `check=False`.
+            TasksInterrupted: the kernel's interrupt stopped them.
+            OptionError: see `start`.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> tasks = xec.tasks().add("words", "echo b a").add("sorted", "echo a b", needs=["words"])
+            >>> tasks.run("sorted", jobs=2)["sorted"].text()
+            'a b'
+        """
+        if dry_run:
+            _, graph, limit = self._ready(names, jobs)
+            return preview_graph(graph, jobs=limit, force=force, resume=resume)
+        return self.start(*names, jobs=jobs, keep_going=keep_going, force=force, resume=resume, check=check).result()
+
+    def _ready(self, names: tuple[str, ...], jobs: int | str | None) -> tuple[Executor, Graph, int]:
+        if not self._tasks:
+            raise OptionError("there are no tasks; add some, tasks.add(name, script)")
+        executor = self._executor()
+        limit = None if jobs is None else TasksOptions.SPEC.by_name["jobs"].read(jobs, "jobs", python=True)
+        return executor, Graph(self._tasks.values()).part(names), default_jobs(limit, executor)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(list(self._tasks)[:5]) + (", …" if len(self._tasks) > 5 else "")
+        return f"<Tasks {shown or 'none'}>"
+
+
+def task_of(
+    name: str,
+    script: str | bytes | None,
+    options: TaskOptions,
+    needs: tuple[str, ...],
+    namespace: Mapping[str, Any] | None = None,
+    target: Any = None,
+) -> Task:
+    """A task, decided: its plan, and its files as absolute paths. `None` or an empty script makes a group.
+
+    Raises:
+        OptionError: an option is wrong.
+    """
+    if not script:
+        return Task(name, None, needs)
+    plan = options.plan(script, namespace)
+    command = plan.command if target is None else replace(plan.command, target=target)
+    limits = replace(plan.limits, memory_bytes=MEMORY_BYTES)
+    # Thousands of tasks mostly have the same policies: one of each is enough to hold on to.
+    plan = replace(plan, command=command, stop=_one(plan.stop), retry=_one(plan.retry), limits=_one(limits), label=name)
+    return Task(name, plan, needs, options.paths(options.depends), options.paths(options.creates))
+
+
+@lru_cache(maxsize=256)
+def _one(value: _T) -> _T:
+    """The first value that was equal to this one."""
+    return value
+
+
+def default_jobs(jobs: int | None, executor: Executor) -> int:
+    """How many tasks run at a time.
+
+    Raises:
+        OptionError: more than the executor runs at once: they would only wait in its queue.
+    """
+    if jobs is None:
+        return min(os.cpu_count() or 1, executor.max_running)
+    if jobs > executor.max_running:
+        raise OptionError(
+            f"jobs: {jobs:,} is more than the {executor.max_running} commands that run here at once; write less"
+        )
+    return jobs
+
+
+def run_graph(
+    executor: Executor,
+    graph: Graph,
+    *,
+    jobs: int,
+    keep_going: bool,
+    force: bool,
+    resume: bool,
+    check: bool = True,
+) -> TasksRun:
+    """Start tasks that fit together; gives their handle at once."""
+    return TasksRun(
+        executor, graph, jobs=jobs, keep_going=keep_going, force=force, resume=resume, store=_store(), check=check
+    ).begin()
+
+
+def preview_graph(graph: Graph, *, jobs: int, force: bool, resume: bool) -> TaskResults:
+    """What would run, and why. Nothing is run or remembered."""
+    store = _store(create=False)
+    try:
+        return preview(graph, store, jobs=jobs, force=force, resume=resume)
+    finally:
+        store.close()
+
+
+def _store(*, create: bool = True) -> TaskStore:
+    """What is remembered of the tasks that are run from the kernel's directory."""
+    try:
+        directory = os.path.realpath(os.getcwd())
+    except OSError:  # it was removed under the kernel
+        directory = ""
+    return TaskStore(cache_root, directory, create=create)

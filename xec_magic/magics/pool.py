@@ -1,0 +1,103 @@
+"""`%xec_pool`: what is kept ready: shells started ahead, sessions, connections to hosts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
+from IPython.display import display
+
+from xec_magic.errors import OptionError
+from xec_magic.optionspec import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from xec_magic.engine.executor import Executor
+    from xec_magic.magics.xec import CommandMagics
+
+__all__ = ["PoolMagics"]
+
+
+@magics_class
+class PoolMagics(Magics):
+    """The magic that shows and ends what is kept ready.
+
+    Args:
+        shell: Where it is registered.
+        commands: The magics that run commands.
+    """
+
+    def __init__(self, shell: InteractiveShell, commands: CommandMagics) -> None:  # noqa: ARG002 - all magics are made so
+        super().__init__(shell)
+
+    @no_var_expand
+    @line_magic
+    def xec_pool(self, line: str) -> Any:
+        """List the shells and connections that are kept ready, or end some of them.
+
+        ::
+
+            %xec_pool                   list the sessions, the shells that wait, the connections to hosts
+            %xec_pool stop NAME…|all    end sessions with all that they have left; all: the waiting shells as well
+            %xec_pool drain TARGETS|all wait for what runs on hosts, then close the connections to them
+            %xec_pool reset NAME…       the same; the next command with --session NAME begins in a new shell
+        """
+        try:
+            verb, *names = line.split() or ["list"]
+            actions: dict[str, Callable[[list[str]], Any]] = {
+                "list": self._list, "stop": self._stop, "reset": self._stop, "drain": self._drain,
+            }  # fmt: skip
+            if verb in ("--help", "-h"):
+                print(PoolMagics.xec_pool.__doc__)  # noqa: T201 - asked for
+                return None
+            if verb not in actions:
+                hint = nearest(verb, actions) or f"there are {', '.join(actions)}"
+                raise OptionError(f"%xec_pool cannot {verb!r}; {hint}")
+            return actions[verb](names)
+        except OptionError as error:
+            raise UsageError(str(error)) from error
+
+    def _list(self, names: list[str]) -> None:
+        if names:
+            raise OptionError(f"%xec_pool list takes nothing more, but {names[0]!r} stands there")
+        from xec_magic.display.pool import render_pool
+        from xec_magic.display.view import Mode, choose_mode, request_allows_stdin
+
+        executor = _executor()
+        entries = executor.ask(executor.transports.pool())
+        volatile = choose_mode(self.shell, request_allows_stdin(self.shell)) is not Mode.STATIC
+        display(render_pool(entries, volatile), raw=True)  # type: ignore[no-untyped-call]
+
+    def _drain(self, names: list[str]) -> None:
+        if not names:
+            raise OptionError("name hosts as --on takes them, or write all; %xec_pool lists them")
+        from xec_magic import runtime
+
+        executor = _executor()
+        targets = None if names == ["all"] else runtime.current().settings.inventory().targets(names)
+        if executor.transports.has_ssh:
+            executor.ssh_call(lambda ssh: ssh.drain(targets))
+
+    def _stop(self, names: list[str]) -> None:
+        executor = _executor()
+        there = executor.transports.session_names()
+        if not names:
+            raise OptionError("name a session, or write all; %xec_pool lists them")
+        for name in names:
+            if name != "all" and name not in there:
+                hint = nearest(name, there) or (f"there are {', '.join(there)}" if there else "there is none")
+                raise OptionError(f"there is no session {name!r}; {hint}")
+        for name in there if "all" in names else names:
+            executor.ask(executor.transports.stop(name))
+        if "all" in names:
+            executor.ask(executor.transports.end_idle())
+
+
+def _executor() -> Executor:
+    from xec_magic import runtime
+
+    return runtime.current().executor

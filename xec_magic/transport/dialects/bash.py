@@ -1,0 +1,198 @@
+"""Sessions of bash.
+
+What would end the shell (a failure under `set -e`, an unset variable under `set -u`, `${x?}`, an `exec` that fails, an interrupt)
+runs its EXIT trap first. There the shell writes down its state and replaces itself by a new one, which reads it back: variables,
+functions, directory, options, traps, open descriptors survive, in a process with the same number. Background jobs live on, but
+`jobs` and `wait` no longer know them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import Final
+
+from xec_magic.transport.dialects.base import Order, Start, filled, one_line, quoted
+from xec_magic.transport.names import Names
+
+__all__ = ["BASH", "STATE"]
+
+INLINE_BYTES: Final = 4096  # bash reads orders byte by byte; a longer script comes by a file
+
+_STREAMS: Final = "<@in@ >@out@ 2>@err@ 62>&- 63<&-"
+
+# One line, so that a script's first line is line 1 for the shell as well. It is what `mapfile` calls for each NUL that comes, and
+# no loop: `break` and `continue` of a script must not find one around it. `#` hides what mapfile puts behind it.
+# An order is a NUL, then a letter and a text: `p` a script, `s` a strict one, `x` a text that runs the script itself.
+# The answer is redirected by itself, in no group: what a DEBUG trap prints must not get among the frames.
+_EACH: Final = one_line(rf"""
+IFS= \builtin read -r -d '' -u 63 BASH_EXECUTION_STRING;
+__xec_orders=() __xec_was=$- __xec_busy=${{BASH_EXECUTION_STRING:0:1}} BASH_EXECUTION_STRING=${{BASH_EXECUTION_STRING:1}};
+if [[ $__xec_busy != x ]]; then \builtin eval "$BASH_EXECUTION_STRING" {_STREAMS};
+else \builtin eval "$BASH_EXECUTION_STRING"; fi;
+\builtin echo "s $?" >&62;
+if [[ $__xec_busy != p ]]; then . @after@; fi;
+__xec_busy=; #
+""")
+_SERVER: Final = "\\builtin mapfile -d '' -t -c 1 -C {} -u 63 __xec_orders"
+
+_AFTER: Final = r"""
+if [[ $__xec_busy == s || ${__xec_strict-} ]]; then
+  [[ $__xec_was == *e* ]] || \builtin set +e
+  [[ $__xec_was == *u* ]] || \builtin set +u
+fi
+if [[ ${__xec_own-} ]]; then
+  \builtin unset -f $__xec_own
+fi
+if [[ ${__xec_from-} && $PWD == "$__xec_to" ]]; then \builtin cd -- "$__xec_from"; fi
+\builtin unset -v __xec_own __xec_from __xec_to __xec_strict __xec_trap __xec_exit __xec_names __xec_old __xec_text __xec_code
+"""
+
+_BEGIN: Final = r"""
+\builtin unset -v BASH_ENV
+exec 62>@ctl@ 63<@feed@
+__xec_is() { \builtin return "$1"; }
+if [[ ${__xec_back-} ]]; then
+  . @state@ >/dev/null 2>&1
+  \builtin trap '__xec_code=$?; . @end@' EXIT
+  \builtin echo "k $__xec_back $$" >&62
+  . @after@
+  \builtin unset -v __xec_back __xec_busy __xec_code __xec_options
+else
+  if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then \builtin echo "v $BASH_VERSION" >&62; \builtin exit; fi
+  . @rc@
+  \builtin trap '__xec_code=$?; . @end@' EXIT
+  \builtin echo "r $$" >&62
+fi
+"""
+
+# In the EXIT trap. A signal that we have not sent leaves $? at 0, and ends the shell as it wants to.
+_END: Final = r"""
+if [[ ${__xec_busy-} && $BASH_SUBSHELL == 0 ]]; then
+  { __xec_options=$(\builtin set +o); \builtin set +euxv; } 2>/dev/null
+  if [[ ${__xec_trap+x} ]]; then
+    __xec_text=$__xec_trap; \builtin unset -v __xec_trap
+    \builtin unset -f exit trap
+    __xec_is "$__xec_code"; \builtin eval "$__xec_text" <@in@ >@out@ 2>@err@ 62>&- 63<&-
+  fi
+  exec 62>@ctl@ </dev/null >/dev/null 2>&1
+  IFS= \builtin read -r -d '' __xec_sent <@sent@
+  if [[ ${__xec_exit+x} ]]; then
+    \builtin echo "x $__xec_code" >&62
+  elif [[ $__xec_code != 0 || $__xec_sent ]]; then
+    if [[ ${FUNCNAME-} ]]; then
+      __xec_bare() { \builtin unset -v "$1"; }
+      while \builtin read -r _ _ __xec_local; do __xec_bare "${__xec_local%%=*}"; done < <(\builtin local -p)
+      \builtin unset -f __xec_bare
+    fi
+    for __xec_local in ${__xec_names-}; do \builtin unset -v "$__xec_local"; done
+    \builtin unset -v __xec_local __xec_text
+    . @dump@ >|@state@
+    \builtin trap '' INT TERM; \builtin trap - INT TERM
+    BASH_ENV=@begin@ __xec_back=$__xec_code \builtin exec @exec@ -c "$(<@server@)" <@feed@
+  fi
+fi
+"""
+
+# Prints what a new shell must read to be as this one. `declare -F` says which functions are exported; aliases come last, since
+# they must not be replaced in functions once more.
+STATE: Final = r"""
+\builtin shopt -p
+\builtin declare -p
+\builtin declare -f
+\builtin declare -F
+\builtin printf 'set --'; (($#)) && \builtin printf ' %q' "$@"; \builtin printf '\n'
+for ((__xec_i = ${#DIRSTACK[@]} - 1; __xec_i > 0; __xec_i--)); do \builtin printf 'pushd -n -- %q\n' "${DIRSTACK[__xec_i]}"; done
+\builtin printf '%s\n' "${__xec_old-}"
+\builtin trap -p
+\builtin alias -p
+\builtin printf '%s\n' "${__xec_options:-$(\builtin set +o)}"
+"""
+
+_EXIT: Final = rb"""exit() { __xec_exit=$?; \builtin exit "${@-$__xec_exit}"; }; """
+
+# A trap on EXIT runs at the end of the script, as in a shell of its own; the shell's own EXIT trap stays in its place.
+_TRAP: Final = r"""
+trap() {
+  if [[ $BASH_SUBSHELL != 0 || $# -lt 2 || $1 == -[lp]* ]]; then \builtin trap "$@"; \builtin return; fi
+  [[ $1 != -- ]] || \builtin shift
+  local __xec_do=$1 __xec_one; \builtin shift
+  local -a __xec_rest=()
+  for __xec_one; do
+    case ${__xec_one^^} in
+      EXIT|0|SIGEXIT) if [[ $__xec_do == - ]]; then \builtin unset -v __xec_trap; else __xec_trap=$__xec_do; fi ;;
+      *) __xec_rest+=("$__xec_one") ;;
+    esac
+  done
+  [[ ${#__xec_rest[@]} == 0 ]] || \builtin trap -- "$__xec_do" "${__xec_rest[@]}"
+}
+"""
+_AT_END: Final = (
+    r"""__xec_code=$?; if [[ ${__xec_trap+x} ]]; then __xec_text=$__xec_trap; \builtin unset -v __xec_trap; \builtin unset -f $__xec_own; """
+    rf"""__xec_is "$__xec_code"; \builtin eval "$__xec_text" {_STREAMS}; fi; __xec_is "$__xec_code"; """
+)
+
+
+class _Bash:
+    """See `Dialect`."""
+
+    name = "bash"
+    control_fd = 62
+
+    def start(self, shell: tuple[str, ...], names: Names, *, login: bool, rc: str) -> Start:
+        """See `Dialect`."""
+        program = shutil.which(shell[0]) or shell[0]
+        again = b" ".join([b"-a", quoted(shell[0]), quoted(program), *map(quoted, shell[1:])])
+        server = _SERVER.encode().replace(b"{}", quoted(filled(_EACH, names)))
+        names.write("rc", rc.encode("utf-8", "surrogateescape") + b"\n")
+        names.write("after", filled(_AFTER, names))
+        names.write("dump", STATE.encode())
+        names.write("state", b"")
+        names.write("sent", b"")
+        names.write("traps", _TRAP.encode())
+        names.write("server", server)
+        names.write("begin", filled(_BEGIN, names))
+        names.write("end", filled(_END.replace("@exec@", "\0"), names).replace(b"\0", again))
+        argv = (
+            *(part.encode("utf-8", "surrogateescape") for part in shell),
+            *((b"-l",) if login else ()),
+            b"-c",
+            server,
+        )
+        return Start(argv, {b"BASH_ENV": names.path("begin").encode()})
+
+    def order(self, order: Order, names: Names) -> bytes:
+        """See `Dialect`."""
+        exits, traps = order.may_exit(), order.may_trap_exit()
+        if not (exits or traps or order.env or order.cwd) and len(order.script) <= INLINE_BYTES:
+            return (b"\0s" if order.strict else b"\0p") + order.script + b"\0"
+        names.write("script", order.script + b"\0")
+        words = [f"IFS= \\builtin read -r -d '' BASH_EXECUTION_STRING <{names.path('script')}; ".encode()]
+        if order.strict:
+            words.append(b"__xec_strict=1; ")
+        own = [] if order.defines_own_words() else [b"exit"] * exits + [b"trap"] * traps
+        if b"exit" in own:
+            words.append(_EXIT)
+        if b"trap" in own:
+            words.append(filled(". @traps@; ", names))
+        if own:
+            words.append(b"__xec_own=%s; " % quoted(b" ".join(own)))
+        run = b'\\builtin eval "$BASH_EXECUTION_STRING"'
+        if order.env:
+            variables = [(name.encode(), quoted(value)) for name, value in order.env]
+            words += [b"[[ ! -v %s ]] || __xec_old+=\"${%s@A}\"$'\\n'; " % (name, name) for name, _ in variables]
+            words.append(b"__xec_names=%s; " % quoted(b" ".join(name for name, _ in variables)))
+            # Without `builtin`, which would take the variables for itself. In a group, so that a variable that cannot be
+            # set is complained of on the command's own stderr.
+            run = b'{ %s eval "$BASH_EXECUTION_STRING"; }' % b" ".join(b"%s=%s" % variable for variable in variables)
+        if order.cwd:
+            words.append(
+                b"__xec_from=$PWD; \\builtin cd -- %s %s && __xec_to=$PWD && "
+                % (quoted(order.cwd), filled("2>@err@", names))
+            )
+        words += [run, filled(f" {_STREAMS}; ", names)]
+        if b"trap" in own:
+            words.append(filled(_AT_END, names))
+        return b"\0x" + b"".join(words) + b"\0"
+
+
+BASH: Final = _Bash()

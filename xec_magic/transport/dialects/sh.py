@@ -1,0 +1,108 @@
+"""Sessions of dash, and of `sh` whatever it is.
+
+Such a shell cannot write its functions down. Where an error would end it, it runs its EXIT trap, and a copy of it goes on from
+there as its child, while it waits itself: variables, functions and directory survive, `$$` stays the number of the first one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from xec_magic.transport.dialects.base import Order, Start, filled, one_line, quoted
+from xec_magic.transport.names import Names
+
+__all__ = ["SH"]
+
+_STREAMS: Final = "<@in@ >@out@ 2>@err@ 9>&- 8<&-"
+
+# Orders lie in a file, since `read` knows lines only; a line says that there is one. The inner loop is what `break` and `continue`
+# of a script find around it: they end the script, and nothing else.
+_LOOP: Final = one_line(r"""
+while IFS= read -r __xec_busy <&8; do
+__xec_was=$-;
+for __xec_once in 1; do . @order@; done;
+command echo "s $?" >&9;
+. @after@;
+__xec_busy=; done
+""")
+
+_SERVER: Final = one_line(rf"""
+exec 9>@ctl@ 8<@feed@; __xec_busy=; . @rc@;
+trap 'exit 130' INT; trap 'exit 143' TERM; trap '. @end@' EXIT;
+echo "r $$" >&9;
+{_LOOP}
+""")
+
+_AFTER: Final = r"""
+case $__xec_busy in
+s*) case $__xec_was in *e*) ;; *) set +e ;; esac; case $__xec_was in *u*) ;; *) set +u ;; esac ;;
+esac
+if [ -n "${__xec_from-}" ] && [ "$PWD" = "$__xec_to" ]; then cd -- "$__xec_from"; fi
+unset __xec_from __xec_to
+"""
+
+_END: Final = rf"""
+__xec_code=$?
+if [ -n "$__xec_busy" ]; then
+  exec 9>@ctl@ 8<@feed@ </dev/null >/dev/null 2>&1
+  case $__xec_busy in
+  *x) ;;
+  *)
+    trap '' INT TERM
+    (
+      case $__xec_was in *e*) ;; *) set +e ;; esac
+      case $__xec_was in *u*) ;; *) set +u ;; esac
+      trap 'exit 130' INT; trap 'exit 143' TERM; trap '. @end@' EXIT
+      if [ -r /proc/self/stat ]; then read -r __xec_pid __xec_rest </proc/self/stat; else __xec_pid=$(exec sh -c 'echo $PPID'); fi
+      __xec_busy=
+      command echo "k $__xec_code $__xec_pid" >&9
+      unset __xec_pid __xec_rest
+      {_LOOP}
+    )
+    exit
+    ;;
+  esac
+fi
+"""
+
+
+class _Sh:
+    """See `Dialect`."""
+
+    name = "sh"
+    control_fd = 9
+
+    def start(self, shell: tuple[str, ...], names: Names, *, login: bool, rc: str) -> Start:
+        """See `Dialect`."""
+        names.write("rc", rc.encode("utf-8", "surrogateescape") + b"\n")
+        names.write("order", b"")
+        names.write("after", _AFTER.encode())
+        names.write("end", filled(_END, names))
+        argv = (part.encode("utf-8", "surrogateescape") for part in shell)
+        return Start((*argv, *((b"-l",) if login else ()), b"-c", filled(_SERVER, names)), {})
+
+    def order(self, order: Order, names: Names) -> bytes:
+        """See `Dialect`."""
+        streams = filled(_STREAMS, names)
+        before, after = b"", b""
+        for name, value in order.env:
+            variable = name.encode()
+            before += b"__xec_old_%s=${%s-} __xec_set_%s=${%s+x}; export %s=%s\n" % (*[variable] * 5, quoted(value))
+            after += (
+                b'if [ -n "$__xec_set_%s" ]; then %s=$__xec_old_%s; else unset %s; fi; unset __xec_old_%s __xec_set_%s\n'
+                % ((variable,) * 6)
+            )
+        run = b"eval %s %s\n" % (quoted(order.script), streams)
+        if order.cwd:
+            go = b"__xec_from=$PWD; if cd -- %s %s; then __xec_to=$PWD\n" % (
+                quoted(order.cwd),
+                filled("2>@err@", names),
+            )
+            run = go + run + b"else (exit 1); fi\n"
+        if after:
+            run += b"__xec_code=$?\n" + after + b"(exit $__xec_code)\n"
+        names.write("order", before + run)
+        return (b"s" if order.strict else b"p") + (b"x" if order.may_exit() else b"") + b"\n"
+
+
+SH: Final = _Sh()

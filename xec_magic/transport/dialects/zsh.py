@@ -1,0 +1,94 @@
+"""Sessions of zsh.
+
+Most errors end what is being evaluated and not the shell. A failure in a strict script does too: the option `err_return` stands
+in for `set -e`, which would end the shell. What does end it, and with it the session: `exit`, `${x?}`, an `exec` that
+fails, and a failure where the script itself turns errexit on or off.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from xec_magic.transport.dialects.base import Order, Start, filled, one_line, quoted
+from xec_magic.transport.names import Names
+
+__all__ = ["ZSH"]
+
+INLINE_BYTES: Final = 4096
+
+_STREAMS: Final = "<@in@ >@out@ 2>@err@ 9>&- 8<&-"
+_PRELUDE: Final = b"set -eu; "  # how a strict script begins
+_OWN_ERREXIT = re.compile(rb"\bset\s+[-+]\w*e|err_?exit", re.ASCII | re.IGNORECASE)
+
+# A script is evaluated by a file that is sourced: `return`, and a failure under err_return, end that file and nothing else.
+_SERVER: Final = one_line(r"""
+exec 9>@ctl@ 8<@feed@; . @rc@;
+TRAPINT() { return 130 };
+builtin print -r -- "r $$" >&9;
+while IFS= builtin read -r -d $'\0' -u 8 ZSH_EXECUTION_STRING; do
+__xec_err=0; [[ ! -o err_return ]] || __xec_err=1; __xec_unset=0; [[ ! -o unset ]] || __xec_unset=1;
+__xec_busy=${ZSH_EXECUTION_STRING[1]}; ZSH_EXECUTION_STRING=${ZSH_EXECUTION_STRING[2,-1]};
+for __xec_once in 1; do
+if [[ $__xec_busy == x ]]; then builtin eval "$ZSH_EXECUTION_STRING"; else . @run@; fi; done;
+builtin print -r -- "s $__xec_code" >&9;
+if [[ $__xec_busy != p || $__xec_set == 1 ]]; then . @after@; fi;
+done
+""")
+
+# The failure must not count once more where this file was called from, hence the option off.
+_RUN: Final = f"""
+{{ :; builtin eval "$ZSH_EXECUTION_STRING" {_STREAMS}
+}} always {{ __xec_code=$?; __xec_set=0; [[ ! -o err_return ]] || __xec_set=1; unsetopt err_return
+TRY_BLOCK_ERROR=0; TRY_BLOCK_INTERRUPT=0; }}
+"""
+
+_AFTER: Final = r"""
+(( __xec_set )) && setopt err_return
+if [[ $__xec_busy == s || -n ${__xec_strict-} ]]; then
+  if (( __xec_err )); then setopt err_return; else unsetopt err_return; fi
+  if (( __xec_unset )); then setopt unset; else unsetopt unset; fi
+fi
+if [[ -n ${__xec_from-} && $PWD == "$__xec_to" ]]; then builtin cd -- "$__xec_from"; fi
+builtin unset __xec_strict __xec_from __xec_to
+"""
+
+
+class _Zsh:
+    """See `Dialect`."""
+
+    name = "zsh"
+    control_fd = 9
+
+    def start(self, shell: tuple[str, ...], names: Names, *, login: bool, rc: str) -> Start:
+        """See `Dialect`."""
+        names.write("rc", rc.encode("utf-8", "surrogateescape") + b"\n")
+        names.write("run", filled(_RUN, names))
+        names.write("after", _AFTER.encode())
+        argv = (part.encode("utf-8", "surrogateescape") for part in shell)
+        return Start((*argv, *((b"-l",) if login else ()), b"-c", filled(_SERVER, names)), {})
+
+    def order(self, order: Order, names: Names) -> bytes:
+        """See `Dialect`."""
+        script = order.script
+        if order.strict and not _OWN_ERREXIT.search(script.removeprefix(_PRELUDE)):
+            script = b"setopt err_return no_unset; " + script.removeprefix(_PRELUDE)
+        if not (order.env or order.cwd) and len(script) <= INLINE_BYTES:
+            return (b"s" if order.strict else b"p") + script + b"\0"
+        names.write("script", script)
+        text = filled('ZSH_EXECUTION_STRING="$(<@script@)"; ', names)
+        if order.strict:
+            text += b"__xec_strict=1; "
+        run = filled(". @run@", names)
+        if order.cwd:
+            go = b"__xec_from=$PWD; __xec_code=1; builtin cd -- %s %s && __xec_to=$PWD && "
+            run = go % (quoted(order.cwd), filled("2>@err@", names)) + run
+        for variable, value in ((name.encode(), quoted(value)) for name, value in order.env):
+            text += b"(( ! ${+%s} )) || __xec_old_%s=$%s; export %s=%s; " % (*(variable,) * 4, value)
+            run += b"; if (( ${+__xec_old_%s} )); then %s=$__xec_old_%s; unset __xec_old_%s; else unset %s; fi" % (
+                (variable,) * 5
+            )
+        return b"x" + text + run + b"\0"
+
+
+ZSH: Final = _Zsh()

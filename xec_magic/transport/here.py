@@ -1,0 +1,84 @@
+"""`HereRun`: a command in a session, put and read by the thread that waits for it.
+
+The way through the loop costs two changes of threads, as much as a whole command of a warm shell. So the waiting thread
+may borrow an idle session, and reads for a moment by itself. What takes longer, or prints more, it hands over to the loop.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from typing import TYPE_CHECKING, Final
+
+from xec_magic.events import Stream
+
+if TYPE_CHECKING:
+    from xec_magic.transport.session import Session
+
+__all__ = ["HereRun"]
+
+MOST_BYTES: Final = 48 * 1024  # below what a pipe holds; more is the loop's business
+
+
+class HereRun:
+    """One command in a borrowed session. All of it happens in one thread, which holds the session's loan.
+
+    Attributes:
+        pieces: What it has printed.
+        frames: What the shell has said of it and was not understood yet.
+        started_at: In monotonic seconds.
+    """
+
+    def __init__(self, session: Session, order: bytes, pipes: tuple[int, int]) -> None:
+        self.session = session
+        self.pipes = pipes
+        self.pieces: list[tuple[Stream, bytes]] = []
+        self.frames = b""
+        self.started_at = time.monotonic()
+        self._size = 0
+        session.put(order)
+
+    def wait(self, patience_s: float) -> int | None:
+        """The exit code; None when that needs more patience, or more room."""
+        stdout, stderr = self.pipes
+        control = self.session.control
+        poll = select.poll()
+        for fd in (stdout, stderr, control):
+            poll.register(fd, select.POLLIN)
+        until = self.started_at + patience_s
+        while self._size < MOST_BYTES:
+            left = until - time.monotonic()
+            ready = poll.poll(left * 1000) if left > 0 else []
+            if not ready:
+                return None
+            for fd, _ in ready:
+                if fd == control:
+                    self.frames += os.read(control, 4096)
+                    if self.frames[:2] == b"s " and self.frames[2:-1].isdigit() and self.frames[-1:] == b"\n":
+                        code = int(self.frames[2:])
+                        if self._is_over():
+                            return code
+                    return None  # children hold the streams, or it was fatal to the shell: it is for the loop to see
+                self._read(fd)
+        return None
+
+    def _read(self, fd: int) -> bool:
+        data = os.read(fd, MOST_BYTES)
+        if data:
+            self._size += len(data)
+            self.pieces.append(("stdout" if fd == self.pipes[0] else "stderr", data))
+        return bool(data)
+
+    def _is_over(self) -> bool:
+        """Take what is left in the pipes, and close them; False when a child holds them."""
+        self.session.shut()
+        for fd in self.pipes:
+            try:
+                while self._read(fd):
+                    pass
+            except BlockingIOError:
+                return False
+        for fd in self.pipes:
+            os.close(fd)
+        return True

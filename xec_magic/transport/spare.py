@@ -1,0 +1,204 @@
+"""Bash started ahead: real `bash -c` processes that wait, and are given their script at the last moment.
+
+A spare *is* `bash -c SCRIPT`: the same `$$`, `$-`, messages, line numbers, `set -x`, exit status, signals and rusage, since
+nothing stands between it and the script. Two things make that possible:
+
+* It is started as `bash -c PLACEHOLDER` with `BASH_ENV` naming a pipe. Bash reads that file to its end before it looks at
+  the script, so it has done all work of its own, and waits, until the pipe is closed.
+* The placeholder is a long argument, and Linux lets a process write into the memory of a child that it has started
+  (proc_pid_mem(5)): the script replaces the placeholder where it stands, in the argument vector. `ps` shows the script, as
+  for any other `bash -c`.
+
+Whether both work here is tried once for each shell; where they do not, and for scripts, variables and options that a spare
+cannot have, a command is started as a plain run is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from xec_magic.errors import SpawnError
+from xec_magic.transport.base import ExitStatus
+from xec_magic.transport.dialects.base import quoted
+from xec_magic.transport.spawn.proctree import stat_fields
+from xec_magic.transport.spawner import Spawned, Spawner
+
+__all__ = ["ROOM_BYTES", "Kind", "Spare", "start_spare"]
+
+ROOM_BYTES: Final = 16 * 1024  # the placeholder's length; a longer script is started as a plain run is
+PLACEHOLDER: Final = b"exit 96".ljust(ROOM_BYTES)
+ARG_END: Final = 46  # field 49 of proc_pid_stat(5), counted behind the process's name
+ARGUMENT_TRIES: Final = 100
+ARGUMENT_PAUSE_S: Final = 0.005
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """What a spare cannot change any more: commands that agree in it can use the same spares."""
+
+    number: int
+    argv: tuple[bytes, ...]
+    rc: str
+    directory: str
+    environ: dict[bytes, bytes]
+    env: tuple[tuple[str, str], ...]
+
+
+@dataclass(eq=False)
+class Spare:
+    """A shell that waits for its command.
+
+    Attributes:
+        memory: Descriptor of its memory.
+        address: Where in it the placeholder begins.
+        go: Our end of the pipe that it waits for.
+        keep: Descriptors that it opens by name; closed when it has ended.
+    """
+
+    number: int
+    kind: Kind
+    spawned: Spawned
+    marker: bytes
+    memory: int
+    address: int
+    go: int
+    keep: tuple[int, ...]
+    stdout: int
+    stderr: int
+    born_at: float = field(default_factory=time.monotonic)
+    _released: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """It has not ended, by an error in its profile or from outside."""
+        return not self.spawned.exit.done()
+
+    def is_where_it_should(self) -> bool:
+        """Its directory still is what its path names: a directory may have been removed and made anew."""
+        try:
+            own, named = os.stat(f"/proc/{self.spawned.pid}/cwd"), os.stat(self.kind.directory)
+        except OSError:
+            return False
+        return (own.st_ino, own.st_dev) == (named.st_ino, named.st_dev)
+
+    @property
+    def fits(self) -> bool:
+        """The place for its script has been found."""
+        return self.memory >= 0
+
+    def forget_names(self, _: asyncio.Future[ExitStatus]) -> None:
+        """It has ended, and opens nothing by name any more."""
+        for fd in self.keep:
+            os.close(fd)
+
+    def let_go(self) -> None:
+        """End it, when nobody will use it."""
+        if self.waits:
+            with contextlib.suppress(OSError):
+                os.killpg(self.spawned.pid, signal.SIGKILL)
+        self._close(self.stdout, self.stderr, *(() if self._released else (self.memory, self.go)))
+
+    @staticmethod
+    def _close(*descriptors: int) -> None:
+        for fd in descriptors:
+            if fd >= 0:
+                os.close(fd)
+
+    def release(self, script: bytes) -> bool:
+        """Give it its script and let it go on; False when it cannot have it. Both descriptors for that are closed."""
+        self._released = True
+        text = b"\\unset -v BASH_ENV; BASH_EXECUTION_STRING=%s; " % quoted(script)
+        if b"SECONDS" in script:
+            text += b"SECONDS=0; "  # not the time for which it has waited
+        try:
+            given = os.pwrite(self.memory, script.ljust(ROOM_BYTES, b"\0"), self.address) == ROOM_BYTES
+            if given:
+                os.write(self.go, text + b"\\: %s\n" % quoted(self.kind.environ.get(b"_", self.kind.argv[0])))  # for $_
+        except OSError:
+            given = False
+        self._close(self.memory, self.go)
+        return given
+
+
+async def start_spare(spawner: Spawner, kind: Kind, number: int, mark: str, preamble: str) -> Spare:
+    """Start a spare, and find the place for its script.
+
+    Args:
+        spawner: Starts it.
+        kind: What it is for.
+        number: Its number among the spares.
+        mark: Its `XEC_RUN_ID`.
+        preamble: A file that it runs first; empty for none.
+
+    Raises:
+        SpawnError: it cannot be started.
+    """
+    ours: list[int] = []
+    theirs: list[int] = []
+    try:
+        wait, go = os.pipe()
+        ours += [go, wait]
+        theirs.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        for _ in ("stdout", "stderr"):
+            read, write = os.pipe()
+            ours.append(read)
+            theirs.append(write)
+        env = dict(kind.environ)
+        env.update((os.fsencode(name), os.fsencode(value)) for name, value in kind.env)
+        env[b"XEC_RUN_ID"] = mark.encode()
+        env[b"BASH_ENV"] = _name(wait)
+        keep: tuple[int, ...] = (wait,)
+        if preamble:
+            first = os.memfd_create("xec-start", os.MFD_CLOEXEC)
+            ours.append(first)
+            os.write(first, b". '%s'\n. %s\n" % (os.fsencode(preamble), _name(wait)))
+            env[b"BASH_ENV"] = _name(first)
+            keep = (wait, first)
+        spawned = await spawner.spawn([*kind.argv, PLACEHOLDER], kind.directory, env, theirs)
+    except OSError as error:
+        for fd in ours:
+            os.close(fd)
+        raise SpawnError(f"cannot start a shell ahead: {error.strerror}") from error
+    except BaseException:
+        for fd in ours:
+            os.close(fd)
+        raise
+    finally:
+        for fd in theirs:
+            os.close(fd)
+    memory, address = await _placeholder_of(spawned.pid)
+    marker = b"XEC_RUN_ID=" + mark.encode() + b"\0"
+    spare = Spare(number, kind, spawned, marker, memory, address, go, keep, ours[2], ours[3])
+    spawned.exit.add_done_callback(spare.forget_names)
+    return spare
+
+
+def _name(fd: int) -> bytes:
+    """How another process of this user can open a descriptor of this process."""
+    return b"/proc/%d/fd/%d" % (os.getpid(), fd)
+
+
+async def _placeholder_of(pid: int) -> tuple[int, int]:
+    """A descriptor of a process's memory, and where in it the last argument begins; (-1, 0) where that is not allowed."""
+    for _ in range(ARGUMENT_TRIES):
+        try:
+            end = int(stat_fields(pid)[ARG_END])
+            if end:
+                memory = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+                address = end - len(PLACEHOLDER) - 1
+                if os.pread(memory, len(PLACEHOLDER), address) == PLACEHOLDER:
+                    return memory, address
+                os.close(memory)
+        except (PermissionError, FileNotFoundError, ValueError, IndexError):
+            break
+        except OSError:
+            pass
+        # Its start is reported when the old program has gone; the new one's arguments may not be in place yet.
+        await asyncio.sleep(ARGUMENT_PAUSE_S)
+    return -1, 0

@@ -1,0 +1,252 @@
+"""The spares of one executor: which shells are started ahead, and which command gets which."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Final
+
+from xec_magic.command import Command
+from xec_magic.errors import SpawnError
+from xec_magic.transport.base import StartRequest
+from xec_magic.transport.local import LocalProcess, directory_of
+from xec_magic.transport.sampling.threads import SamplingThreads
+from xec_magic.transport.shells import default_shell, dress
+from xec_magic.transport.spare import ROOM_BYTES, Kind, Spare, start_spare
+from xec_magic.transport.spawner import Spawner
+from xec_magic.transport.warmpool import Demand, Idle, step
+
+__all__ = ["Spares"]
+
+TRIAL: Final = b"exit 97"
+TRIAL_S: Final = 5.0
+REFILL_S: Final = 0.002  # after a command's end: by then its result is on its way
+
+# With these, bash does something before it comes to BASH_ENV, or says something while it reads it.
+_BEFORE_US: Final = frozenset({b"BASH_ENV", b"SHELLOPTS", b"BASHOPTS", b"POSIXLY_CORRECT", b"BASH_XTRACEFD"})
+_OVERRIDES: Final = frozenset({b"BASH_FUNC_unset%%", b"BASH_FUNC_builtin%%", b"BASH_FUNC_:%%"})
+
+
+class Spares:
+    """All spares of one executor. All methods run on the loop's thread.
+
+    Args:
+        spawner: Starts them.
+        kernel_id: Begin of the mark by which their processes are known.
+        preamble: Gives the file that holds a start-up text.
+        bound: So many at once; reserved ones come on top.
+        sampling: Reads what their commands use.
+    """
+
+    def __init__(
+        self, spawner: Spawner, kernel_id: str, preamble: Callable[[str], str], bound: int, sampling: SamplingThreads
+    ) -> None:
+        self._spawner = spawner
+        self._kernel_id = kernel_id
+        self._preamble = preamble
+        self._bound = bound
+        self._sampling = sampling
+        self._numbers = itertools.count(1)
+        self._environ: dict[bytes, bytes] = {}
+        self._kinds: dict[int, Kind] = {}
+        self._used_at: dict[int, float] = {}
+        self._reserved: Counter[tuple[tuple[bytes, ...], str]] = Counter()
+        self._starting: list[int] = []
+        self._proven: dict[bytes, bool] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.idle: list[Spare] = []
+        self.served = 0
+
+    # -- commands -----------------------------------------------------------------------------------
+
+    def take(self, request: StartRequest) -> LocalProcess | None:
+        """Run a command in a spare; None when there is none for it. Whatever comes of it, spares for its like follow."""
+        command = request.command
+        if request.stdin_fd is not None or request.stdout_fd is not None:
+            return None
+        kind = self._kind_of(command)
+        if kind is None:
+            return None
+        self._used_at[kind.number] = time.monotonic()
+        argv, long_script = dress(command)
+        if long_script is not None or len(argv[-1]) >= ROOM_BYTES:
+            return None
+        spare = self._pop(kind)
+        if spare is None:
+            return None
+        if not spare.release(argv[-1]):
+            spare.let_go()
+            self._proven[kind.argv[0]] = False
+            return None
+        self.served += 1
+        spare.spawned.started_at = time.monotonic()
+        return LocalProcess(spare.spawned, request, spare.marker, spare.stdout, spare.stderr, None, self._sampling)
+
+    def _kind_of(self, command: Command) -> Kind | None:
+        """The kind of a command; None when no spare could run it."""
+        if self._closed or command.secret_env or command.stdin is not None or sys.platform != "linux":
+            return None
+        shell = command.shell or default_shell()
+        if len(shell) != 1 or PurePath(shell[0]).name != "bash":
+            return None
+        program = os.fsencode(shell[0])
+        if self._proven.get(program) is False:
+            return None
+        argv = (program, b"-l", b"-c") if command.login else (program, b"-c")
+        directory, environ = directory_of(command), self._current_environ()
+        for kind in self._kinds.values():
+            if (
+                kind.environ is environ
+                and kind.directory == directory
+                and kind.argv == argv
+                and kind.env == command.env
+                and kind.rc == command.rc
+            ):
+                return kind
+        names = environ.keys() | {os.fsencode(name) for name, _ in command.env}
+        if names & (_BEFORE_US | _OVERRIDES):
+            return None
+        kind = Kind(next(self._numbers), argv, command.rc, directory, environ, command.env)
+        self._kinds[kind.number] = kind
+        return kind
+
+    def _current_environ(self) -> dict[bytes, bytes]:
+        """The kernel's environment; the same object as long as nothing in it has changed."""
+        # `_data` is what os.environb wraps; through the wrapper a comparison costs ten times as much.
+        now = getattr(os.environ, "_data", None)
+        if now is None:
+            now = dict(os.environb)
+        if now != self._environ:
+            self._environ = dict(now)
+        return self._environ
+
+    def _pop(self, kind: Kind) -> Spare | None:
+        """The youngest spare of a kind."""
+        for spare in reversed(self.idle):
+            if spare.kind is kind:
+                self.idle.remove(spare)
+                if spare.waits and (kind.rc or spare.is_where_it_should()):
+                    return spare
+                spare.let_go()
+        return None
+
+    # -- keeping them ---------------------------------------------------------------------------------
+
+    def look_soon(self) -> None:
+        """Look in a moment whether spares are missing; called when a command has ended."""
+        self._look_at(time.monotonic() + REFILL_S)
+
+    def reserve(self, command: Command, size: int) -> None:
+        """Keep so many more spares for commands like this one; fewer with a negative number."""
+        kind = self._kind_of(command)
+        if kind is not None:
+            self._reserved[kind.argv, kind.rc] += size
+            self._used_at[kind.number] = time.monotonic()
+            self._look()
+
+    def _look_at(self, when: float) -> None:
+        if self._closed:
+            return
+        loop = asyncio.get_running_loop()  # whose clock is the monotonic one
+        if self._timer is None or when < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        idle = [Idle(spare.number, spare.kind.number, spare.born_at) for spare in self.idle]
+        done = step(self._demands(), idle, starting=self._starting, bound=self._bound, now=time.monotonic())
+        for spare in [spare for spare in self.idle if spare.number in done.end]:
+            self.idle.remove(spare)
+            spare.let_go()
+        for number in done.forget:
+            del self._kinds[number]
+            self._used_at.pop(number, None)
+        for number in done.start:
+            self._starting.append(number)
+            task = asyncio.get_running_loop().create_task(self._add(self._kinds[number]))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if done.next_at is not None:
+            self._look_at(done.next_at)
+
+    def _demands(self) -> list[Demand]:
+        latest = {
+            (self._kinds[number].argv, self._kinds[number].rc): number
+            for number in sorted(self._kinds, key=lambda number: self._used_at.get(number, 0.0))
+        }
+        return [
+            Demand(
+                number,
+                self._used_at.get(number, 0.0),
+                # What is reserved follows the kernel from directory to directory.
+                self._reserved[kind.argv, kind.rc] or None if latest[kind.argv, kind.rc] == number else None,
+            )
+            for number, kind in self._kinds.items()
+        ]
+
+    async def _add(self, kind: Kind) -> None:
+        try:
+            if kind.argv[0] not in self._proven:
+                self._proven[kind.argv[0]] = await self._works(kind)
+            if self._proven[kind.argv[0]] and not self._closed:
+                spare = await self._make(kind)
+                if self._closed or not spare.fits:
+                    spare.let_go()
+                else:
+                    self.idle.append(spare)
+        except SpawnError:
+            pass  # the command that needs it is started by itself, and says why that does not work
+        finally:
+            self._starting.remove(kind.number)
+
+    async def _works(self, kind: Kind) -> bool:
+        """Whether a spare of this shell runs what it is given here."""
+        trial = await self._make(Kind(0, (kind.argv[0], b"-c"), "", "/", kind.environ, ()))
+        if not trial.fits or not trial.release(TRIAL):
+            trial.let_go()
+            return False
+        try:
+            async with asyncio.timeout(TRIAL_S):
+                status = await asyncio.shield(trial.spawned.exit)
+        except TimeoutError:
+            return False
+        finally:
+            trial.let_go()
+        return status.exit_code == 97
+
+    async def _make(self, kind: Kind) -> Spare:
+        number = next(self._numbers)
+        preamble = self._preamble(kind.rc) if kind.rc else ""
+        spare = await start_spare(self._spawner, kind, number, f"{self._kernel_id}.w{number}", preamble)
+        spare.spawned.exit.add_done_callback(lambda _: self.look_soon())
+        return spare
+
+    def end_idle(self) -> None:
+        """End those that wait; later commands bring new ones."""
+        for number in self._kinds:
+            self._used_at.pop(number, None)
+        for spare in self.idle:
+            spare.let_go()
+        self.idle.clear()
+
+    def close(self) -> None:
+        """End all of them, and start no more."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for spare in self.idle:
+            spare.let_go()
+        self.idle.clear()

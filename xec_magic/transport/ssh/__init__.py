@@ -1,0 +1,281 @@
+"""Commands on hosts reached by SSH: `SSHTransport`. asyncssh is imported with this package, on first use."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from typing import Final
+
+import asyncssh
+
+from xec_magic.command import Command, Target
+from xec_magic.errors import ConnectError, SpawnError, TransportError
+from xec_magic.events import ProcessInfo
+from xec_magic.transport.base import Process, StartRequest
+from xec_magic.transport.pool import PoolLimits
+from xec_magic.transport.ssh.connect import Connector
+from xec_magic.transport.ssh.hosts import Host, Lease, Row
+from xec_magic.transport.ssh.login import Ask, nobody_to_ask
+from xec_magic.transport.ssh.process import SSHProcess
+from xec_magic.transport.ssh.remote import (
+    Launch,
+    facts_line,
+    launch,
+    living_line,
+    long_script,
+    read_answer,
+    read_living,
+    upload_line,
+)
+
+__all__ = ["PoolLimits", "Row", "SSHTransport"]
+
+# asyncssh says at every connection what it does; who wants to read that sets the level himself.
+logging.getLogger("asyncssh").setLevel(logging.WARNING)
+
+UPLOAD_S: Final = 600.0
+PINGS: Final = 100  # at once
+
+
+class SSHTransport:
+    """Runs commands on hosts, over connections that are kept.
+
+    Args:
+        kernel_id: Unlike that of any other executor: what strays is known by it.
+        ask: Asks the user for a passphrase or a password.
+        limits: How many connections a host gets, and for how long.
+    """
+
+    def __init__(self, kernel_id: str, ask: Ask = nobody_to_ask, limits: PoolLimits | None = None) -> None:
+        self._kernel_id = kernel_id
+        self._limits = limits or PoolLimits()
+        self._connector = Connector(ask)
+        self._hosts: dict[Target, Host] = {}
+        self._processes: set[SSHProcess] = set()
+
+    def host(self, target: Target) -> Host:
+        """The connections to a target."""
+        host = self._hosts.get(target)
+        if host is None:
+            host = self._hosts[target] = Host(target, self._connector, self._limits)
+        return host
+
+    async def start(self, request: StartRequest) -> Process:
+        """Start a command.
+
+        Raises:
+            SpawnError: it cannot be started on the host; the message says why.
+            TransportError: the host cannot be reached, trusted or logged in to.
+        """
+        fds = [fd for fd in (request.stdin_fd, request.stdout_fd) if fd is not None]
+        host = self.host(request.command.target)
+        try:
+            uploaded = await self._bring_script(host, request.command)
+        except BaseException:
+            for fd in fds:
+                os.close(fd)
+            raise
+        try:
+            return await self._start(host, request, uploaded)
+        except BaseException:
+            if uploaded:
+                self._forget_script(host, uploaded)
+            raise
+
+    async def _start(self, host: Host, request: StartRequest, uploaded: str) -> Process:
+        lease = await host.lease()
+        replaced = False
+        while True:
+            mark = f"{self._kernel_id}.{request.run_id}.ssh"
+            begin = launch(request.command, mark, host.has_bash, uploaded, piped=request.stdin_fd is not None)
+            try:
+                process = await self._on_lease(host, lease, request, begin, mark)
+            except asyncssh.ChannelOpenError as error:
+                if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
+                    host.give_back(lease)
+                    raise SpawnError(f"{host.target}: the server runs no commands for this user") from error
+                lease = await host.again(lease, error)
+            except (asyncssh.ConnectionLost, asyncssh.DisconnectError, OSError) as error:
+                # Nothing was confirmed, so nothing has run: a connection that had died unnoticed is replaced, once.
+                if replaced:
+                    raise ConnectError(
+                        f"{host.target}: the connection was lost before the command began: {error}"
+                    ) from error
+                replaced = True
+                lease = await host.lease()
+            else:
+                assert process.begun is not None
+                host.has_bash = process.begun.has_bash
+                return process
+
+    async def _on_lease(self, host: Host, lease: Lease, request: StartRequest, begin: Launch, mark: str) -> SSHProcess:
+        """The command on its channel, its shell there.
+
+        Raises:
+            asyncssh.ChannelOpenError: the server refused the channel.
+            SpawnError: the command cannot be started; the lease is given back.
+        """
+        ran = over = False
+
+        def ended() -> None:
+            nonlocal over
+            over = True
+            self._processes.discard(process)
+            if ran:
+                host.give_back(lease, ran=True)
+
+        process = SSHProcess(request, begin, mark, self._control, ended)
+        opening = asyncio.ensure_future(lease.connection.run(process, begin.line))
+        try:
+            await asyncio.shield(opening)
+        except asyncssh.ChannelOpenError:
+            raise
+        except (asyncssh.Error, OSError):
+            host.give_back(lease)
+            raise
+        except asyncio.CancelledError:
+            opening.add_done_callback(lambda done: self._abandon(host, lease, process, done))
+            raise
+        ran = True
+        host.confirmed(lease)
+        if over:  # it was so short that its channel has closed before we were told that it is open
+            host.give_back(lease, ran=True)
+        else:
+            self._processes.add(process)
+        process.feed()
+        try:
+            await process.ready()
+        except asyncio.CancelledError:
+            process.abandon()
+            raise
+        except BaseException:
+            process.close()
+            raise
+        return process
+
+    def _abandon(self, host: Host, lease: Lease, process: SSHProcess, opening: asyncio.Future[None]) -> None:
+        """Nobody waits for this command any more: end what was started nevertheless."""
+        if opening.cancelled() or opening.exception() is not None:
+            host.give_back(lease)
+        else:
+            host.confirmed(lease)
+            process.when_closed(lambda: host.give_back(lease, ran=True))
+            process.abandon()
+
+    # -- scripts that no line holds -------------------------------------------------------------------------
+
+    async def _bring_script(self, host: Host, command: Command) -> str:
+        """Put a script that is too long for a line into a file of the host; its path, or nothing."""
+        script = long_script(command, host.has_bash is not False)
+        if script is None:
+            return ""
+        if host.has_bash is None:
+            asked = facts_line()
+            answer = read_answer((await host.helper(asked)).stdout, asked.mark)
+            host.has_bash = answer == "bash"
+            script = long_script(command, host.has_bash) or b""
+        sent = upload_line()
+        done = await host.helper(sent, script, seconds=UPLOAD_S)
+        path = read_answer(done.stdout, sent.mark)
+        if not path:
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise SpawnError(
+                f"{host.target}: cannot bring a script of {len(script):,} bytes there: {said[-1] if said else 'no answer'}"
+            )
+        return path
+
+    def _forget_script(self, host: Host, path: str) -> None:
+        # It may be there still when the command has not begun; nobody waits for that.
+        gone = launch(Command('rm -f -- "$F"', strict=False, env=(("F", path),)), "none", has_bash=False)
+        task = asyncio.ensure_future(host.helper(gone))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    # -- reaching what runs -----------------------------------------------------------------------------------
+
+    async def _control(self, process: SSHProcess, signals: Sequence[str]) -> list[ProcessInfo]:
+        """Signal a command's processes by a channel of its own; those that live then."""
+        if process.begun is None:
+            return []
+        host = self.host(process.target)
+        asked = living_line(process.begun, process.run_mark, signals)
+        done = await host.helper(asked)
+        found = read_living(done.stdout, asked.mark)
+        if found is None:
+            raise ConnectError(
+                f"{host.target}: it did not say what still runs: {done.stderr.decode('utf-8', 'replace').strip()[:200]}"
+            )
+        return found
+
+    # -- the pool ---------------------------------------------------------------------------------------------
+
+    def rows(self) -> list[Row]:
+        """All connections, for a table."""
+        return [row for host in self._hosts.values() for row in host.rows()]
+
+    async def accept(self, target: Target, fingerprint: str) -> str:
+        """Take the key of a host of which none is known, if it has this fingerprint; says which, empty if it was known.
+
+        Raises:
+            TransportError: it cannot be reached, shows another key, or does not let us in.
+        """
+        opened = await self._connector.open(target, accept=fingerprint)
+        opened.connection.close()
+        return opened.accepted
+
+    async def ping(self, targets: Sequence[Target]) -> list[float | TransportError]:
+        """How many seconds it takes to connect to each and log in, or why that fails. Makes connections of its own."""
+
+        async def one(target: Target) -> float | TransportError:
+            try:
+                opened = await self._connector.open(target)
+            except TransportError as error:
+                return error
+            opened.connection.close()
+            return opened.seconds
+
+        gate = asyncio.Semaphore(PINGS)
+
+        async def bounded(target: Target) -> float | TransportError:
+            async with gate:
+                return await one(target)
+
+        return await asyncio.gather(*map(bounded, targets))
+
+    async def warm(self, targets: Sequence[Target]) -> None:
+        """Connect to all of these ahead.
+
+        Raises:
+            TransportError: one of them cannot be reached; the others are connected.
+        """
+        found = await asyncio.gather(*(self.host(target).warm() for target in targets), return_exceptions=True)
+        for each in found:
+            if isinstance(each, BaseException):
+                raise each
+
+    async def drain(self, targets: Sequence[Target] | None = None) -> None:
+        """Wait for what runs on these, or all, hosts; then close their connections."""
+        hosts = [host for target, host in self._hosts.items() if targets is None or target in targets]
+        await asyncio.gather(*(host.drain() for host in hosts))
+
+    async def close(self, within_s: float) -> None:
+        """Cut all connections; commands that still run are killed, as far as their hosts can be reached in time."""
+        living = [process for process in self._processes if process.exit is None and process.begun is not None]
+        for process in living:
+            process.send_signal(9)
+        if living:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await asyncio.gather(*(process.look() for process in living), return_exceptions=True)
+        for process in [*self._processes]:
+            process.close()
+        await asyncio.gather(*(host.close() for host in self._hosts.values()))
+        self._hosts.clear()
+        self._connector.close()
+        await asyncio.sleep(0)  # what was cut lets go of its sockets at the loop's next turn
+
+    def __repr__(self) -> str:
+        rows = self.rows()
+        return f"<SSHTransport {len(rows)} connections to {len({row.host for row in rows})} hosts, {len(self._processes)} commands>"

@@ -1,0 +1,324 @@
+"""Opening a connection: what the SSH configuration and `xec.toml` say, host key, login; and the words when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncssh
+
+from xec_magic.command import Target
+from xec_magic.errors import ConnectError, HostKeyError, TransportError
+from xec_magic.transport.ssh.hostkeys import DEFAULT_FILES, Verdict, host_key_algorithms, read_known_hosts
+from xec_magic.transport.ssh.login import Ask, Keys, Logins, nobody_to_ask
+from xec_magic.transport.ssh.proxy import Proxy
+
+__all__ = ["Connector", "Opened"]
+
+CONNECT_TIMEOUT_S: Final = 15.0  # to the end of the login, where the configuration says nothing
+HANDSHAKES: Final = 8  # at once to one address; sshd drops some of more than ten (MaxStartups 10:30:100)
+TRIES: Final = 7
+RETRY_S: Final = 0.1  # before the second try; doubled for each further one, with jitter
+KEEPALIVE_S: Final = 15.0  # on an unused connection; a running command asks oftener, see session.py
+KEEPALIVE_COUNT: Final = 3
+# AES in hardware carries twice as much as the default; a host without it says so and gets the next one.
+CIPHERS: Final = "^aes128-gcm@openssh.com"
+
+
+@dataclass(slots=True)
+class Opened:
+    """A connection, and what was learned while it was opened.
+
+    Attributes:
+        connection: Logged in.
+        seconds: How long it took.
+        accepted: A new host key that was written down; empty for none.
+        keepalive_configured: The SSH configuration says how often to ask whether the host is there.
+    """
+
+    connection: asyncssh.SSHClientConnection
+    seconds: float
+    accepted: str = ""
+    keepalive_configured: bool = False
+
+
+class _Client(asyncssh.SSHClient):
+    """Answers what asyncssh asks while it connects."""
+
+    def __init__(self, verdict: Verdict, password: Callable[[str], Awaitable[str | None]] | None) -> None:
+        self._verdict = verdict
+        self._password = password
+        self.logged_in = False
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        return self._verdict.accepts(host, addr, port, key)
+
+    def auth_completed(self) -> None:
+        self.logged_in = True
+
+    async def password_auth_requested(self) -> str | None:
+        return await self._password("password") if self._password else None
+
+    def kbdint_auth_requested(self) -> str | None:
+        return "" if self._password else None
+
+    async def kbdint_challenge_received(self, *challenge: Any) -> list[str] | None:
+        answers = []
+        for prompt, _ in challenge[-1]:
+            answer = await self._password(prompt) if self._password else None
+            if answer is None:
+                return None
+            answers.append(answer)
+        return answers
+
+
+class Connector:
+    """Opens connections to targets.
+
+    Args:
+        ask: Asks the user for a passphrase or a password; gives None where nobody can be asked.
+    """
+
+    def __init__(self, ask: Ask = nobody_to_ask) -> None:
+        self._logins = Logins(ask)
+        self._proxies: set[asyncio.Task[None]] = set()
+        self._gates: dict[tuple[str, int], asyncio.Semaphore] = {}
+        self._jumps: dict[str, asyncio.Future[asyncssh.SSHClientConnection]] = {}
+
+    async def open(self, target: Target, *, accept: str = "") -> Opened:
+        """A connection to the target, logged in.
+
+        Args:
+            target: Where to.
+            accept: Fingerprint of an unknown host key that is to be accepted.
+
+        Raises:
+            ConnectError: it cannot be reached.
+            HostKeyError: its key is not to be trusted.
+            AuthError: it lets nobody in.
+        """
+        return await self._open(target, accept=accept, via=())
+
+    async def _open(
+        self, target: Target, *, accept: str, via: tuple[str, ...], through: asyncssh.SSHClientConnection | None = None
+    ) -> Opened:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        for attempt in range(TRIES):
+            try:
+                opened = await self._once(target, accept, via, through)
+                opened.seconds = loop.time() - started
+                return opened
+            except _Dropped as error:
+                if attempt == TRIES - 1:
+                    raise ConnectError(f"{target}: {error}, {TRIES} times in a row") from error.__cause__
+                await asyncio.sleep(RETRY_S * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+        raise AssertionError("unreachable")
+
+    async def _once(
+        self, target: Target, accept: str, via: tuple[str, ...], through: asyncssh.SSHClientConnection | None
+    ) -> Opened:
+        options, arguments, files = await self._options(target)
+        timeout_s = float(options.connect_timeout or CONNECT_TIMEOUT_S)
+        known = read_known_hosts(files)
+        settings = dict(target.settings)
+        verdict = Verdict(target.name, known, files, accept_new=settings.get("accept_new") == "true", expected=accept)
+        keys = await self._logins.keys(target, options.config)
+        password = self._logins.password(target)
+        client = _Client(verdict, password)
+        tunnel = through or await self._tunnel(target, options, via)
+        if options.config.get("HostKeyAlgorithms") is None:
+            arguments["server_host_key_algs"] = host_key_algorithms(
+                known, options.host_key_alias or options.host, options.port
+            )
+        gate = self._gates.setdefault((options.host, options.port), asyncio.Semaphore(HANDSHAKES))
+        arguments |= {
+            "known_hosts": known, "client_factory": lambda: client, "tunnel": tunnel,
+            "client_keys": keys.pairs or ([] if keys.agent_path else None), "agent_path": keys.agent_path,
+            "preferred_auth": _methods(password is not None), "connect_timeout": timeout_s, "login_timeout": timeout_s,
+        }  # fmt: skip
+        async with gate:
+            connection = await self._connect(target, options, arguments, _Attempt(verdict, client, keys, timeout_s))
+        configured = bool(options.config.get("ServerAliveInterval"))
+        if not configured:
+            connection.set_keepalive(KEEPALIVE_S, KEEPALIVE_COUNT)
+        return Opened(connection, 0.0, verdict.added, configured)
+
+    async def _connect(
+        self, target: Target, options: Any, arguments: dict[str, Any], attempt: _Attempt
+    ) -> asyncssh.SSHClientConnection:
+        """Connect; what goes wrong has words of ours."""
+        proxy = None
+        try:
+            command = dict(target.settings).get("proxy_command") or options.config.get("ProxyCommand", None)
+            if command and not arguments["tunnel"]:
+                proxy = Proxy(command)
+                arguments |= {"proxy_command": None, "sock": proxy.socket, "port": options.port}
+            connection = await asyncssh.connect(**arguments)
+        except (OSError, asyncssh.Error, ValueError) as error:
+            worded = self._worded(target, options, attempt, error)
+            said = proxy.said() if proxy is not None else ""
+            if said and isinstance(worded, (_Dropped, ConnectError)):
+                raise ConnectError(f"{target}: its ProxyCommand failed: {said}") from error
+            raise worded from error
+        finally:
+            if proxy is not None:
+                self._end_proxy(proxy, locals().get("connection"))
+        return connection
+
+    def _end_proxy(self, proxy: Proxy, connection: asyncssh.SSHClientConnection | None) -> None:
+        if connection is None:
+            proxy.end()
+            return
+        task = asyncio.get_running_loop().create_task(proxy.end_with(connection))
+        self._proxies.add(task)
+        task.add_done_callback(self._proxies.discard)
+
+    def _worded(self, target: Target, options: Any, attempt: _Attempt, error: Exception) -> Exception:
+        place = f"{options.host}:{options.port}"
+        match error:
+            case TimeoutError():  # before OSError, which it is
+                words = f"no answer from {place} within {attempt.timeout_s:g} s (ConnectTimeout)"
+            case asyncssh.PermissionDenied():
+                return self._logins.denied(target, place, options.username, attempt.keys, error.reason)
+            case asyncssh.HostKeyNotVerifiable():
+                return attempt.verdict.error or HostKeyError(f"{target}: {error}; nothing was sent to it")
+            case asyncssh.ConnectionLost() | ConnectionResetError() | BrokenPipeError():
+                if not attempt.client.logged_in:
+                    return _Dropped(f"{place} closed the connection before the login")
+                words = f"{place} closed the connection after the login"
+            case asyncssh.ChannelOpenError():
+                words = f"its jump host cannot reach {place}: {error.reason.lower()}"
+            case asyncssh.DisconnectError():
+                words = f"{place} and we cannot agree: {error.reason}"
+            case socket.gaierror():
+                words = f"there is no host {options.host!r}: {str(error.strerror).lower()}"
+            case OSError():
+                words = f"cannot reach {place}: {_reason(error)}"
+            case _:
+                words = f"cannot connect to {place}: {error}"
+        return ConnectError(f"{target}: {words}")
+
+    # -- what is configured -----------------------------------------------------------------------
+
+    async def _options(self, target: Target) -> tuple[asyncssh.SSHClientConnectionOptions, dict[str, Any], list[str]]:
+        """All that is configured for a target, how asyncssh is told of it, and its files of known hosts."""
+        settings = dict(target.settings)
+        arguments: dict[str, Any] = {
+            "config": _config_files(), "host": target.host or target.name, "known_hosts": b"", "client_keys": None,
+            "agent_path": None, "send_env": [], "request_pty": False, "x11_forwarding": False, "command": None,
+        }  # fmt: skip
+        if target.user:
+            arguments["username"] = target.user
+        if target.port:
+            arguments["port"] = target.port
+        if "jump" in settings:
+            arguments["tunnel"] = settings["jump"]
+        if "connect_timeout" in settings:
+            arguments["connect_timeout"] = float(settings["connect_timeout"])
+        try:
+            options: asyncssh.SSHClientConnectionOptions = await asyncssh.SSHClientConnectionOptions.construct(
+                **arguments
+            )
+        except (ValueError, OSError, asyncssh.Error) as error:
+            raise ConnectError(f"{target}: the SSH configuration is wrong: {error}") from error
+        if options.config.get("Ciphers") is None:
+            arguments["encryption_algs"] = CIPHERS
+        if settings.get("known_hosts"):
+            files = [settings["known_hosts"]]
+        else:
+            # `UserKnownHostsFile none` means no file, and never that any key will do.
+            config: Any = options.config
+            user: list[str] = config.get("UserKnownHostsFile", [*DEFAULT_FILES[:2]])
+            files = [*user, *config.get("GlobalKnownHostsFile", DEFAULT_FILES[2:])]
+        return options, arguments, files or [os.devnull]
+
+    # -- jump hosts -----------------------------------------------------------------------------------
+
+    async def _tunnel(self, target: Target, options: Any, via: tuple[str, ...]) -> Any:
+        """The connection through which to go, or nothing. Hosts behind one jump host share its connection."""
+        chain = options.tunnel
+        if not isinstance(chain, str) or not chain or chain.lower() == "none":
+            return ()
+        last: asyncssh.SSHClientConnection | None = None
+        for number, hop in enumerate(chain.split(",")):
+            if hop in via:
+                raise ConnectError(f"{target}: its jump hosts go in a circle: {' → '.join((*via, hop))}")
+            path = ",".join(chain.split(",")[: number + 1])
+            last = await self._jump(path, hop, last, (*via, hop))
+        return last
+
+    async def _jump(
+        self, path: str, hop: str, through: asyncssh.SSHClientConnection | None, via: tuple[str, ...]
+    ) -> asyncssh.SSHClientConnection:
+        known = self._jumps.get(path)
+        if (
+            known is not None
+            and known.done()
+            and (known.cancelled() or known.exception() or known.result().is_closed())
+        ):
+            known = None
+        if known is None:
+            known = self._jumps[path] = asyncio.ensure_future(self._open_jump(hop, through, via))
+        try:
+            return await asyncio.shield(known)
+        except TransportError as error:
+            self._jumps.pop(path, None)
+            raise type(error)(f"by its jump host {error}") from error
+
+    async def _open_jump(
+        self, hop: str, through: asyncssh.SSHClientConnection | None, via: tuple[str, ...]
+    ) -> asyncssh.SSHClientConnection:
+        user, _, place = hop.rpartition("@")
+        host, colon, port = place.rpartition(":")
+        target = Target("ssh", hop, host if colon else place, user, int(port) if colon else 0)
+        return (await self._open(target, accept="", via=via, through=through)).connection
+
+    def close(self) -> None:
+        """End the connections to jump hosts, and forget keys and passwords."""
+        for jump in self._jumps.values():
+            if jump.done() and not jump.cancelled() and jump.exception() is None:
+                jump.result().abort()
+            else:
+                jump.cancel()
+        self._jumps.clear()
+        for proxy in self._proxies:
+            proxy.cancel()
+        self._logins.forget()
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What one try to connect knows, for the words when it fails."""
+
+    verdict: Verdict
+    client: _Client
+    keys: Keys
+    timeout_s: float
+
+
+class _Dropped(Exception):
+    """The server closed the connection before it had asked anything: it is busy, and a further try may come through."""
+
+
+def _methods(password: bool) -> list[str]:
+    # Never a password unless it was asked for: a server that wants one would otherwise be told something.
+    return ["publickey", *(("keyboard-interactive", "password") if password else ())]
+
+
+def _config_files() -> list[str]:
+    files = [os.path.expanduser("~/.ssh/config"), "/etc/ssh/ssh_config"]
+    return [path for path in files if os.access(path, os.R_OK)]
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or getattr(error, "reason", None) or str(error) or type(error).__name__
+    if "Connect call failed" in text or "Multiple exceptions" in text:
+        number = getattr(error, "errno", None)
+        text = os.strerror(number) if number else text
+    return str(text).lower()

@@ -1,0 +1,335 @@
+"""The connections to one host: what the book decides is done here, and what happens here is told to the book."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import asyncssh
+
+from xec_magic.command import Target
+from xec_magic.errors import ConnectError, PoolTimeout, TransportError
+from xec_magic.transport.pool import Close, Fail, Give, Ledger, Open, PoolLimits
+from xec_magic.transport.ssh.connect import KEEPALIVE_COUNT, KEEPALIVE_S, Connector, Opened
+from xec_magic.transport.ssh.process import Collected, Collector
+from xec_magic.transport.ssh.remote import Launch
+from xec_magic.units import format_duration
+
+__all__ = ["WINDOW_BYTES", "Connection", "Host", "Lease", "Row"]
+
+WINDOW_BYTES: Final = 8 * 2**20  # at 20 ms 83 MB/s; the default of 2 MiB gives 44, 16 MiB and more give less
+PACKET_BYTES: Final = 128 * 1024
+BUSY_KEEPALIVE_S: Final = 5.0  # three unanswered ones, and a command's connection counts as lost
+HELPERS: Final = 2  # short helper commands on one host at once: each takes one of the server's few channels
+HELPER_S: Final = 5.0
+CLOSE_S: Final = 1.0  # a connection that was cut is gone at the loop's next turn
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A connection as a table shows it."""
+
+    host: str
+    state: str
+    busy: int
+    limit: int
+    commands: int
+    reused: int
+    saved_s: float
+    age_s: float
+    idle_s: float | None
+
+
+class Connection:
+    """One connection to a host, with what is known of the host through it."""
+
+    def __init__(self, number: int, opened: Opened) -> None:
+        self.number = number
+        self.asyncssh = opened.connection
+        self.handshake_s = opened.seconds
+        self.commands = 0
+        self._running = 0
+        self._keepalive_configured = opened.keepalive_configured
+
+    @property
+    def is_open(self) -> bool:
+        """Channels can be opened on it."""
+        return not self.asyncssh.is_closed()
+
+    def count(self, step: int) -> None:
+        """A command begins or ends on it; while one runs a dead link must be noticed soon."""
+        before, self._running = self._running, self._running + step
+        if bool(before) != bool(self._running) and self.is_open and not self._keepalive_configured:
+            self.asyncssh.set_keepalive(BUSY_KEEPALIVE_S if self._running else KEEPALIVE_S, KEEPALIVE_COUNT)
+
+    async def run(self, session: asyncssh.SSHClientSession[bytes], line: bytes) -> None:
+        """Run a line on a new channel.
+
+        Raises:
+            asyncssh.ChannelOpenError: the server refuses the channel.
+        """
+        await self.asyncssh.create_session(
+            lambda: session, _text(line), encoding=None, window=WINDOW_BYTES, max_pktsize=PACKET_BYTES,
+            request_pty=False, send_env=[],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A channel that may be opened on a connection."""
+
+    ticket: int
+    connection: Connection
+
+
+class Host:
+    """All connections to one target.
+
+    Args:
+        target: Where they lead.
+        connector: Opens them.
+        limits: How many there may be, and for how long.
+    """
+
+    def __init__(self, target: Target, connector: Connector, limits: PoolLimits) -> None:
+        self.target = target
+        self.has_bash: bool | None = None
+        self.book = Ledger(limits)
+        self._connector = connector
+        self._loop = asyncio.get_running_loop()
+        self._tickets: Iterator[int] = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Lease]] = {}
+        self._connections: dict[int, Connection] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._helpers = asyncio.Semaphore(HELPERS)
+        self._changed = asyncio.Event()
+
+    # -- channels for commands ---------------------------------------------------------------------------
+
+    async def lease(self, timeout_s: float | None = None) -> Lease:
+        """Wait for a free channel; first come, first served. Cancelling leaves the queue.
+
+        Raises:
+            TransportError: the host cannot be reached, or the pool is drained.
+            PoolTimeout: nothing was free in time.
+        """
+        if self.book.draining:
+            raise PoolTimeout(f"{self.target}: its connections are being drained; no further command is taken")
+        ticket = next(self._tickets)
+        future = self._waiting[ticket] = self._loop.create_future()
+        self.book.ask(ticket)
+        self._step()
+        return await self._granted(ticket, future, timeout_s)
+
+    async def _granted(self, ticket: int, future: asyncio.Future[Lease], timeout_s: float | None) -> Lease:
+        try:
+            return await asyncio.wait_for(future, timeout_s)
+        except TimeoutError:
+            busy = sum(link.busy for link in self.book.links.values())
+            raise PoolTimeout(
+                f"{self.target}: no channel became free within {format_duration(timeout_s or 0)}; {busy} in use, "
+                f"{len(self.book.waiting)} wait"
+            ) from None
+        finally:
+            self._waiting.pop(ticket, None)
+            self.book.forget(ticket)
+            if future.done() and not future.cancelled() and future.exception() is None and _was_cancelled():
+                self.give_back(future.result())  # granted in the moment in which nobody wanted it any more
+
+    async def again(self, lease: Lease, error: Exception, timeout_s: float | None = None) -> Lease:
+        """The server refused this channel: wait for another one, before all others."""
+        future = self._waiting[lease.ticket] = self._loop.create_future()
+        refusal = ConnectError(f"{self.target}: the server opens no channel for a command: {_reason(error)}")
+        self.book.refused(lease.connection.number, lease.ticket, refusal, self._loop.time())
+        self._step()
+        return await self._granted(lease.ticket, future, timeout_s)
+
+    def confirmed(self, lease: Lease) -> None:
+        """A command runs on it."""
+        self.book.confirmed(lease.connection.number)
+        lease.connection.commands += 1
+        lease.connection.count(+1)
+
+    def give_back(self, lease: Lease, *, ran: bool = False) -> None:
+        """Its command has ended."""
+        if ran:
+            lease.connection.count(-1)
+        self.book.give_back(lease.connection.number, self._loop.time())
+        self._step()
+
+    # -- doing what the book says ------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        now = self._loop.time()
+        for number, connection in [*self._connections.items()]:
+            if not connection.is_open:
+                del self._connections[number]
+                self.book.lost(number)
+        for action in self.book.step(now):
+            match action:
+                case Open(number=number):
+                    self._spawn(self._open(number))
+                case Close(number=number):
+                    connection = self._connections.pop(number)
+                    connection.asyncssh.close()
+                case Give(ticket=ticket, number=number):
+                    future = self._waiting.get(ticket)
+                    if future is None or future.done():
+                        self.book.give_back(number, now)
+                    else:
+                        future.set_result(Lease(ticket, self._connections[number]))
+                case Fail(ticket=ticket, error=error):
+                    future = self._waiting.get(ticket)
+                    if future is not None and not future.done():
+                        future.set_exception(error)
+        self._changed.set()
+        self._changed.clear()
+        self._wake_at(self.book.next_at(now))
+
+    def _wake_at(self, time: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if time is None else self._loop.call_at(time + 0.001, self._step)
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _open(self, number: int) -> None:
+        try:
+            opened = await self._connector.open(self.target)
+        except asyncio.CancelledError:
+            self.book.failed(number, ConnectError(f"{self.target}: connecting was given up"), self._loop.time())
+            raise
+        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+            known = (
+                error
+                if isinstance(error, TransportError)
+                else ConnectError(f"{self.target}: cannot connect: {error!r}")
+            )
+            self.book.failed(number, known, self._loop.time())
+        else:
+            self._connections[number] = Connection(number, opened)
+            self.book.opened(number, self._loop.time())
+            self._spawn(self._watch(number, opened.connection))
+        self._step()
+
+    async def _watch(self, number: int, connection: asyncssh.SSHClientConnection) -> None:
+        await connection.wait_closed()
+        if self._connections.pop(number, None) is not None:
+            self.book.lost(number)
+            self._step()
+
+    # -- helpers -------------------------------------------------------------------------------------------
+
+    async def helper(self, launch: Launch, data: bytes = b"", seconds: float = HELPER_S) -> Collected:
+        """Run a short helper command, also where all channels are in use or the connection has been lost.
+
+        Raises:
+            TransportError: the host cannot be reached, or does not answer in time.
+        """
+        async with self._helpers:
+            for connection in [*self._connections.values()]:
+                if connection.is_open:
+                    with contextlib.suppress(asyncssh.Error, OSError, TimeoutError):
+                        found = await asyncio.wait_for(_collect(connection, launch, data), seconds)
+                        if found.exit_code is not None:
+                            return found
+            try:
+                async with asyncio.timeout(2 * seconds):
+                    if not self._connections and not self.book.draining:
+                        return await self._helper_on_lease(launch, data)
+                    opened = await self._connector.open(self.target)
+                    try:
+                        return await _collect(Connection(0, opened), launch, data)
+                    finally:
+                        opened.connection.abort()
+            except TimeoutError as error:
+                raise ConnectError(f"{self.target}: it does not answer") from error
+            except (asyncssh.Error, OSError) as error:
+                raise ConnectError(f"{self.target}: it cannot be asked: {_reason(error)}") from error
+
+    async def _helper_on_lease(self, launch: Launch, data: bytes) -> Collected:
+        lease = await self.lease()
+        try:
+            return await _collect(lease.connection, launch, data)
+        finally:
+            self.give_back(lease)
+
+    # -- the whole -------------------------------------------------------------------------------------------
+
+    def rows(self) -> list[Row]:
+        """Its connections, for a table."""
+        now = self._loop.time()
+        rows = []
+        for number, link in self.book.links.items():
+            connection = self._connections.get(number)
+            commands = connection.commands if connection is not None else 0
+            reused = max(0, commands - 1)
+            rows.append(Row(
+                self.target.name, link.state, link.busy, link.limit, commands, reused,
+                reused * connection.handshake_s if connection is not None else 0.0,
+                now - (link.opened_at or link.asked_at), None if link.busy or link.state == "opening" else now - link.idle_since,
+            ))  # fmt: skip
+        return rows
+
+    async def warm(self) -> None:
+        """Open a connection ahead, if there is none."""
+        self.give_back(await self.lease())
+
+    async def drain(self) -> None:
+        """Take no further command, wait for those that run, close all. Cancelling closes nothing."""
+        self.book.drain()
+        self._step()
+        while self.book.links:
+            await asyncio.sleep(0.02)
+            self._step()
+        self.book.draining = False
+
+    async def close(self) -> None:
+        """Cut all connections now, and wait until they are gone."""
+        self.book.draining = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(PoolTimeout(f"{self.target}: the pool is closed"))
+        for connection in self._connections.values():
+            connection.asyncssh.abort()
+        ending = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in ending:
+            task.cancel()
+        if ending:
+            await asyncio.wait(ending, timeout=CLOSE_S)
+
+
+def _was_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _collect(connection: Connection, launch: Launch, data: bytes) -> Collected:
+    collector = Collector()
+    channel, _ = await connection.asyncssh.create_session(
+        lambda: collector, _text(launch.line), encoding=None, request_pty=False, send_env=[]
+    )
+    try:
+        channel.write(launch.head + data)
+        channel.write_eof()
+        return await collector.done
+    finally:
+        channel.abort()
+
+
+def _text(line: bytes) -> str:
+    return cast("str", line)  # asyncssh sends bytes as they are, and only says that it wants text
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "reason", "") or error or type(error).__name__).lower()

@@ -1,0 +1,180 @@
+"""Who logs in with what: keys, certificates and the agent; a passphrase or a password where the user is asked for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import asyncssh
+
+from xec_magic.command import Target
+from xec_magic.errors import AuthError
+
+__all__ = ["Ask", "Keys", "Logins", "nobody_to_ask"]
+
+USUAL_KEYS: Final = tuple(f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa", "ed25519_sk", "ecdsa_sk"))
+
+Ask = Callable[[str], Awaitable[str | None]]
+
+
+async def nobody_to_ask(_: str) -> str | None:
+    """Answers no question: there is nobody."""
+    return None
+
+
+@dataclass(slots=True)
+class Keys:
+    """What to log in with.
+
+    Attributes:
+        pairs: Keys, with certificates where there are some, as asyncssh takes them.
+        agent_path: The agent's socket; None for no agent.
+        locked: Keys that have a passphrase which is not known.
+        certificates: Certificates that belong to any of the keys.
+    """
+
+    pairs: list[Any] = field(default_factory=list)
+    agent_path: str | None = None
+    locked: list[str] = field(default_factory=list)
+    certificates: list[str] = field(default_factory=list)
+
+
+class Logins:
+    """Finds what to log in with. A passphrase is asked for once and not kept; the unlocked key is, until the kernel ends.
+
+    Args:
+        ask: Asks the user; gives None where nobody can be asked.
+    """
+
+    def __init__(self, ask: Ask = nobody_to_ask) -> None:
+        self._ask = ask
+        self._unlocked: dict[str, asyncssh.SSHKey] = {}
+        self._passwords: dict[Target, str] = {}
+        self._asking = asyncio.Lock()
+
+    async def keys(self, target: Target, config: Any) -> Keys:
+        """The keys that the configuration names, or the usual ones; those of the agent are asked for by asyncssh.
+
+        Raises:
+            AuthError: a key that was named cannot be read, or its passphrase is wrong or not to be had.
+        """
+        loop = asyncio.get_running_loop()
+        keys = await loop.run_in_executor(None, self._find, target, config)
+        if keys.locked and not keys.pairs and not await _agent_has_keys(keys.agent_path):
+            await self._unlock(target, keys)
+        return keys
+
+    def _find(self, target: Target, config: Any) -> Keys:
+        named = dict(target.settings).get("key")
+        files: Iterable[str] | None = [named] if named else config.get("IdentityFile", None)
+        agent = config.get("IdentityAgent", None) or os.environ.get("SSH_AUTH_SOCK", "")
+        agent = os.path.expanduser(agent) if agent and agent.lower() != "none" else ""
+        certificates = map(os.path.expanduser, config.get("CertificateFile", ()))
+        keys = Keys(agent_path=agent if agent and os.path.exists(agent) else None, certificates=[*certificates])
+        for path in map(os.path.expanduser, USUAL_KEYS if files is None else files):
+            if not os.path.isfile(path):
+                if path == named:
+                    raise AuthError(f"{target}: there is no key {path}")
+                continue
+            try:
+                key = self._unlocked.get(path) or asyncssh.read_private_key(path)
+            except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, OSError) as error:
+                if _is_locked(error):
+                    keys.locked.append(path)
+                elif files is not None:
+                    raise AuthError(f"{target}: the key {path} cannot be read: {error}") from error
+                continue
+            keys.pairs += _with_certificates(key, path, keys.certificates)
+        return keys
+
+    async def _unlock(self, target: Target, keys: Keys) -> None:
+        async with self._asking:  # many hosts with one key: the user is asked once
+            for path in keys.locked:
+                key = self._unlocked.get(path)
+                if key is None:
+                    passphrase = await self._ask(f"Passphrase for {path}, to log in on {target}: ")
+                    if passphrase is None:
+                        raise AuthError(
+                            f"{target}: the key {path} has a passphrase, and nobody can be asked for it here; give the key to an "
+                            f"agent first: ssh-add {path}"
+                        )
+                    try:
+                        key = await asyncio.get_running_loop().run_in_executor(
+                            None, asyncssh.read_private_key, path, passphrase
+                        )
+                    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+                        raise AuthError(f"{target}: that is not the passphrase of {path}") from error
+                    self._unlocked[path] = key
+                keys.pairs += _with_certificates(key, path, keys.certificates)
+            keys.locked.clear()
+
+    def password(self, target: Target) -> Callable[[str], Awaitable[str | None]] | None:
+        """Answers a server's question for a password; None where a password was not asked for: nobody is told anything then.
+
+        What the user types is kept until the kernel ends, for further connections, and in no file.
+        """
+        if dict(target.settings).get("auth") != "password":
+            return None
+        tried = False
+
+        async def answer(prompt: str) -> str | None:
+            nonlocal tried
+            if tried:
+                return None  # once: a server counts wrong ones, and locks accounts
+            tried = True
+            async with self._asking:
+                known = self._passwords.get(target)
+                if known is None:
+                    known = await self._ask(f"{prompt.strip().rstrip(':').capitalize()} of {target}: ")
+                    if known is not None:
+                        self._passwords[target] = known
+            return known
+
+        return answer
+
+    def denied(self, target: Target, place: str, user: str, keys: Keys, reason: str) -> AuthError:
+        """The error for a login that was refused."""
+        wrong = self._passwords.pop(target, None)
+        if keys.locked:
+            more = f"; not tried, for it has a passphrase: {', '.join(keys.locked)} (ssh-add gives it to the agent)"
+        elif wrong is not None:
+            more = "; the password was not taken"
+        elif dict(target.settings).get("auth") == "password":
+            more = "; it wants a password, and nobody can be asked for it here"
+        else:
+            more = "; check the user and the key (IdentityFile, or the agent: ssh-add -l)"
+        return AuthError(f"{target}: {place} does not let {user!r} in: {reason.lower()}{more}")
+
+    def forget(self) -> None:
+        """Forget keys and passwords."""
+        self._unlocked.clear()
+        self._passwords.clear()
+
+
+async def _agent_has_keys(agent_path: str | None) -> bool:
+    if agent_path is None:
+        return False
+    try:
+        async with asyncssh.connect_agent(agent_path) as agent:
+            return bool(await agent.get_keys())
+    except (OSError, asyncssh.Error, ValueError):
+        return False
+
+
+def _with_certificates(key: Any, path: str, certificates: list[str]) -> list[Any]:
+    pairs: list[Any] = []
+    for certificate in [*certificates, f"{path}-cert.pub"]:
+        try:
+            read = asyncssh.read_certificate(certificate)
+        except (asyncssh.KeyImportError, OSError):
+            continue
+        if read.key.public_data == key.public_data:
+            pairs.append((key, read))
+    return [*pairs, key]
+
+
+def _is_locked(error: BaseException) -> bool:
+    return isinstance(error, asyncssh.KeyEncryptionError) or "passphrase" in str(error).lower()

@@ -1,0 +1,485 @@
+"""A command on a host: one channel of a connection, its streams, its end, and the signals that reach its processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal as signals
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, cast
+
+import asyncssh
+
+from xec_magic.errors import SpawnError
+from xec_magic.events import ProcessInfo, Stream
+from xec_magic.transport.base import ExitStatus, StartRequest
+from xec_magic.transport.ssh.remote import Begun, Launch, Refused, read_begin
+
+__all__ = ["Collected", "Collector", "SSHProcess"]
+
+INPUT_PIECE_BYTES: Final = 256 * 1024
+ABANDON_S: Final = 60.0  # how long the end of a slow login is waited for, in order to kill what it then runs
+CHATTER_BYTES: Final = 4096  # kept of what a login prints, for the message when it ends there
+_REFUSED: Final = {
+    "cwd": "there is no directory {}, or it may not be entered",
+    "stdin": "there is no readable file {} for its input",
+    "shell": "there is no command {}",
+}
+
+Control = Callable[["SSHProcess", Sequence[str]], Awaitable[list[ProcessInfo]]]
+
+
+class Collected:
+    """What a short helper command on a host printed, and its exit code; None when the connection was lost."""
+
+    def __init__(self) -> None:
+        self.stdout = b""
+        self.stderr = b""
+        self.exit_code: int | None = None
+
+
+class Collector(asyncssh.SSHClientSession[bytes]):
+    """The session of a short helper command."""
+
+    def __init__(self) -> None:
+        self.collected = Collected()
+        self.done: asyncio.Future[Collected] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Take output."""
+        if datatype:
+            self.collected.stderr += data
+        else:
+            self.collected.stdout += data
+
+    def exit_status_received(self, status: int) -> None:
+        """Take the exit code."""
+        self.collected.exit_code = status
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """The channel is closed."""
+        if not self.done.done():
+            self.done.set_result(self.collected)
+
+
+class SSHProcess(asyncssh.SSHClientSession[bytes]):
+    """A command on a host.
+
+    Args:
+        request: What was asked for.
+        launch: How it is started.
+        run_mark: Value of its `XEC_RUN_ID`.
+        control: Reaches its processes by another way.
+        ended: Called once, when its channel is free.
+    """
+
+    def __init__(
+        self, request: StartRequest, launch: Launch, run_mark: str, control: Control, ended: Callable[[], None]
+    ) -> None:
+        self.target = request.command.target
+        self.host = self.target.name
+        self.run_mark = run_mark
+        self.begun: Begun | None = None
+        self.pid: int | None = None
+        self.started_at = 0.0
+        self.exit: ExitStatus | None = None
+        self._early_exit: ExitStatus | None = None
+        self.streams_open = True
+        self._loop = asyncio.get_running_loop()
+        self._request = request
+        self._launch = launch
+        self._control = control
+        self._ended: Callable[[], None] | None = ended
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._before: dict[Stream, bytes | None] = {"stdout": b"", "stderr": b""}
+        self._chatter = b""
+        self._channel: asyncssh.SSHClientChannel[bytes] | None = None
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._paused = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._letting_go = False
+        self._eof = self._closed = self._abandoned = False
+        self._signals: list[str] = []
+        self._looking: asyncio.Task[list[ProcessInfo]] | None = None
+        self._living: list[ProcessInfo] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._input_fd = request.stdin_fd
+        self._pipe = (
+            _PipeWriter(request.stdout_fd, self._pipe_full, self._pipe_broken)
+            if request.stdout_fd is not None
+            else None
+        )
+
+    # -- the start ----------------------------------------------------------------------------------
+
+    async def ready(self) -> None:
+        """Wait until the command's shell is there.
+
+        Raises:
+            SpawnError: it cannot be started; the message says why.
+        """
+        await self._ready
+        if self._input_fd is not None:
+            self._spawn(self._send_file(self._input_fd, self._launch.head))
+            self._input_fd = None
+
+    def feed(self) -> None:
+        """Send secrets, then the input. As soon as the server runs the line: nothing waits for an answer."""
+        data = self._request.command.stdin
+        if self._input_fd is None and (self._launch.head or isinstance(data, bytes)):
+            self._spawn(self._send_input(self._launch.head + (data if isinstance(data, bytes) else b"")))
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- what asyncssh calls --------------------------------------------------------------------------
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """The channel is open."""
+        self._channel = chan
+        self._connection = cast("asyncssh.SSHClientConnection", chan.get_connection())
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Output has arrived."""
+        stream: Stream = "stderr" if datatype else "stdout"
+        if self._before[stream] is not None:
+            data = self._behind_mark(stream, data)
+        if not data or self._letting_go:
+            return
+        if stream == "stdout" and self._pipe is not None:
+            self._pipe.write(data)
+        else:
+            self._request.sink(stream, data)
+
+    def _behind_mark(self, stream: Stream, data: bytes) -> bytes:
+        """What stands behind the line with the mark; all before it was printed by the login."""
+        held = (self._before[stream] or b"") + data
+        mark = self._launch.mark
+        _, found, rest = held.partition(mark)
+        line, newline, rest = rest.partition(b"\n")
+        if not newline:
+            # Of a chatty login only what may be the begin of a mark is kept.
+            self._before[stream] = held if found else held[-len(mark) :]
+            self._chatter = (self._chatter + (b"" if found else data))[-CHATTER_BYTES:]
+            return b""
+        self._before[stream] = None
+        if stream == "stdout":
+            begin = read_begin(line)
+            if isinstance(begin, Refused):
+                self._refuse(begin)
+                return b""
+            self.begun, self.pid, self.started_at = begin, begin.pid, self._loop.time()
+            if self._early_exit is not None:
+                self._set_exit(self._early_exit)
+            if not self._ready.done():
+                self._ready.set_result(None)
+            if self._abandoned:
+                self._abandoned = False
+                self.abandon()
+        return rest
+
+    def _refuse(self, refused: Refused) -> None:
+        command = self._request.command
+        what = {
+            "cwd": command.cwd,
+            "shell": command.shell[0] if command.shell else "",
+            "stdin": getattr(command.stdin, "path", ""),
+        }
+        words = _REFUSED.get(refused.what, "it cannot be started: {}").format(what.get(refused.what, refused.what))
+        self._fail(SpawnError(f"{self.host}: {words}"))
+
+    def _fail(self, error: Exception) -> None:
+        if not self._ready.done():
+            self._ready.set_exception(error)
+
+    def exit_status_received(self, status: int) -> None:
+        """The shell has exited."""
+        self._set_exit(ExitStatus(status, None))
+
+    def exit_signal_received(self, signal: str, *_: object) -> None:
+        """A signal has ended the shell."""
+        number = getattr(signals, f"SIG{signal}", None)
+        self._set_exit(ExitStatus(None, int(number) if number is not None else int(signals.SIGKILL)))
+
+    def _set_exit(self, status: ExitStatus) -> None:
+        # The end of a short command overtakes what it printed, its mark included: that waits until reading begins.
+        if self.begun is None:
+            self._early_exit = status
+            return
+        self.exit = status
+        self._request.changed()
+
+    def eof_received(self) -> bool:
+        """Nobody on the host can write to the streams any more."""
+        self._eof = True
+        self._streams_ended()
+        return False
+
+    def _streams_ended(self) -> None:
+        if self.streams_open:
+            self.streams_open = False
+            if self._pipe is not None:
+                self._pipe.finish()
+            self._request.changed()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is closed: because all is over, or because the connection is gone."""
+        self._writable.set()
+        if not self._ready.done():
+            self._fail(self._never_began(exc))
+        elif not self._letting_go and (self.exit is None or not (self._eof or self._connection_lives())):
+            why = str(exc) if exc is not None and str(exc) else "it was closed"
+            if self.exit is not None:
+                why += f"; exit code {self.exit.exit_code} had been reported, its output may be incomplete"
+            self.exit = ExitStatus(None, None, lost=f"the connection to {self.host} was lost: {_brief(why)}")
+        self._streams_ended()
+        self._request.changed()
+        self._closed = True
+        self._free()
+
+    def _connection_lives(self) -> bool:
+        # A channel that was paused is closed without its end of file having been said.
+        return self._connection is not None and not self._connection.is_closed()
+
+    def _never_began(self, exc: Exception | None) -> Exception:
+        chatter = self._chatter + b"".join(text or b"" for text in self._before.values())
+        said = [line.strip() for line in chatter.decode("utf-8", "replace").splitlines() if line.strip()]
+        if exc is not None and not said:
+            return asyncssh.ConnectionLost(str(exc) or "closed")
+        quoted = f"; it said: {said[-1][:200]}" if said else ""
+        return SpawnError(
+            f"{self.host}: the login did not run the command, for a login shell that ends at once, a ForceCommand, or a key that "
+            f"is bound to a command{quoted}"
+        )
+
+    def _free(self) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended()
+        for task in self._tasks:
+            if task is not self._looking:
+                task.cancel()
+        if self._input_fd is not None:
+            os.close(self._input_fd)
+            self._input_fd = None
+
+    def pause_writing(self) -> None:
+        """The host takes no more input now."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """It takes input again."""
+        self._writable.set()
+
+    # -- input --------------------------------------------------------------------------------------------
+
+    async def _send_input(self, data: bytes) -> None:
+        for start in range(0, len(data), INPUT_PIECE_BYTES):
+            await self._write(data[start : start + INPUT_PIECE_BYTES])
+        self._write_eof()
+
+    async def _send_file(self, fd: int, head: bytes) -> None:
+        """Send what another command writes into a pipe, at the host's pace."""
+        os.set_blocking(fd, False)
+        try:
+            if head:
+                await self._write(head)
+            while True:
+                try:
+                    data = os.read(fd, INPUT_PIECE_BYTES)
+                except BlockingIOError:
+                    await _ready_to(self._loop.add_reader, self._loop.remove_reader, fd)
+                    continue
+                if not data:
+                    break
+                await self._write(data)
+            self._write_eof()
+        finally:
+            os.close(fd)
+
+    async def _write(self, data: bytes) -> None:
+        await self._writable.wait()
+        if self._channel is not None and not self._channel.is_closing():
+            with contextlib.suppress(OSError):  # the command has closed its input
+                self._channel.write(data)
+
+    def _write_eof(self) -> None:
+        if self._channel is not None and not self._channel.is_closing():
+            with contextlib.suppress(OSError):
+                self._channel.write_eof()
+
+    # -- what the engine calls ------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Stop reading; the window fills, and the command soon waits in its write."""
+        self._paused = True
+        if self._channel is not None:
+            self._channel.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._paused = False
+        if self._channel is not None and not (self._pipe is not None and self._pipe.is_full):
+            self._channel.resume_reading()
+
+    def _pipe_full(self, full: bool) -> None:
+        if self._channel is None:
+            return
+        if full:
+            self._channel.pause_reading()
+        elif not self._paused:
+            self._channel.resume_reading()
+
+    def _pipe_broken(self) -> None:
+        self.send_signal(signals.SIGPIPE)
+
+    def send_signal(self, number: int) -> None:
+        """Signal the command's process group on the host, and what has strayed from it; soon, by a channel of its own."""
+        self._signals.append(signals.Signals(number).name.removeprefix("SIG"))
+        if self._looking is None or self._looking.done():
+            self._looking = self._loop.create_task(self._deliver())
+            self._tasks.add(self._looking)
+            self._looking.add_done_callback(self._delivered)
+
+    def _delivered(self, task: asyncio.Task[list[ProcessInfo]]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # `look` raises it; one that nobody looks for must not be complained about
+
+    async def _deliver(self) -> list[ProcessInfo]:
+        wanted, self._signals = self._signals, []
+        while True:
+            self._living = await self._control(self, wanted)
+            if not self._signals:
+                return self._living
+            wanted, self._signals = self._signals, []
+
+    async def look(self) -> None:
+        """Ask the host which of the command's processes live; `alive` then says so.
+
+        Raises:
+            TransportError: the host cannot be asked.
+        """
+        if self._looking is None or self._looking.done():
+            self._looking = self._loop.create_task(self._deliver())
+            self._tasks.add(self._looking)
+            self._looking.add_done_callback(self._delivered)
+        await asyncio.shield(self._looking)
+
+    def sampler(self, rate_hz: float) -> None:
+        """Nothing reads what is used on the host."""
+
+    def alive(self) -> list[ProcessInfo]:
+        """The command's living processes, as they were at the last `look`."""
+        return list(self._living)
+
+    def when_closed(self, ended: Callable[[], None]) -> None:
+        """Call this when the channel is closed, or now."""
+        self._ended = ended
+        if self._closed:
+            self._free()
+
+    def abandon(self) -> None:
+        """Nobody wants it any more: kill it, also when it is only about to begin, then let go of it."""
+        self._letting_go = True
+        if self._closed:
+            return
+        if self.begun is None and self._channel is not None:
+            # The login is still at its own files. Where the server hears this, the command never begins; where it does
+            # not, it is killed when it has begun.
+            self._abandoned = True
+            self._channel.send_signal("KILL")
+            self._loop.call_later(ABANDON_S, self.close)
+            return
+        self.send_signal(signals.SIGKILL)
+        assert self._looking is not None
+        self._looking.add_done_callback(lambda _: self.close())
+
+    def close(self) -> None:
+        """Let go of the streams."""
+        self._letting_go = True
+        if self._channel is not None:
+            self._channel.abort()
+        self._streams_ended()
+
+    def __repr__(self) -> str:
+        return f"<SSHProcess {self.pid} on {self.host}, {'running' if self.exit is None else 'ended'}>"
+
+
+class _PipeWriter:
+    """Writes output into the pipe that another command reads, at its pace. The descriptor is its own to close."""
+
+    def __init__(self, fd: int, full: Callable[[bool], None], broken: Callable[[], None]) -> None:
+        os.set_blocking(fd, False)
+        self.is_full = False
+        self._fd: int | None = fd
+        self._held = bytearray()
+        self._full = full
+        self._broken = broken
+        self._finishing = False
+        self._loop = asyncio.get_running_loop()
+
+    def write(self, data: bytes) -> None:
+        """Write what the pipe takes, and hold the rest."""
+        if self._fd is None:
+            return
+        self._held += data
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._fd is None:
+            return
+        try:
+            while self._held:
+                del self._held[: os.write(self._fd, self._held)]
+        except BlockingIOError:
+            if not self.is_full:
+                self.is_full = True
+                self._loop.add_writer(self._fd, self._flush)
+                self._full(True)
+            return
+        except OSError:  # its reader has ended
+            self._close()
+            self._broken()
+            return
+        if self.is_full:
+            self.is_full = False
+            self._loop.remove_writer(self._fd)
+            self._full(False)
+        if self._finishing:
+            self._close()
+
+    def finish(self) -> None:
+        """Close the pipe when all has been written."""
+        self._finishing = True
+        self._flush()
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            if self.is_full:
+                self.is_full = False
+                self._loop.remove_writer(fd)
+            os.close(fd)
+
+
+async def _ready_to(add: Callable[..., Any], remove: Callable[[int], Any], fd: int) -> None:
+    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def is_ready() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    add(fd, is_ready)
+    try:
+        await ready
+    finally:
+        remove(fd)
+
+
+def _brief(text: str) -> str:
+    return text[:1].lower() + text[1:].rstrip(".")

@@ -1,0 +1,285 @@
+"""What a host is told to run, whatever the login shell there: the line that starts a command, and the one that ends it.
+
+A login shell gets one line of two words with arguments, `exec /bin/sh -c …`. All further is read by `sh`: it prints a mark that nobody
+can foresee, so that what start-up files print is told from what the command prints, then becomes the command's
+own shell.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from xec_magic.command import Command, FileInput, encode_script
+from xec_magic.events import ProcessInfo
+from xec_magic.transport.shells import dress
+
+__all__ = [
+    "LINE_LIMIT_BYTES", "Begun", "Launch", "Refused", "facts_line", "launch", "living_line", "long_script", "quote", "read_answer",
+    "read_begin", "read_living", "upload_line",
+]  # fmt: skip
+
+LINE_LIMIT_BYTES: Final = 100 * 1024  # sshd hands the line on as one argument; Linux allows 128 KiB for one, execve(2)
+_MARK_BYTES: Final = 12
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def quote(text: bytes) -> bytes:
+    """One word for any login shell: sh, bash, dash, zsh, BusyBox and fish read it alike.
+
+    Example:
+        >>> quote(b"it's"), quote(b"")
+        (b"'it'\\"'\\"'s'", b"''")
+    """
+    # Within single quotes fish reads \\ and \' as escapes, the others nothing: so neither stands there.
+    return b"'" + text.replace(b"'", b"\0").replace(b"\\", b"'\\\\'").replace(b"\0", b"'\"'\"'") + b"'"
+
+
+def _line(program: str, arguments: list[bytes]) -> bytes:
+    return b" ".join([b"exec /bin/sh -c", quote(program.encode()), b"xec", *map(quote, arguments)])
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a command is started on a host.
+
+    Attributes:
+        line: For the login shell.
+        mark: What precedes the command's own output on each stream.
+        head: What its standard input begins with: secrets, which no line of a process may show.
+    """
+
+    line: bytes
+    mark: bytes
+    head: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The command's shell is there.
+
+    Attributes:
+        pid: Its process, process group and session.
+        born: When it was started, in the host's own ticks; empty where there is no `/proc`. Tells it from a later process of its number.
+        has_bash: Whether the default shell is bash there.
+    """
+
+    pid: int
+    born: str
+    has_bash: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The command was not started: what for, as `cwd`, `shell`, `stdin`."""
+
+    what: str
+
+
+def launch(
+    command: Command, run_mark: str, has_bash: bool | None, uploaded: str = "", *, piped: bool = False
+) -> Launch:
+    """The line that starts a command.
+
+    Args:
+        command: What to run.
+        run_mark: Value of `XEC_RUN_ID`, by which its processes are known.
+        has_bash: Whether the host has bash; None when that is not known yet.
+        uploaded: Path on the host of the script's text, where it is too long for a line.
+        piped: Its input comes from a pipe here, whatever the command says.
+    """
+    mark = _fresh_mark()
+    arguments: list[bytes] = []
+
+    def argument(text: str | bytes) -> str:
+        arguments.append(text if isinstance(text, bytes) else encode_script(text))
+        return f'"${{{len(arguments)}}}"'
+
+    def place(path: str) -> str:
+        home, rest = _split_home(path)
+        return home + argument(rest)
+
+    steps = [f"x_m={mark}"]
+    if command.cwd is not None:
+        steps.append(f"cd {place(command.cwd)} 2>/dev/null || {{ echo $x_m-cwd; exit 127; }}")
+    if isinstance(command.stdin, FileInput):
+        file = place(command.stdin.path)
+        steps.append(f"{{ [ -r {file} ] && [ ! -d {file} ]; }} || {{ echo $x_m-stdin; exit 127; }}")
+        give_input = f"exec <{file}"
+    else:
+        give_input = "exec </dev/null" if command.stdin is None and not piped else ""
+    if command.shell:
+        steps.append(f"command -v {argument(command.shell[0])} >/dev/null 2>&1 || {{ echo $x_m-shell; exit 127; }}")
+    strange = ""
+    for name, value in command.env:
+        if _NAME.fullmatch(name):
+            steps.append(f"export {argument(f'{name}={value}')}")
+        else:  # no shell can export it, but a process can have it
+            strange = (strange or "env ") + argument(f"{name}={value}") + " "
+    head = b""
+    for name, value in command.secret_env:
+        steps.append(f'IFS= read -r x_l; {name}=$(printf %b. "$x_l"); {name}=${{{name}%.}}; export {name}')
+        head += _escaped(encode_script(value)) + b"\n"
+    which = _name(has_bash) if has_bash is not None else "sh; if command -v bash >/dev/null 2>&1; then x_b=bash; fi"
+    steps += [
+        # bash takes itself for a login by SSH where this is below 2, and reads ~/.bashrc: once more, and behind the mark.
+        "SHLVL=2; export SHLVL",
+        f"XEC_RUN_ID={run_mark}; export XEC_RUN_ID; x_b={which}",
+        'x_l=; { read -r x_l </proc/$$/stat; } 2>/dev/null; echo "$x_m:$$:$x_b:${x_l##*)}"; echo $x_m >&2',
+        give_input,
+        _body(command, has_bash, uploaded, strange, argument),
+    ]
+    return Launch(_line("; ".join(filter(None, steps)), arguments), mark.encode(), head)
+
+
+def _body(
+    command: Command, has_bash: bool | None, uploaded: str, strange: str, argument: Callable[[str | bytes], str]
+) -> str:
+    """The last step: the shell becomes the command's own."""
+    if uploaded:
+        argv, _ = dress(command, (_name(has_bash is not False),), limit=0)
+        path, words = argument(uploaded), " ".join(map(argument, argv))
+        # The script's file is open, and gone: nothing is left of it, however this ends.
+        return f"exec 9<{path}; rm -f {path}; exec {strange}{words} /dev/fd/9"
+    argv, text = dress(command, (_name(has_bash is not False),), limit=sys.maxsize)
+    assert text is None
+    if command.shell or has_bash is not None:
+        return f"exec {strange}" + " ".join(map(argument, argv))
+    words = " ".join(map(argument, argv[1:-1]))
+    script = f"x_s={argument(argv[-1])}; "
+    if b"__xec_pipe" in argv[-1]:  # what else it says for bash alone is harmless in sh
+        plain, _ = dress(command, ("sh",), limit=sys.maxsize)
+        script += f"[ $x_b = bash ] || x_s={argument(plain[-1])}; "
+    return f'{script}exec {strange}$x_b {words} "$x_s"'
+
+
+def long_script(command: Command, has_bash: bool) -> bytes | None:
+    """The text to bring to the host first, because no line holds it; None where a line does."""
+    _, text = dress(command, (_name(has_bash),), limit=LINE_LIMIT_BYTES // 2)
+    return text
+
+
+def upload_line() -> Launch:
+    """The line that keeps its input in a file of its own; it answers with the path, or prints why it cannot."""
+    mark = _fresh_mark()
+    program = (
+        'umask 077; x_f=$(mktemp "${TMPDIR:-/tmp}/xec-XXXXXXXX") || exit 1; '
+        f'if cat >"$x_f"; then echo "{mark}:$x_f"; else rm -f "$x_f"; exit 1; fi'
+    )
+    return Launch(_line(program, []), mark.encode())
+
+
+def facts_line() -> Launch:
+    """The line that answers whether the host has bash."""
+    mark = _fresh_mark()
+    return Launch(_line(f"command -v bash >/dev/null 2>&1 && echo {mark}:bash || echo {mark}:sh", []), mark.encode())
+
+
+def read_answer(output: bytes, mark: bytes) -> str | None:
+    """What stands behind the mark on its line; None when there is none."""
+    _, found, rest = output.partition(mark + b":")
+    return rest.partition(b"\n")[0].decode("utf-8", "surrogateescape") if found else None
+
+
+def read_begin(line: bytes) -> Begun | Refused:
+    """The line behind a command's mark: `:PID:SHELL:STAT`, or `-` and what is missing."""
+    if line.startswith(b"-"):
+        return Refused(line[1:].decode("ascii", "replace"))
+    _, pid, shell, stat = line.decode("utf-8", "replace").split(":", 3)
+    fields = stat.split()
+    # proc_pid_stat(5): field 22 is the start time, and field 3 the first behind the name.
+    return Begun(int(pid), fields[19] if len(fields) > 19 else "", shell == "bash")
+
+
+_LIVING: Final = r"""
+x_alive() {
+  x_own=1
+  if [ -r /proc/self/stat ]; then
+    if { read -r x_l <"/proc/$x_p/stat"; } 2>/dev/null; then
+      set -- ${x_l##*)}
+      shift 19
+      [ -z "$x_t" ] || [ "$1" = "$x_t" ] || x_own=0
+    fi
+    x_e=" $(grep -ls "XEC_RUN_ID=$x_r" /proc/[0-9]*/environ 2>/dev/null | tr "\n" " ") "
+    for x_d in /proc/[0-9]*; do
+      { read -r x_l <"$x_d/stat"; } 2>/dev/null || continue
+      set -- ${x_l##*)}
+      case $1 in Z | X | x) continue ;; esac
+      x_i=${x_d#/proc/}
+      x_g=$3
+      if [ "$4" != "$x_p" ] || [ $x_own = 0 ]; then
+        case $x_e in *" $x_d/environ "*) ;; *) continue ;; esac
+      fi
+      x_n=${x_l#*"("}
+      x_found "$x_i" "$x_g" "${x_n%")"*}"
+    done
+  else
+    ps -A -o pid= -o pgid= -o stat= -o comm= | while read -r x_i x_g x_s x_n; do
+      case $x_s in Z*) continue ;; esac
+      [ "$x_g" != "$x_p" ] || x_found "$x_i" "$x_g" "$x_n"
+    done
+  fi
+}
+for x_k in $x_signals; do
+  x_found() { [ "$2" = "$x_p" ] && [ $x_own = 1 ] || kill -s "$x_k" "$1" 2>/dev/null; }
+  x_alive
+  [ $x_own = 0 ] || kill -s "$x_k" -- "-$x_p" 2>/dev/null
+done
+x_found() { echo "$x_m $1 $3"; }
+x_alive
+echo "$x_m:end"
+"""
+
+
+def living_line(begun: Begun, run_mark: str, signals: Sequence[str]) -> Launch:
+    """The line that signals a command's processes, then lists those that live.
+
+    Args:
+        begun: The command's shell.
+        run_mark: Value of `XEC_RUN_ID`.
+        signals: Names such as `TERM`, in order; none only lists.
+
+    What it signals is the shell's process group, and each process of its session or its mark outside of that; nobody
+    twice. A later process that got the shell's number is left alone.
+    """
+    mark = _fresh_mark()
+    wanted = [each for name in signals for each in ((name,) if name == "KILL" else (name, "CONT"))]
+    head = f'x_m={mark} x_p={begun.pid} x_t={begun.born} x_r={run_mark} x_signals="{" ".join(wanted)}"'
+    return Launch(_line(head + _LIVING, []), mark.encode())
+
+
+def read_living(output: bytes, mark: bytes) -> list[ProcessInfo] | None:
+    """The processes that a `living_line` lists; None when its answer is not whole."""
+    if mark + b":end" not in output:
+        return None
+    found = []
+    for line in output.decode("utf-8", "replace").splitlines():
+        first, _, rest = line.partition(" ")
+        pid, _, name = rest.partition(" ")
+        if first.endswith(mark.decode()) and pid.isdigit():
+            found.append(ProcessInfo(int(pid), name))
+    return found
+
+
+def _fresh_mark() -> str:
+    return "xec-" + secrets.token_hex(_MARK_BYTES)
+
+
+def _name(has_bash: bool) -> str:
+    return "bash" if has_bash else "sh"
+
+
+def _split_home(path: str) -> tuple[str, str]:
+    """`~/x` as the text that the host's shell replaces, and the rest; a path that begins with a dash is made none."""
+    if path == "~" or path.startswith("~/"):
+        return "~/", path[2:] or "."
+    return "", path if path.startswith("/") else f"./{path}"
+
+
+def _escaped(value: bytes) -> bytes:
+    """A value as one line for `printf %b`."""
+    return value.replace(b"\\", b"\\0134").replace(b"\n", b"\\0012")
