@@ -24,6 +24,7 @@ class Handle:
         self.run_id = "r1"
         self.plan = Plan(Command("make s3cret"), label=label)
         self.background = background
+        self.state = "running"
         self.log = OutputLog()
         self.stops = []
         self.listeners = []
