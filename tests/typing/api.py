@@ -32,6 +32,31 @@ xec.run("true", timout=3)  # type: ignore[call-arg]
 xec.run("true", timeout=[3])  # type: ignore[arg-type]
 xec.run(3)  # type: ignore[arg-type]
 
+results = xec.batch(["true", b"false"], keep_going=True, isolated=False, timeout="5m")
+assert_type(results, xec.Results)
+assert_type(results[0], xec.Result)
+assert_type(results[1:].failed, xec.Results)
+assert_type(results.targets, list[str])
+assert_type(results.df(), pd.DataFrame)
+assert_type(results.check(), xec.Results)
+xec.batch(["true"], keep_going="yes")  # type: ignore[arg-type]
+xec.run("true", keep_going=True)  # type: ignore[call-arg]
+todo = (
+    xec.files(cwd="/")
+    .copy("a", Path("b"))
+    .move(b"c", "d/")
+    .delete("e", force=True)
+    .mkdir("f")
+    .write("g", b"", mode=0o600)
+)
+assert_type(todo.chmod("u+x", "g").run(), xec.Results)
+try:
+    results.check()
+except xec.SomeFailed as error:
+    assert_type(error.results, xec.Results)
+    assert_type(error.result, xec.Result)
+assert_type(str(todo.run(dry_run=True)), str)
+
 patient = xec.using(timeout="10m")
 assert_type(patient.run("true"), xec.Result)
 assert_type(patient.start("true"), xec.Run)
