@@ -24,7 +24,18 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "RESULTS.md"
-SECTIONS = ["load", "spawn", "stream", "pipe", "memory", "page", "tasks"]  # in this order in the file of results
+SECTIONS = [
+    "load",
+    "spawn",
+    "worker",
+    "batch",
+    "cache",
+    "tasks",
+    "stream",
+    "pipe",
+    "memory",
+    "page",
+]  # in this order in the file of results
 PACKAGES = ["ipython", "ipykernel", "jupyterlab", "jupyter_client", "anywidget", "ipywidgets", "psutil"]
 
 

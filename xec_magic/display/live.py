@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from xec_magic.display import render
 from xec_magic.display.feed import Feed
 from xec_magic.display.widget import RunWidget
-from xec_magic.events import Event, LeftBehind, Note, Output, Queued, Retrying, Started, Stopping
+from xec_magic.events import Event, LeftBehind, Note, Output, PartStarted, Queued, Retrying, Started, Stopping
 from xec_magic.units import format_duration
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Live:
         self._flushed_at = 0.0
         self._dirty = False  # the snapshot is older than the log
         self._over = False
+        self._part = self._part_said = 0  # the command of a batch that runs, and that the page knows of
         self.widget = RunWidget(
             lambda: handle.log,
             self._stop,
@@ -102,6 +103,9 @@ class Live:
         match event:
             case Output():
                 self._arm()
+            case PartStarted(part=number):
+                self._part = number
+                self._arm()
             case Stopping(cause=cause, signal=signal):
                 self._say(f"{cause}: sent {signal}", state="stopping")
             case Retrying(reason=reason, delay_s=delay_s):
@@ -154,13 +158,17 @@ class Live:
             if self._handle.log is not self._feed.log:  # a further attempt has a log of its own
                 self._feed = Feed(self._handle.log, self._mask)
                 self._epoch += 1
-            batch = self._feed.take()
-            if batch is not None:
+            lines = self._feed.take()
+            if lines is not None:
                 self._dirty = True
-                self.widget.send_batch(batch, self._epoch, elapsed)
+                self.widget.send_batch(lines, self._epoch, elapsed)
             if self._dirty and now:
                 self._snapshot(elapsed)
                 self._dirty = False
+            batch = self._handle.plan.batch
+            if batch is not None and self._part != self._part_said and self.widget.state == "running":
+                self._part_said = self._part
+                self.widget.note = f"command {self._part} of {len(batch.commands)}"
 
     def _snapshot(self, elapsed: float) -> None:
         batch = self._feed.snapshot()
