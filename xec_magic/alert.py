@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from xec_magic.errors import OptionError
-from xec_magic.timeline import Curves
 from xec_magic.units import format_size, parse_size
+
+if TYPE_CHECKING:
+    from xec_magic.timeline import Curves
 
 __all__ = ["Alert", "Capacity", "parse_alert"]
 

@@ -104,7 +104,7 @@ def test_without_keep_going_nothing_new_starts_after_a_failure(ex, host):
 
 def test_of_a_thousand_one_fails_and_the_others_run(ex, host):
     names = {f"t{number}": "" for number in range(999)}
-    r = of(ex, host, **names, fail="").run(jobs=8, check=False)
+    r = of(ex, host, fail="", **names).run(jobs=8, check=False)
     assert r.counts() == {"failed": 1, "ok": 999}
     assert list(r.failed) == ["fail"]
 

@@ -14,9 +14,9 @@ from xec_magic.command import Command
 from xec_magic.display import live, view, widget
 from xec_magic.display.view import Mode, View, choose_mode, display_result, mark_shown, request_allows_stdin
 from xec_magic.errors import OptionError
-from xec_magic.events import Cause, Note, Output, Retrying, Sample, Started, Stopping
+from xec_magic.events import Cause, Note, Output, PartStarted, Retrying, Sample, Started, Stopping
 from xec_magic.output import OutputLog
-from xec_magic.plan import MonitorPolicy, Plan
+from xec_magic.plan import Batch, MonitorPolicy, Plan
 from xec_magic.timeline import Timeline
 
 
@@ -27,6 +27,7 @@ class Handle:
         self.run_id = "r1"
         self.plan = Plan(Command("make s3cret"), label=label)
         self.background = background
+        self.state = "running"
         self.log = OutputLog()
         self.stops = []
         self.listeners = []
@@ -316,6 +317,24 @@ def test_changes_are_told(shown, sent, event, state, words):
     one.open()
     handle.emit(event)
     assert (one._live.widget.state, one._live.widget.note) == (state, words)
+
+
+def test_the_command_of_a_batch_that_runs_is_told_not_more_often_than_lines_are_sent(shown, sent):
+    handle = Handle()
+    handle.plan = Plan(Command("a\nb"), batch=Batch(("a",) * 5000))
+    one = make_view(handle, Mode.WIDGET)
+    one.open()
+    notes = []
+    one._live.widget.observe(lambda change: notes.append(change["new"]), "note")
+    for number in range(1, 5001):
+        handle.emit(PartStarted("r1", 0.0, number))
+    assert notes == []
+    handle.fire()
+    assert notes == ["command 5000 of 5000"]
+    handle.emit(Stopping("r1", 0.0, Cause.INTERRUPT, "INT"))
+    handle.emit(PartStarted("r1", 0.0, 5000))
+    handle.fire()
+    assert notes[-1] == "interrupt: sent INT"
 
 
 def test_stop_asks_once_and_kills_the_second_time(shown, sent):

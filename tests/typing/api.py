@@ -32,6 +32,31 @@ xec.run("true", timout=3)  # type: ignore[call-arg]
 xec.run("true", timeout=[3])  # type: ignore[arg-type]
 xec.run(3)  # type: ignore[arg-type]
 
+results = xec.batch(["true", b"false"], keep_going=True, isolated=False, timeout="5m")
+assert_type(results, xec.Results)
+assert_type(results[0], xec.Result)
+assert_type(results[1:].failed, xec.Results)
+assert_type(results.targets, list[str])
+assert_type(results.df(), pd.DataFrame)
+assert_type(results.check(), xec.Results)
+xec.batch(["true"], keep_going="yes")  # type: ignore[arg-type]
+xec.run("true", keep_going=True)  # type: ignore[call-arg]
+todo = (
+    xec.files(cwd="/")
+    .copy("a", Path("b"))
+    .move(b"c", "d/")
+    .delete("e", force=True)
+    .mkdir("f")
+    .write("g", b"", mode=0o600)
+)
+assert_type(todo.chmod("u+x", "g").run(), xec.Results)
+try:
+    results.check()
+except xec.SomeFailed as error:
+    assert_type(error.results, xec.Results)
+    assert_type(error.result, xec.Result)
+assert_type(str(todo.run(dry_run=True)), str)
+
 patient = xec.using(timeout="10m")
 assert_type(patient.run("true"), xec.Result)
 assert_type(patient.start("true"), xec.Run)
@@ -164,23 +189,23 @@ for frame in r.df(chunksize=100):
 
 # -- several commands ----------------------------------------------------------------------------
 
-steps = (
+lazy = (
     xec.lazy().add("true", name="a", timeout="5m").add(lambda done: f"echo {done['a']}", when=lambda done: done["a"].ok)
 )
-assert_type(steps, xec.Lazy[xec.Result])
-assert_type(steps.run(on_failure="continue"), list[xec.Result])
-assert_type(steps.run_parallel(limit=3), list[xec.Result])
-assert_type(steps.race(), xec.Result)
-assert_type(steps.map(lambda result: result.duration_s).filter(lambda seconds: seconds > 1).any(), float)
-assert_type(steps.all(), list[xec.Result])
-steps.add("true", timout=3)  # type: ignore[call-arg]
-steps.run(on_failure="never")  # type: ignore[arg-type]
+assert_type(lazy, xec.Lazy[xec.Result])
+assert_type(lazy.run(on_failure="continue"), list[xec.Result])
+assert_type(lazy.run_parallel(limit=3), list[xec.Result])
+assert_type(lazy.race(), xec.Result)
+assert_type(lazy.map(lambda result: result.duration_s).filter(lambda seconds: seconds > 1).any(), float)
+assert_type(lazy.all(), list[xec.Result])
+lazy.add("true", timout=3)  # type: ignore[call-arg]
+lazy.run(on_failure="never")  # type: ignore[arg-type]
 
 
 async def beside() -> None:
-    assert_type(await steps.start("race"), xec.Result)
-    assert_type(await steps.map(str).start("run_parallel", limit=2), list[str])
-    steps.start().cancel()
+    assert_type(await lazy.start("race"), xec.Result)
+    assert_type(await lazy.map(str).start("run_parallel", limit=2), list[str])
+    lazy.start().cancel()
 
 
 # -- clean-up --------------------------------------------------------------------------------------

@@ -78,7 +78,6 @@ class TasksRun:
         }  # so many of its needs have not ended well
         self._ready: deque[str] = deque()
         self._busy: dict[str, Run | None] = {}  # on their way; without a run yet while their files are looked at
-        self._filling = False
         self._halted = ""  # why nothing new is started
         self._finishing = False
         self._begun_at = 0.0
@@ -210,15 +209,9 @@ class TasksRun:
         self._fill()
 
     def _fill(self) -> None:
-        """Start what can start. A loop, not a recursion: a long chain of tasks that need no process ends here too."""
-        if self._filling:
-            return
-        self._filling = True
-        try:
-            while self._ready and len(self._busy) < self.jobs and not self._halted:
-                self._take(self._ready.popleft())
-        finally:
-            self._filling = False
+        """Start what can start; the end when nothing can any more."""
+        while self._ready and len(self._busy) < self.jobs and not self._halted:
+            self._take(self._ready.popleft())
         if not self._busy and (self._halted or not self._ready):
             self._finish()
 

@@ -11,7 +11,19 @@ from xec_magic.display import render
 from xec_magic.display.feed import Feed
 from xec_magic.display.gauge import Gauge
 from xec_magic.display.widget import RunWidget
-from xec_magic.events import Event, LeftBehind, Mark, Note, Output, Queued, Retrying, Sample, Started, Stopping
+from xec_magic.events import (
+    Event,
+    LeftBehind,
+    Mark,
+    Note,
+    Output,
+    PartStarted,
+    Queued,
+    Retrying,
+    Sample,
+    Started,
+    Stopping,
+)
 from xec_magic.units import format_duration
 
 if TYPE_CHECKING:
@@ -54,6 +66,7 @@ class Live:
         self._over = False
         self._gauge = Gauge(handle.timeline, mask) if handle.timeline is not None else None
         self._chart_waits = False
+        self._part = self._part_said = 0  # the command of a batch that runs, and that the page knows of
         self.widget = RunWidget(
             lambda: handle.log,
             self._stop,
@@ -114,6 +127,9 @@ class Live:
                 self._arm()
             case Sample() | Mark():
                 self._take_use(event)
+            case PartStarted(part=number):
+                self._part = number
+                self._arm()
             case Stopping(cause=cause, signal=signal):
                 self._say(f"{cause}: sent {signal}", state="stopping")
             case Retrying(reason=reason, delay_s=delay_s):
@@ -192,13 +208,17 @@ class Live:
             if self._handle.log is not self._feed.log:  # a further attempt has a log of its own
                 self._feed = Feed(self._handle.log, self._mask)
                 self._epoch += 1
-            batch = self._feed.take()
-            if batch is not None:
+            lines = self._feed.take()
+            if lines is not None:
                 self._dirty = True
-                self.widget.send_batch(batch, self._epoch, elapsed)
+                self.widget.send_batch(lines, self._epoch, elapsed)
             if self._dirty and now:
                 self._snapshot(elapsed)
                 self._dirty = False
+            batch = self._handle.plan.batch
+            if batch is not None and self._part != self._part_said and self.widget.state == "running":
+                self._part_said = self._part
+                self.widget.note = f"command {self._part} of {len(batch.commands)}"
 
     def _snapshot(self, elapsed: float) -> None:
         batch = self._feed.snapshot()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from xec_magic.errors import OptionError
 from xec_magic.options.run import THE_CALL, THE_LINE, RunOptions
 from xec_magic.options.settings import Settings
 from xec_magic.optionspec import COUNT, TEXT, OptionSet, Unit, flag, option
-from xec_magic.profiles.comparison import Variant
+
+if TYPE_CHECKING:
+    from xec_magic.profiles.comparison import Variant
 
 __all__ = ["ProfileOptions", "split_variants"]
 
@@ -131,6 +133,8 @@ class ProfileOptions:
         Raises:
             OptionError: something is not there, or two have one name.
         """
+        from xec_magic.profiles.comparison import Variant  # here: loading the extension need not wait for it
+
         made = []
         for name, text in [*texts, *(("", text) for text in self.vs)]:
             plan = self.run.plan(fill(text), namespace)

@@ -172,7 +172,14 @@ async def start_spare(spawner: Spawner, kind: Kind, number: int, mark: str, prea
     finally:
         for fd in theirs:
             os.close(fd)
-    memory, address = await _placeholder_of(spawned.pid)
+    try:
+        memory, address = await _placeholder_of(spawned.pid)
+    except BaseException:  # nobody will have it
+        with contextlib.suppress(OSError):
+            os.killpg(spawned.pid, signal.SIGKILL)
+        for fd in ours:
+            os.close(fd)
+        raise
     marker = b"XEC_RUN_ID=" + mark.encode() + b"\0"
     spare = Spare(number, kind, spawned, marker, memory, address, go, keep, ours[2], ours[3])
     spawned.exit.add_done_callback(spare.forget_names)

@@ -26,6 +26,7 @@ __all__ = ["Spares"]
 
 TRIAL: Final = b"exit 97"
 TRIAL_S: Final = 5.0
+EARLY_ENDS: Final = 3  # a shell whose spares end before they are used, so often in a row, is not started ahead any more
 REFILL_S: Final = 0.002  # after a command's end: by then its result is on its way
 
 # With these, bash does something before it comes to BASH_ENV, or says something while it reads it.
@@ -59,6 +60,7 @@ class Spares:
         self._reserved: Counter[tuple[tuple[bytes, ...], str]] = Counter()
         self._starting: list[int] = []
         self._proven: dict[bytes, bool] = {}
+        self._early: Counter[bytes] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -87,6 +89,7 @@ class Spares:
             self._proven[kind.argv[0]] = False
             return None
         self.served += 1
+        self._early.clear()
         spare.spawned.started_at = time.monotonic()
         return LocalProcess(spare.spawned, request, spare.marker, spare.stdout, spare.stderr, None, self._sampling)
 
@@ -204,6 +207,7 @@ class Spares:
                 spare = await self._make(kind)
                 if self._closed or not spare.fits:
                     spare.let_go()
+                    self._proven[kind.argv[0]] = False
                 else:
                     self.idle.append(spare)
         except SpawnError:
@@ -230,16 +234,25 @@ class Spares:
         number = next(self._numbers)
         preamble = self._preamble(kind.rc) if kind.rc else ""
         spare = await start_spare(self._spawner, kind, number, f"{self._kernel_id}.w{number}", preamble)
-        spare.spawned.exit.add_done_callback(lambda _: self.look_soon())
+        spare.spawned.exit.add_done_callback(lambda _: self._ended(spare))
         return spare
+
+    def _ended(self, spare: Spare) -> None:
+        if spare in self.idle:  # by itself, or from outside
+            self.idle.remove(spare)
+            spare.let_go()
+            self._early[spare.kind.argv[0]] += 1
+            if self._early[spare.kind.argv[0]] >= EARLY_ENDS:
+                self._proven[spare.kind.argv[0]] = False
+        self.look_soon()
 
     def end_idle(self) -> None:
         """End those that wait; later commands bring new ones."""
         for number in self._kinds:
             self._used_at.pop(number, None)
-        for spare in self.idle:
+        idle, self.idle = self.idle, []
+        for spare in idle:
             spare.let_go()
-        self.idle.clear()
 
     def close(self) -> None:
         """End all of them, and start no more."""
@@ -247,6 +260,6 @@ class Spares:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for spare in self.idle:
-            spare.let_go()
-        self.idle.clear()
+        for task in self._tasks:
+            task.cancel()
+        self.end_idle()

@@ -52,6 +52,7 @@ if [ -n "$__xec_busy" ]; then
     (
       case $__xec_was in *e*) ;; *) set +e ;; esac
       case $__xec_was in *u*) ;; *) set +u ;; esac
+      . @undo@
       trap 'exit 130' INT; trap 'exit 143' TERM; trap '. @end@' EXIT
       if [ -r /proc/self/stat ]; then read -r __xec_pid __xec_rest </proc/self/stat; else __xec_pid=$(exec sh -c 'echo $PPID'); fi
       __xec_busy=
@@ -76,6 +77,7 @@ class _Sh:
         """See `Dialect`."""
         names.write("rc", rc.encode("utf-8", "surrogateescape") + b"\n")
         names.write("order", b"")
+        names.write("undo", b"")
         names.write("after", _AFTER.encode())
         names.write("end", filled(_END, names))
         argv = (part.encode("utf-8", "surrogateescape") for part in shell)
@@ -99,6 +101,8 @@ class _Sh:
                 filled("2>@err@", names),
             )
             run = go + run + b"else (exit 1); fi\n"
+        # Where the command is fatal, what comes behind it here is not reached, and the copy of the shell has to do it.
+        names.write("undo", after)
         if after:
             run += b"__xec_code=$?\n" + after + b"(exit $__xec_code)\n"
         names.write("order", before + run)

@@ -1,0 +1,568 @@
+"""Sessions: what is kept from command to command, also after failures and stops, and what is said when it is not."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import xec_magic as xec
+from xec_magic.errors import OptionError, SpawnError, XecError
+from xec_magic.result import Outcome
+from xec_magic.transport.spawn import proctree
+
+
+@pytest.fixture
+def ex():
+    with xec.Executor(check=False) as made:
+        yield made
+    assert proctree.living((), f"XEC_RUN_ID={made._engine.kernel_id}.".encode()) == []
+
+
+@pytest.fixture(params=["bash", "zsh", "dash"])
+def each(request, ex):
+    """Commands in a session of each shell."""
+    return ex.using(session="s", shell=request.param)
+
+
+@pytest.fixture
+def bash(ex):
+    return ex.using(session="s")
+
+
+def session_of(ex, name="s"):
+    return ex._engine.transports.workers.sessions[name]
+
+
+def until(condition, within_s=10.0):
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+# -- what is kept ---------------------------------------------------------------------------------
+
+
+def test_directory_variables_functions_and_environment_carry_over(each):
+    each.run("cd /usr; x=5; f() { echo in f $1; }; export Y=6; umask 077; exec 4</dev/null")
+    r = each.run("pwd; echo $x; f a; sh -c 'echo $Y'; umask; cat <&4")
+    assert r.lines()[:4] == ["/usr", "5", "in f a", "6"]
+    assert int(r.lines()[4], 8) == 0o77
+    assert r.ok
+
+
+FAILURES = {
+    "a command that fails": "x=2; false; x=3",
+    "in a function": "f() { false; x=3; }; x=2; f; x=3",
+    "in a subshell": "x=2; (false; true); x=3",
+    "in a substitution": "x=2; z=$(false; echo no); x=3",
+    "a pipe": "x=2; true | false; x=3",
+    "an unset variable": "x=2; echo $NOT_SET_ANYWHERE; x=3",
+    "a syntax error": "x=2\necho )",
+    "an open quote": "x=2\necho 'abc",
+    "division by zero": "x=2; echo $((1/0)); x=3",
+    "a readonly variable": "x=2; readonly r=1; r=2; x=3",
+    "a command that is not there": "x=2; nosuchcommand; x=3",
+    "a death by signal": "x=2; sh -c 'kill -9 $$'; x=3",
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failing_script_returns_and_what_it_has_set_survives(name, each):
+    each.run("x=1; y=1; f() { :; }; cd /usr")
+    r = each.run(FAILURES[name])
+    assert not r.ok
+    assert r.notes == ()
+    after = each.run("echo $y $PWD; echo $x")
+    assert after.lines()[0] == "1 /usr"
+    # Where nothing of the script was run, as for a syntax error that is found before, it is what it was.
+    assert after.lines()[1] == (
+        "1" if name in ("a syntax error", "an open quote") and each._defaults["shell"] == "zsh" else "2"
+    )
+
+
+@pytest.mark.parametrize(
+    "script", ["x=2; echo ${nope?wanted}; x=3", "x=2; exec nosuchprogram; x=3", "x=2; : ${nope:?wanted}"]
+)
+def test_in_bash_and_dash_what_ends_a_shell_does_not_end_the_session(script, ex):
+    for shell in ("bash", "dash"):
+        commands = ex.using(session=shell, shell=shell)
+        commands.run("y=1")
+        r = commands.run(script)
+        assert (r.ok, r.notes) == (False, ())
+        assert commands.run("echo $x $y").text() == "2 1"
+
+
+def test_everything_that_bash_knows_survives_a_fatal_error(bash):
+    bash.run(
+        "a=(1 '2 3'); declare -A m=([k]=v); declare -i n=3; readonly r=9; export E=$'x\\ny'; declare -n ref=n\n"
+        "f() { echo \"f $1\"; }; export -f f; g() { local inner=1; false; }; set -- p 'q r'; pushd / >/dev/null\n"
+        "shopt -s extglob; alias ll='ls -l'; trap 'echo usr1' USR1; exec 5</dev/null; umask 027; x='it'\\''s \"$q\"'"
+    )
+    before = bash.run(
+        'declare -p a m n r E x; declare -f f g; echo $# "$2"; dirs; shopt extglob; alias; trap -p USR1; umask; echo $$',
+        strict=False,
+    )
+    assert not bash.run("inner=outer; g").ok  # fatal in a function
+    after = bash.run(
+        'declare -p a m n r E x; declare -f f g; echo $# "$2"; dirs; shopt extglob; alias; trap -p USR1; umask; echo $$',
+        strict=False,
+    )
+    assert after.stdout == before.stdout
+    assert bash.run("n=4; echo $ref; bash -c 'f x'; echo $inner; cat <&5; kill -USR1 $$").lines() == [
+        "4",
+        "f x",
+        "outer",
+        "usr1",
+    ]
+
+
+def test_strict_is_for_one_command_and_the_shells_own_options_come_back(each):
+    each.run("true", strict=True)
+    assert each.run("false; echo $NOT_SET_ANYWHERE; echo on", strict=False).text() == "\non"
+    each.run("set -u; true", strict=False)
+    each.run("false", strict=True)
+    assert not each.run("echo $NOT_SET_ANYWHERE; echo on", strict=False).ok
+
+
+def test_options_that_a_script_sets_itself_stay(bash):
+    bash.run("shopt -s nullglob; set -f")
+    assert bash.run("shopt nullglob; echo $-").text().count("f") >= 1
+    assert "nullglob       \ton" in bash.run("shopt nullglob", strict=False).stdout
+
+
+def test_a_trap_on_exit_runs_at_the_end_of_the_script_and_the_session_goes_on(bash, tmp_path):
+    r = bash.run(f"t={tmp_path}/t; touch $t; trap 'rm $t; echo bye' EXIT; x=1; ls $t")
+    assert r.lines()[-1] == "bye"
+    assert list(tmp_path.iterdir()) == []
+    r = bash.run("trap 'echo bye again' EXIT; x=2; false; x=3")
+    assert (r.exit_code, r.text(), r.notes) == (1, "bye again", ())
+    assert bash.run("echo $x").text() == "2"
+
+
+def test_a_background_process_goes_on_and_can_be_waited_for(bash):
+    bash.run("sleep 0.2 >/dev/null 2>&1 & pid=$!")
+    assert bash.run("wait $pid; echo $?").text() == "0"
+
+
+# -- input, environment, directory, secrets --------------------------------------------------------
+
+
+def test_input_is_for_one_command(each, tmp_path):
+    (tmp_path / "in").write_text("from a file\n")
+    data = os.urandom(300_000)
+    assert each.run("cat", stdin=data).stdout_bytes == data
+    assert each.run("cat", stdin=tmp_path / "in").text() == "from a file"
+    assert each.run("cat").stdout == ""
+    assert each.run("cat\necho after").text() == "after"
+
+
+def test_variables_of_a_call_are_for_that_command(each):
+    each.run("export A=own; B=own2")
+    assert each.run("echo $A $B; env | grep -c '^[AC]='", env={"A": "1", "B": "2", "C": 'it\'s "3"'}).lines() == [
+        "1 2",
+        "2",
+    ]
+    assert each.run("echo $A $B ${C-unset}").text() == "own own2 unset"
+    each.run("false", env={"A": "1", "C": "3"})
+    assert each.run("echo $A $B ${C-unset}").text() == "own own2 unset"
+
+
+def test_the_directory_of_a_call_is_left_again_unless_the_script_goes_elsewhere(each):
+    each.run("cd /usr")
+    assert each.run("pwd", cwd="/etc").text() == "/etc"
+    assert each.run("pwd").text() == "/usr"
+    each.run("cd /", cwd="/etc")
+    assert each.run("pwd").text() == "/"
+
+
+def test_a_directory_that_is_gone_meanwhile_is_a_failure_and_nothing_has_run(bash, tmp_path, monkeypatch):
+    place = tmp_path / "place"
+    place.mkdir()
+    bash.run("cd /usr")
+    run = bash.start("echo ran", cwd=place)
+    place.rmdir()
+    r = run.wait()
+    assert (r.ok, r.stdout) == (False, "")
+    assert "place" in r.stderr
+    assert bash.run("pwd").text() == "/usr"
+
+
+def test_a_variable_that_no_shell_can_hold_is_refused(bash):
+    bash.run("true")
+    with pytest.raises(SpawnError, match="'a-b' is no variable"):
+        bash.run("true", env={"a-b": "1"}, check=True)
+
+
+def test_a_secret_is_there_for_its_command_and_nowhere_afterwards(each):
+    r = each.run("echo $TOKEN; echo ${#TOKEN}; env | grep -c TOKEN=", secret={"TOKEN": "s3same-value"})
+    assert r.lines() == ["[secret TOKEN]", "12", "1"]
+    each.run("false", secret={"TOKEN": "s3same-value"})
+    r = each.run("set; env; echo ${TOKEN-gone}", strict=False)
+    assert "s3same" not in r.stdout
+    assert "[secret" not in r.stdout
+    assert r.lines()[-1] == "gone"
+
+
+def test_long_scripts_arrive_whole(each):
+    assert each.run("x=" + "a" * 300_000 + "; echo ${#x}").text() == "300000"
+    assert each.run("echo '" + "é\n" * 3000 + "' | wc -l").text().strip() == "3001"
+
+
+# -- the end of a session --------------------------------------------------------------------------
+
+
+def lost(result):
+    return [note for note in result.notes if "was lost" in note]
+
+
+def test_exit_ends_the_session_and_that_is_said(each):
+    each.run("x=1")
+    r = each.run("echo before; exit 3")
+    assert (r.exit_code, r.text()) == (3, "before")
+    assert len(lost(r)) == 1
+    assert "the next command starts a new one" in r.notes[0]
+    after = each.run("echo ${x-new}")
+    assert (after.text(), after.notes) == ("new", ())
+
+
+@pytest.mark.parametrize(
+    ("script", "signal_number", "exit_code"),
+    [("kill -9 $$", 9, None), ("exec sh -c 'exit 7'", None, 7), ("exec sh -c 'kill -TERM $$'", 15, None)],
+)
+def test_what_else_ends_the_shell_is_said_with_the_command_that_did_it(script, signal_number, exit_code, each):
+    r = each.run(script)
+    assert (r.signal, r.exit_code) == (signal_number, exit_code)
+    assert len(lost(r)) == 1
+    assert each.run("echo on").text() == "on"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "builtin() { :; }; echo said",
+        "echo() { :; }; builtin() { :; }; printf() { :; }; trap() { :; }; unset() { :; }; /bin/echo said",
+        "set -n; echo not said",
+        'echo said; for f in /proc/$$/fd/*; do n=${f##*/}; [ $n -gt 2 ] && eval "exec $n>&-"; done; true',
+    ],
+)
+def test_a_shell_that_no_longer_answers_is_ended_and_nothing_hangs(script, bash):
+    r = bash.run(script)
+    assert r.stdout in ("said\n", "")
+    assert r.notes == () or len(lost(r)) == 1
+    assert bash.run("/bin/echo on", reset=not r.notes).text() == "on"
+
+
+def test_a_shell_that_is_killed_between_two_commands_is_told_with_the_next(ex, bash):
+    bash.run("x=1")
+    os.kill(session_of(ex).pid, signal.SIGKILL)
+    until(lambda: "s" not in ex._engine.transports.session_names())
+    r = bash.run("echo ${x-new}")
+    assert r.text() == "new"
+    assert "was lost while it was idle (its shell ended: signal 9)" in r.notes[0]
+
+
+def test_a_shell_that_is_stopped_and_a_command_in_it_are_ended_at_the_time_limit(ex, bash):
+    bash.run("true")
+    os.kill(session_of(ex).pid, signal.SIGSTOP)
+    r = bash.run("echo hi", timeout=0.5, grace=0.1)
+    assert r.outcome is Outcome.TIMED_OUT
+    assert bash.run("echo on").text() == "on"
+
+
+def test_reset_begins_anew(each):
+    each.run("x=1; cd /usr")
+    assert each.run("echo ${x-new}; pwd", reset=True).lines() == ["new", os.getcwd()]
+    assert each.run("echo $x", strict=False).text() == ""
+
+
+def test_a_session_is_of_one_shell(ex, bash):
+    bash.run("true")
+    with pytest.raises(SpawnError, match="session s is a bash; say --shell 'bash', or begin anew with --reset"):
+        bash.run("true", shell="zsh", check=True)
+    assert bash.run("echo $ZSH_NAME", shell="zsh", reset=True).text() == "zsh"
+
+
+def test_options_that_contradict_are_refused(ex):
+    for options, words in [
+        ({"session": "a b"}, "no name for a session"),
+        ({"session": "s", "worker": True}, "keeps nothing"),
+        ({"reset": True}, "no session to reset"),
+        ({"session": "s", "shell": "python3"}, "python3 cannot be kept ready"),
+        ({"worker": True, "shell": "python3"}, "python3 cannot be kept ready"),
+        ({"rc": "x=1"}, "worker=True or session=NAME"),
+    ]:
+        with pytest.raises(OptionError, match=words):
+            ex.run("true", **options)
+
+
+def test_a_profile_that_ends_the_shell_is_told(ex, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".bash_profile").write_text("exit 4\n")
+    r = ex.run("true", session="s", login=True)
+    assert r.outcome is Outcome.NOT_STARTED
+    assert "session s was not ready yet: its shell ended: exit code 4" in r.detail
+
+
+def test_a_start_up_text_is_read_once(ex, tmp_path):
+    rc = f"echo x >>{tmp_path}/count; greet() {{ echo hello $1; }}"
+    assert ex.run("greet ann", session="s", rc=rc).text() == "hello ann"
+    assert ex.run("greet bob", session="s", rc=rc).text() == "hello bob"
+    assert (tmp_path / "count").read_text() == "x\n"
+
+
+# -- stops ----------------------------------------------------------------------------------------
+
+LONG = {
+    "a child": "x=2; echo go; sleep 60; x=3",
+    "a pipe of children": "x=2; echo go; sleep 60 | cat; x=3",
+    "a loop of builtins": "x=2; echo go; while :; do :; done",
+    "in a function": "f() { local x=7; echo go; while :; do :; done; }; x=2; f",
+    "in a subshell": "x=2; echo go; (sleep 60; true); x=3",
+    "in a substitution": "x=2; echo go; y=$(sleep 60); x=3",
+}
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel", "interrupt"])
+@pytest.mark.parametrize("name", LONG)
+def test_a_stop_ends_the_command_and_keeps_the_session(name, how, bash):
+    bash.run("x=1; y=1")
+    run = bash.start(LONG[name], timeout=1.0 if how == "timeout" else None)
+    run.begin()
+    until(lambda: run.log.size())
+    until(lambda: "sleep" not in LONG[name] or [p for p in run.process.alive() if p.name == "sleep"])
+    if how == "cancel":
+        run.cancel()
+    elif how == "interrupt":
+        from xec_magic.events import Cause
+
+        run.request_stop(cause=Cause.INTERRUPT)
+    r = run.wait(20)
+    assert r.outcome in (Outcome.TIMED_OUT, Outcome.CANCELLED, Outcome.INTERRUPTED)
+    assert r.notes == ()
+    assert bash.run("echo $x $y").text() == "2 1"
+
+
+@pytest.mark.parametrize("shell", ["zsh", "dash"])
+def test_a_stop_keeps_the_session_in_other_shells(shell, ex):
+    commands = ex.using(session="s", shell=shell)
+    commands.run("y=1")
+    r = commands.run("x=2; sleep 60; x=3", timeout=0.3)
+    assert (r.outcome, r.notes) == (Outcome.TIMED_OUT, ())
+    assert commands.run("echo $x $y").text() == "2 1"
+
+
+def test_a_command_that_ignores_everything_costs_the_session_and_that_is_said(bash):
+    bash.run("x=1")
+    r = bash.run("trap '' INT TERM; while :; do :; done", timeout=0.3, grace=0.1)
+    assert (r.outcome, len(lost(r))) == (Outcome.TIMED_OUT, 1)
+    assert bash.run("echo ${x-new}").text() == "new"
+
+
+def test_children_that_ignore_everything_are_killed_and_the_session_stays(bash):
+    bash.run("x=1")
+    r = bash.run("sh -c 'trap \"\" INT TERM; echo go; while :; do sleep 0.05; done'", timeout=0.5, grace=0.2)
+    assert (r.outcome, r.notes) == (Outcome.TIMED_OUT, ())
+    assert bash.run("echo $x").text() == "1"
+
+
+def test_output_beyond_the_bound_stops_the_command_and_keeps_the_session(bash):
+    bash.run("x=1")
+    r = bash.run("yes", max_output=100_000)
+    assert (r.outcome, len(r.stdout)) == (Outcome.OUTPUT_LIMIT, 100_000)
+    assert bash.run("echo $x").text() == "1"
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.005, 0.3])
+def test_the_kernels_interrupt_ends_the_command_and_keeps_the_session(after_s, bash):
+    bash.run("x=1")
+    timer = threading.Timer(0.2 + after_s, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(xec.RunInterrupted) as caught:
+        time.sleep(0.2 - 0.02)
+        bash.run("x=2; sleep 60")
+    timer.join()
+    assert caught.value.result.outcome is Outcome.INTERRUPTED
+    assert bash.run("echo $x").text() == "2"
+
+
+# -- one after the other ---------------------------------------------------------------------------
+
+
+def test_commands_of_one_session_run_one_after_the_other_and_those_behind_are_queued(bash):
+    bash.run("n=0")
+    first = bash.start("sleep 0.5; n=$((n+1)); echo $n")
+    second = bash.start("n=$((n+1)); echo $n")
+    third = bash.start("n=$((n+1)); echo $n")
+    for run in (first, second, third):
+        run.begin()
+    until(lambda: (second.state, third.state) == ("queued", "queued"))
+    assert [run.result().text() for run in (first, second, third)] == ["1", "2", "3"]
+
+
+def test_a_queued_command_can_be_stopped_and_the_queue_goes_on(bash):
+    first = bash.start("sleep 0.6; echo first")
+    second = bash.start("echo second")
+    third = bash.start("echo third")
+    for run in (first, second, third):
+        run.begin()
+    until(lambda: second.state == "queued")
+    second.cancel()
+    r = second.wait(0.5)
+    assert (r.outcome, r.stdout) == (Outcome.CANCELLED, "")
+    assert not first.done()
+    assert third.result().text() == "third"
+
+
+def test_the_time_in_the_queue_does_not_count_against_the_time_limit(bash):
+    first = bash.start("sleep 0.8")
+    first.begin()
+    until(lambda: first.state == "running")
+    assert bash.run("echo ok", timeout=0.5).ok
+
+
+def test_sessions_run_beside_each_other(ex):
+    a = ex.start("sleep 0.5; echo a", session="a")
+    b = ex.start("sleep 0.5; echo b", session="b")
+    begun = time.monotonic()
+    for run in (a, b):
+        run.begin()
+    until(lambda: (a.state, b.state) == ("running", "running"))
+    assert time.monotonic() - begun < 0.5 or a.done()
+    assert (a.result().text(), b.result().text()) == ("a", "b")
+
+
+def test_many_threads_in_one_session_get_each_their_own_output(bash):
+    bash.run("n=0")
+    results = {}
+
+    def work(number):
+        for turn in range(20):
+            results[number, turn] = bash.run(f"n=$((n+1)); echo {number}.{turn}; echo {number}.{turn} >&2")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(r.stdout == r.stderr == f"{number}.{turn}\n" for (number, turn), r in results.items())
+    assert bash.run("echo $n").text() == "80"
+
+
+def test_two_commands_of_one_session_cannot_be_piped_but_one_can_be_a_member(ex, bash):
+    bash.run("up() { tr a-z A-Z; }")
+    with pytest.raises(XecError, match="two commands of session s"):
+        bash.start("echo a") | bash.start("cat")
+    assert (ex.start("echo into") | bash.start("up")).result().text() == "INTO"
+    assert (bash.start("echo out") | "tr a-z A-Z").result().text() == "OUT"
+    assert bash.run("echo on").text() == "on"
+
+
+# -- short and long commands -----------------------------------------------------------------------
+
+
+def test_a_short_command_takes_no_turn_of_the_loop(ex, bash):
+    bash.run("true")
+    engine = ex._engine
+    posted = []
+    original = engine._portal.post
+    engine._portal.post = lambda *args: (posted.append(args), original(*args))
+    r = bash.run("echo here; echo err >&2; (exit 3)", strict=False)
+    engine._portal.post = original
+    assert (r.stdout, r.stderr, r.exit_code) == ("here\n", "err\n", 3)
+    assert posted == []
+    assert r in [run.snapshot() for run in engine.runs()]
+
+
+@pytest.mark.parametrize(
+    ("script", "size"),
+    [
+        ("sleep 0.1; seq 10000", 48894),
+        ("seq 20000", 108894),
+        ("head -c 3000000 /dev/zero", 3_000_000),
+        ("seq 5; sleep 0.05; seq 5", 20),
+    ],
+)
+def test_what_takes_longer_or_prints_more_goes_on_on_the_loop(script, size, bash):
+    bash.run("true")
+    assert len(bash.run(script).stdout) == size
+    assert bash.run("echo on").text() == "on"
+
+
+def test_a_short_command_leaves_children_as_others_do(bash):
+    bash.run("true")
+    r = bash.run("sleep 20 & echo left")
+    assert (r.text(), [process.name for process in r.left_behind]) == ("left", ["sleep"])
+
+
+def test_ten_megabytes_on_both_streams_at_once(each):
+    r = each.run("head -c 10000000 /dev/zero & head -c 10000000 /dev/zero >&2; wait")
+    assert (len(r.stdout), len(r.stderr)) == (10_000_000, 10_000_000)
+
+
+def test_a_slow_reader_makes_the_command_wait(bash):
+    run = bash.start("head -c 60000000 /dev/zero", keep=False)
+    size = 0
+    for chunk in run.chunks():
+        size += len(chunk)
+        if size == len(chunk):
+            time.sleep(0.3)
+            assert run.full_channels == 1
+    assert size == 60_000_000
+
+
+def test_usage_is_measured_for_long_commands_and_absent_for_short_ones(bash):
+    bash.run("true")
+    assert bash.run("true").usage is None
+    r = bash.run("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
+    assert r.usage.cpu_s > 0.05
+    assert r.usage.peak_rss_bytes is None
+
+
+def test_a_batch_runs_in_a_session(bash):
+    bash.run("x=1")
+    results = bash.batch(["x=2", "echo $x", "echo $((x+1))"])
+    assert [r.text() for r in results] == ["", "2", "3"]
+
+
+# -- the kernel's end ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["kill", "exit"])
+def test_with_the_kernel_every_shell_ends_and_what_it_has_left(end):
+    program = """
+import os, sys, time
+import xec_magic as xec
+from xec_magic import runtime
+xec.run("sleep 70 >/dev/null 2>&1 & setsid sleep 71 >/dev/null 2>&1 & x=1", session="a")
+xec.run("trap '' INT TERM; x=1", session="b", shell="dash")
+xec.run("x=1", session="c", shell="zsh")
+xec.run("true", worker=True)
+while not runtime.current().executor.transports.workers.spares.idle: time.sleep(0.01)
+busy = xec.start("trap '' INT TERM; while :; do sleep 0.1; done", session="d")
+busy.begin()
+while busy.state != "running": time.sleep(0.01)
+print(runtime.current().executor.kernel_id, flush=True)
+sys.stdin.readline()
+"""
+    kernel = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        marker = f"XEC_RUN_ID={kernel.stdout.readline().strip()}.".encode()
+        assert len(proctree.living((), marker)) >= 7
+    finally:
+        if end == "kill":
+            kernel.kill()
+        else:
+            kernel.stdin.write("\n")
+            kernel.stdin.flush()
+        kernel.wait(20)
+        kernel.stdin.close()
+        kernel.stdout.close()
+    until(lambda: proctree.living((), marker) == [], 15)

@@ -1,0 +1,317 @@
+"""Isolated workers: commands in shells that were started ahead, which nobody can tell from others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+import xec_magic as xec
+from xec_magic.errors import OptionError, XecError
+from xec_magic.result import Outcome
+from xec_magic.transport import spare as spare_module
+from xec_magic.transport.spawn import proctree
+
+
+@pytest.fixture
+def ex(monkeypatch):
+    for name in ("BASH_ENV", "SHELLOPTS", "BASHOPTS", "POSIXLY_CORRECT"):
+        monkeypatch.delenv(name, raising=False)
+    with xec.Executor(check=False, worker=True) as made:
+        yield made
+    assert proctree.living((), f"XEC_RUN_ID={made._engine.kernel_id}.".encode()) == []
+
+
+def until(condition, within_s=10.0):
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+
+
+class Pool:
+    """The spares of an executor, seen from outside."""
+
+    def __init__(self, ex):
+        self.ex = ex
+        self.spares = ex._engine.transports.workers.spares
+
+    def ready(self, number=1, **options):
+        """Wait for spares for a command with these options. In the test itself: pytest changes the environment before it."""
+        self.ex.run("true", **options)
+        until(lambda: len(self.fitting(options)) >= number and not self.spares._starting)
+
+    def fitting(self, options):
+        env = tuple((options.get("env") or {}).items())
+        directory = str(options.get("cwd") or os.getcwd())
+        here = dict(os.environb)
+        return [
+            spare
+            for spare in self.spares.idle
+            if (spare.kind.environ, spare.kind.env, spare.kind.directory) == (here, env, directory)
+        ]
+
+    @property
+    def served(self):
+        return self.spares.served
+
+
+@pytest.fixture
+def pool(ex):
+    return Pool(ex)
+
+
+def test_nothing_leaks_from_one_command_to_the_next(ex, pool):
+    pool.ready()
+    ex.run(
+        "x=1; cd /; f() { :; }; export E=1; umask 077; shopt -s nullglob; exec 3</dev/null; trap 'echo no' EXIT; alias a=b"
+    )
+    pool.ready()
+    r = ex.run(
+        "echo ${x-none} ${E-none} $(umask); pwd; declare -F; trap; alias; shopt nullglob; ls /proc/$$/fd | wc -w",
+        strict=False,
+    )
+    assert r.lines()[0].split() == ["none", "none", ex.run("umask", worker=False).text()]
+    assert r.lines()[1] == os.getcwd()
+    assert "on" not in r.stdout.partition("nullglob")[2]
+    assert "declare" not in r.stdout
+
+
+def test_it_is_a_process_of_its_own_with_its_own_session(ex, pool):
+    pool.ready()
+    served = pool.served
+    r = ex.run("echo $$ $BASHPID; ps -o pid=,pgid=,sid= -p $$")
+    assert len(set(r.stdout.split())) == 1
+    assert pool.served == served + 1
+
+
+def test_it_is_used_for_strict_scripts_with_pipes_as_well(ex, pool):
+    pool.ready()
+    served = pool.served
+    r = ex.run("yes | head -1; false | true; echo no")
+    assert (r.stdout, r.exit_code) == ("y\n", 1)
+    assert pool.served == served + 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m, p: m.setenv("ADDED", "1"),
+        lambda m, p: m.chdir(p),
+        lambda m, p: m.setenv("PATH", os.environ["PATH"] + ":/nowhere"),
+    ],
+)
+def test_a_change_of_the_kernels_surroundings_is_seen_at_once(change, ex, pool, monkeypatch, tmp_path):
+    pool.ready()
+    change(monkeypatch, tmp_path)
+    r = ex.run("echo ${ADDED-none}; pwd; echo $PATH")
+    assert r.lines() == [os.environ.get("ADDED", "none"), os.getcwd(), os.environ["PATH"]]
+    pool.ready()
+    served = pool.served
+    assert ex.run("echo ${ADDED-none}; pwd; echo $PATH").stdout == r.stdout
+    assert pool.served == served + 1
+
+
+def test_a_directory_that_was_made_anew_is_the_new_one(ex, tmp_path):
+    place = tmp_path / "place"
+    place.mkdir()
+    Pool(ex).ready(cwd=place)
+    place.rmdir()
+    place.mkdir()
+    (place / "file").touch()
+    assert ex.run("ls", cwd=place).text() == "file"
+
+
+def test_variables_of_the_call_have_spares_of_their_own(ex, pool):
+    pool.ready()
+    for _ in range(2):
+        assert ex.run("echo $A", env={"A": "it's"}).text() == "it's"
+        pool.ready(env={"A": "it's"})
+    assert ex.run("echo ${A-none}").text() == "none"
+
+
+def test_a_secret_never_lies_in_a_spare(ex, pool):
+    pool.ready()
+    assert ex.run("echo ${#TOKEN}", secret={"TOKEN": "s3same-value"}).text() == "12"
+    pool.ready()
+    time.sleep(0.1)
+    for spare in pool.spares.idle:
+        with open(f"/proc/{spare.spawned.pid}/environ", "rb") as file:
+            assert b"s3same" not in file.read()
+
+
+def test_input_goes_to_a_plain_start_and_is_the_same(ex, pool, tmp_path):
+    pool.ready()
+    assert ex.run("cat", stdin="data").text() == "data"
+    assert (ex.start("echo a") | ex.start("tr a b")).result().text() == "b"
+
+
+@pytest.mark.parametrize("name", ["BASH_ENV", "SHELLOPTS", "POSIXLY_CORRECT"])
+def test_where_the_environment_changes_bashs_own_begin_it_is_started_as_any_other(name, ex, tmp_path, monkeypatch):
+    (tmp_path / "env").write_text("echo from BASH_ENV\n")
+    monkeypatch.setenv(name, {"BASH_ENV": str(tmp_path / "env"), "SHELLOPTS": "xtrace", "POSIXLY_CORRECT": "1"}[name])
+    warm = [ex.run("echo hi; set -o | grep posix") for _ in range(2)]
+    plain = ex.run("echo hi; set -o | grep posix", worker=False)
+    assert {(r.stdout, r.stderr) for r in warm} == {(plain.stdout, plain.stderr)}
+    assert Pool(ex).served == 0
+
+
+def test_a_long_script_is_started_as_any_other(ex, pool):
+    pool.ready()
+    served = pool.served
+    assert ex.run("x=" + "a" * 20_000 + "; echo ${#x}").text() == "20000"
+    assert pool.served == served
+    assert ex.run("x=" + "a" * 15_000 + "; echo ${#x}").text() == "15000"
+    assert pool.served == served + 1
+
+
+def test_a_spare_that_was_killed_is_not_used(ex, pool):
+    pool.ready()
+    killed = list(pool.spares.idle)
+    for spare in killed:
+        os.kill(spare.spawned.pid, signal.SIGKILL)
+    until(lambda: not any(spare.waits for spare in killed))
+    assert ex.run("echo hi").text() == "hi"
+
+
+def test_a_spare_that_was_stopped_is_ended_at_the_time_limit(ex, pool):
+    pool.ready()
+    for spare in list(pool.spares.idle):
+        os.kill(spare.spawned.pid, signal.SIGSTOP)
+    r = ex.run("echo hi", timeout=0.5, grace=0.1)
+    assert r.outcome is Outcome.TIMED_OUT or r.text() == "hi"  # CONT comes with INT, and it may be quick
+
+
+def test_where_no_memory_can_be_written_commands_start_as_others_do(ex, monkeypatch):
+    async def forbidden(pid):
+        return -1, 0
+
+    monkeypatch.setattr(spare_module, "_placeholder_of", forbidden)
+    for _ in range(3):
+        assert ex.run("echo $-; exit 3").exit_code == 3
+        time.sleep(0.05)
+    pool = Pool(ex)
+    until(lambda: pool.spares._proven == {b"bash": False})
+    assert (pool.served, pool.spares.idle) == (0, [])
+
+
+def test_a_shell_that_does_not_wait_for_its_script_is_found_out_and_not_used(ex, tmp_path):
+    # It looks at its script before it reads BASH_ENV, as one that is set-user-id would.
+    shell = tmp_path / "bash"
+    shell.write_text('#!/bin/sh\nunset BASH_ENV\nexec bash "$@"\n')
+    shell.chmod(0o755)
+    for _ in range(3):
+        assert ex.run("echo right", shell=str(shell)).text() == "right"
+        time.sleep(0.1)
+    pool = Pool(ex)
+    until(lambda: pool.spares._proven == {os.fsencode(shell): False})
+    assert pool.served == 0
+
+
+def test_where_spares_end_by_themselves_no_more_are_started(ex, tmp_path):
+    # It passes the trial, since bash takes over the argument that was changed, but it has left its memory behind.
+    (tmp_path / "profile").write_text("")
+    shell = tmp_path / "bash"
+    shell.write_text('#!/bin/sh\nif [ "$XEC_WAIT" ]; then exec bash "$@"; fi\nexit 1\n')
+    shell.chmod(0o755)
+    pool = Pool(ex)
+    pool.spares._proven[os.fsencode(shell)] = True
+    ex.run("true", shell=str(shell))
+    until(lambda: not pool.spares._proven[os.fsencode(shell)])
+    until(lambda: not pool.spares._starting)
+    assert pool.spares.idle == []
+
+
+def test_what_it_leaves_is_named_and_stopped(ex, pool):
+    pool.ready()
+    r = ex.run("sleep 60 & echo left")
+    assert (r.text(), [process.name for process in r.left_behind]) == ("left", ["sleep"])
+
+
+@pytest.mark.parametrize("shell", ["dash", "zsh", "sh"])
+def test_other_shells_start_as_they_do_and_do_the_same(shell, ex):
+    for script in ("echo $0; echo a; nosuch", "set -x; echo b", "echo ${x?wanted}"):
+        warm, plain = ex.run(script, shell=shell), ex.run(script, shell=shell, worker=False)
+        assert (warm.stdout, warm.stderr, warm.exit_code) == (plain.stdout, plain.stderr, plain.exit_code)
+
+
+def test_at_most_so_many_wait_and_they_end_when_nobody_comes(ex, pool, monkeypatch):
+    for number in range(8):
+        ex.run("true", env={"N": str(number)})
+    until(lambda: not pool.spares._starting)
+    assert len(pool.spares.idle) <= 8
+    engine = ex._engine
+    engine.ask(engine.transports.end_idle())
+    assert pool.spares.idle == []
+
+
+# -- xec.workers -----------------------------------------------------------------------------------
+
+
+def test_workers_are_ready_before_the_first_command_and_go_with_the_block(ex):
+    with ex.workers(size=3) as w:
+        pool = Pool(ex)
+        until(lambda: len(pool.spares.idle) >= 3)
+        served = pool.served
+        assert [w.run(f"echo {number}").text() for number in range(3)] == ["0", "1", "2"]
+        assert pool.served == served + 3
+        assert w.start("echo started").result().text() == "started"
+    until(lambda: len(pool.spares.idle) <= 2)
+
+
+def test_a_start_up_text_is_run_once_and_what_it_set_is_there_in_each_command(ex, tmp_path):
+    rc = tmp_path / "a start.sh"
+    rc.write_text(
+        f"echo x >>'{tmp_path}/count'\nexport E=$'1\\n2'\na=(1 '2 3')\nreadonly r=9\ngreet() {{ echo hello $1; }}\nshopt -s nullglob\n"
+        "umask 027\ntrap 'echo bye' EXIT\nPATH=$PATH:/added\nunset HOME\n"
+    )
+    with ex.workers(size=2, rc=rc) as w:
+        for _ in range(5):
+            r = w.run(
+                'greet ann; echo "$E" "${a[1]}" $r ${PATH##*:} ${HOME-none}; shopt nullglob; umask; echo $$ $SHLVL'
+            )
+            assert r.lines()[:3] == ["hello ann", "1", "2 2 3 9 /added none"]
+            assert r.lines()[3:5] == ["nullglob       \ton", "0027"]
+            assert r.lines()[6] == "bye"
+        assert w.run("greet bob; false").exit_code == 1
+        assert w.run("greet s", session="s").text() == "hello s"
+    assert (tmp_path / "count").read_text() == "x\nx\n"  # once for all workers, once for the session
+
+
+def test_a_start_up_text_that_ends_its_shell_is_told_at_the_begin_of_the_block(ex):
+    for rc, words in [("exit 3", "exit code 3"), ("echo oops >&2; exec false", "oops"), ("echo )", "syntax error")]:
+        with pytest.raises(XecError, match="rc: the start-up text ended its shell") as caught, ex.workers(rc=rc):
+            pass
+        assert words in str(caught.value)
+
+
+def test_wrong_sizes_and_texts_are_refused(ex, tmp_path):
+    for size in (0, 65, True, "4"):
+        with pytest.raises(OptionError, match="size"):
+            ex.workers(size=size)
+    for rc, words in [(3, "pathlib.Path"), (tmp_path / "none", "no file"), ("a\0b", "NUL")]:
+        with pytest.raises(OptionError, match=words), ex.workers(rc=rc):
+            pass
+    with pytest.raises(OptionError, match="zsh reads no start-up text"):
+        ex.workers(rc="x=1", shell="zsh").run("true")
+
+
+async def _block(ex):
+    async with ex.workers(size=1) as w:
+        return await w.start("echo in a coroutine")
+
+
+def test_it_serves_coroutines(ex):
+    import asyncio
+
+    assert asyncio.run(_block(ex)).text() == "in a coroutine"
+
+
+def test_commands_of_workers_can_run_at_once(ex):
+    with ex.workers(size=3) as w:
+        runs = [w.start(f"sleep 0.3; echo {number}") for number in range(6)]
+        for run in runs:
+            run.begin()
+        assert [run.result().text() for run in runs] == [str(number) for number in range(6)]
