@@ -179,7 +179,7 @@ def sparkline(times: Sequence[float], values: Sequence[float], width: int = SPAR
 
     Example:
         >>> sparkline([0, 1, 2, 3], [0, 1, 2, 4], 4)
-        '▁▂▅█'
+        '▁▂▄█'
     """
     if not times:
         return ""
