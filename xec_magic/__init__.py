@@ -35,7 +35,8 @@ from xec_magic.errors import (
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from xec_magic.api import Executor, cleanup, defer, lazy, run, start, temp_dir, temp_file, using
+    from xec_magic.api import Executor, cached, cleanup, defer, lazy, run, start, temp_dir, temp_file, using
+    from xec_magic.cachepolicy import CachePolicy
     from xec_magic.compose.chunks import chunks
     from xec_magic.compose.cleanup import Cleanup
     from xec_magic.compose.lazy import Lazy
@@ -49,6 +50,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AllFailed",
+    "CachePolicy",
     "CallbackError",
     "Cancelled",
     "Cleanup",
@@ -71,6 +73,7 @@ __all__ = [
     "TimedOut",
     "TransportError",
     "XecError",
+    "cached",
     "chunks",
     "cleanup",
     "defer",
@@ -85,6 +88,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CachePolicy": "cachepolicy", "cached": "api",
     "Executor": "api", "run": "api", "start": "api", "using": "api", "lazy": "api", "cleanup": "api", "defer": "api", "temp_dir": "api", "temp_file": "api", "Cleanup": "compose.cleanup", "chunks": "compose.chunks",
     "Lazy": "compose.lazy", "Run": "engine.run", "template": "quoting", "Result": "result", "Outcome": "result",
 }  # fmt: skip

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 __all__ = [
-    "Cause", "Event", "Exited", "LeftBehind", "Note", "Output", "ProcessInfo", "Queued", "Retrying", "Started",
+    "Cached", "Cause", "Event", "Exited", "LeftBehind", "Note", "Output", "ProcessInfo", "Queued", "Retrying", "Started",
     "Stopping", "Stream", "Usage",
 ]  # fmt: skip
 
@@ -144,6 +144,19 @@ class LeftBehind:
 
 
 @dataclass(frozen=True, slots=True)
+class Cached:
+    """Nothing was run: what follows is the replay of an earlier run.
+
+    Attributes:
+        age_s: How long ago that run ended.
+    """
+
+    run_id: str
+    at: float
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """The run is over.
 
@@ -165,4 +178,4 @@ class Exited:
     truncated: bool = False
 
 
-Event: TypeAlias = Queued | Started | Output | Note | Stopping | Retrying | LeftBehind | Exited
+Event: TypeAlias = Queued | Started | Output | Note | Stopping | Retrying | LeftBehind | Cached | Exited

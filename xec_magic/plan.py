@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Final
 
+from xec_magic.cachepolicy import CachePolicy
 from xec_magic.command import Command, encode_script
 from xec_magic.errors import OptionError
 
@@ -100,6 +101,7 @@ class Plan:
         ok_codes: Exit codes that count as success.
         tee: File that gets every byte of output as well; None for none.
         label: What the user calls this run; empty for the script's first line.
+        cache: How its result is kept, so that an equal command need not run; None to run it always.
     """
 
     command: Command
@@ -109,11 +111,14 @@ class Plan:
     ok_codes: frozenset[int] = frozenset({0})
     tee: str | None = None
     label: str = ""
+    cache: CachePolicy | None = None
 
     def __post_init__(self) -> None:
         if not self.ok_codes:
             raise OptionError("ok-codes must name at least one exit code, for example 0,1")
         _check_codes("ok-codes", self.ok_codes)
+        if self.cache is not None:
+            self._check_cacheable()
         try:
             encode_script(self.command.script)
         except UnicodeEncodeError as error:
@@ -123,6 +128,14 @@ class Plan:
         if "\0" in self.command.script:
             line = self.command.script[: self.command.script.index("\0")].count("\n") + 1
             raise OptionError(f"line {line} of the script holds a NUL character, which no shell can read; remove it")
+
+    def _check_cacheable(self) -> None:
+        if self.command.secret_env:
+            raise OptionError("cache: what a command makes of a secret is never kept; leave out --cache or --secret")
+        if not self.limits.keep:
+            raise OptionError("cache: without its output there is nothing to keep; leave out cache or keep=False")
+        if getattr(self.command, "session", None):
+            raise OptionError("cache: a session's state is in no key; leave out --cache or --session")
 
     @property
     def title(self) -> str:

@@ -15,12 +15,13 @@ from xec_magic.display import palette
 from xec_magic.display.ansi import PLAIN, Span, Style, parse_line, plain_line, span_html
 from xec_magic.display.lines import Line, excerpt, looks_bad
 from xec_magic.result import Outcome, Result
-from xec_magic.units import format_count, format_duration, format_size
+from xec_magic.units import format_age, format_count, format_duration, format_size
 
 if TYPE_CHECKING:
     from xec_magic.plan import Plan
 
 __all__ = [
+    "badge",
     "closing_line",
     "facts",
     "headline",
@@ -71,7 +72,7 @@ def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:
         said.append(f"attempt {len(result.attempts) + 1}")
     if volatile:
         if result.cached is not None:
-            said.append(f"cached {format_duration(result.cached)} ago")
+            said.append(f"{badge(result)}; --refresh runs it again")
         elif result.started_at is not None:
             said.append(format_duration(result.duration_s))
         usage = result.usage
@@ -83,8 +84,17 @@ def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:
             said.append(
                 f"{format_count(result.log.line_count, 'line')}, {format_size(result.log.size())} in {result.log_path}"
             )
+    elif result.cached is not None:
+        said.append(badge(result, volatile=False))
     said.extend(result.notes)
     return [mask(fact) for fact in said]
+
+
+def badge(result: Result, volatile: bool = True) -> str:
+    """That nothing was run, and how old the result is; empty for one that was run."""
+    if result.cached is None:
+        return ""
+    return f"cached {format_age(result.cached)} ago" if volatile else "cached"
 
 
 def _remarkable(result: Result) -> bool:
@@ -93,6 +103,7 @@ def _remarkable(result: Result) -> bool:
         not (result.ok and result.log.size())
         or result.truncated
         or bool(result.left_behind or result.notes or result.attempts)
+        or result.cached is not None
     )
 
 
@@ -147,7 +158,7 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
     elsewhere = plan.command.target.kind != "local"
     bad = not result.ok and result.outcome is not Outcome.SKIPPED
     if bad or plan.label or elsewhere or result.cached is not None:
-        parts.append(_header(result, mask, elsewhere=elsewhere, title=not show or bool(plan.label)))
+        parts.append(_header(result, volatile, mask, elsewhere=elsewhere, title=not show or bool(plan.label)))
     if show:
         parts.append(
             f"<pre style='{_PRE};padding:4px 10px;border-bottom:{_RULE}'>{_safe(mask(result.command.rstrip()))}</pre>"
@@ -163,11 +174,11 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
     return f"<div style='background:{palette.BACKGROUND};border:{_RULE};border-radius:4px;overflow:hidden'>{''.join(parts)}</div>"
 
 
-def _header(result: Result, mask: Mask, *, elsewhere: bool, title: bool) -> str:
+def _header(result: Result, volatile: bool, mask: Mask, *, elsewhere: bool, title: bool) -> str:
     # What ended well needs no word here: the line below the output says it.
     state = [] if result.ok or result.outcome is Outcome.SKIPPED else [_strong(result.outcome.value, palette.BAD)]
     where = [f"on <b>{_safe(result.target)}</b>"] if elsewhere else []
-    age = ["cached"] if result.cached is not None else []
+    age = [badge(result, volatile)] if result.cached is not None else []
     name = (
         [f"<span style='color:{palette.FOREGROUND};font-family:monospace'>{_safe(mask(result.plan.title))}</span>"]
         if title

@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from typing import Any, BinaryIO, Final, Protocol
 
+from xec_magic.engine.flight import Flights
 from xec_magic.engine.pipes import open_for_writing
 from xec_magic.engine.retry import retry_delay
 from xec_magic.engine.run import Run
@@ -31,6 +32,7 @@ class Surroundings(Protocol):
 
     redactor: Redactor
     transports: Transports
+    flights: Flights
     admission: asyncio.Semaphore
 
     def finished(self, run: Run) -> None:
@@ -72,6 +74,7 @@ class Drive:
                     tee, self._tee = self._tee, None
                     tee.close()
                 run.emit(exited)
+                await self._executor.flights.land(run)
                 self._executor.finished(run)
                 if (
                     run.pouring is not None
@@ -177,7 +180,7 @@ class Drive:
         if process is None:
             return self._stopped_before_start()
         run.process = process
-        if run.full_channels:
+        if run.full_channels and not run.followed:
             process.pause()
         age = self._now() - process.started_at
         run.emit(Started(run.run_id, process.started_at, time.time() - age, process.pid, attempt))
@@ -268,6 +271,7 @@ class Drive:
         run, status = self._run, process.exit
         for stream, redactor in self._redact.items():
             self._deliver(stream, redactor.flush())
+            run.masked |= redactor.masked > 0
         detail = run.stop_detail or (status.failure if status else "")
         if not process.streams_open:
             process.close()

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from xec_magic.magics import completion
+from xec_magic.magics.cache import CacheMagics
 from xec_magic.magics.runs import RunsMagics
 from xec_magic.magics.xec import CommandMagics
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "unload"]
 
-_FURTHER = (RunsMagics,)  # each is made with the shell and the magics that run commands
+_FURTHER = (RunsMagics, CacheMagics)  # each is made with the shell and the magics that run commands
 _RESULT = ("xec_magic.result", "Result")  # by name: the formatter then costs nothing until there is a result
 
 

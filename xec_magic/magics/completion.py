@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
+from xec_magic.magics.cache import VERBS
 from xec_magic.options import RunOptions
 from xec_magic.optionspec import Option, next_word
 
@@ -23,6 +24,8 @@ _IDENTIFIER: Final = "xec_magic.matcher"
 _LINE = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec\s+")  # also `result = %xec …`
 _CELL = re.compile(r"\s*%%xec(?![^\s])[^\S\n]*")
 _RUNS = re.compile(r"\s*%xec_runs\s+(?:stop|show|wait)\s+(?:.*\s)?(\S*)$")
+_CACHE_VERB = re.compile(r"\s*%xec_cache\s+(\S*)$")
+_CACHE_WARM = re.compile(r"\s*%xec_cache\s+warm\s+")
 _SHELL_WORD = re.compile(r"(?:\\.|[^\s\\;|&<>()=:`'\"])*$")  # what ends at the cursor and may be a path
 _SHELL_SPECIAL = re.compile(r"([\s\\;|&<>()`'\"$*?\[\]{}!#])")
 _MOST: Final = 200  # no page shows more; a directory can hold a million files
@@ -80,6 +83,10 @@ def _find(
         return _of_options(before[head.end() :], namespace, cell=True)
     if line := _LINE.match(before):
         return _of_options(before[line.end() :], namespace, cell=False)
+    if warm := _CACHE_WARM.match(before):
+        return _of_options(before[warm.end() :], namespace, cell=False)
+    if verb := _CACHE_VERB.match(before):
+        return _Found(verb[1], [(name, "verb") for name in VERBS if name.startswith(verb[1])])
     if runs := _RUNS.match(before):
         return _Found(runs[1], [(name, "run") for name in run_ids() if name.startswith(runs[1])])
     return None
