@@ -255,6 +255,8 @@ class ResultCache:
 
         policy = result.plan.cache
         assert policy is not None
+        # Notes and earlier attempts are of that run; who gets its result has had none of them.
+        result = replace(result, notes=(), attempts=())
         entry = Entry(
             key, result, self.clock.now(), policy.ttl_s if result.ok else policy.failures_s,
             policy.stale_s if result.ok else 0.0, secrets=self._redactor.generation,
@@ -322,8 +324,11 @@ class ResultCache:
             TimeoutError: the disk does not answer.
         """
         wanted = [shown for shown in self.entries() if matches(shown)]
-        in_memory = {shown.digest for shown in wanted if shown.tier == "memory"}
-        in_memory -= {shown.digest for shown in wanted if shown.entry is not None and shown.entry.saving}
+        in_memory = {
+            shown.digest
+            for shown in wanted
+            if shown.tier == "memory" and shown.entry is not None and not (shown.entry.saving or shown.entry.on_disk)
+        }
         if self._memory is not None:
             self._memory.drop([shown.entry for shown in wanted if shown.entry is not None])
         on_disk = [shown.digest for shown in wanted if shown.digest not in in_memory]

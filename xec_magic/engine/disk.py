@@ -180,8 +180,10 @@ class DiskTier:
         if self._writer.pending + size > PENDING_BYTES:
             self._complain("the disk is too slow for what is to be kept; some results are not")
             return False
-        entry.saving = self._writer.post(lambda db: self._save(db, entry), size)
-        return entry.saving
+        entry.saving = True  # before it can be done
+        if not self._writer.post(lambda db: self._save(db, entry), size):
+            entry.saving = False
+        return entry.saving or entry.on_disk
 
     def used(self, digest: int) -> None:
         """Note that an entry was of use."""
@@ -413,7 +415,7 @@ def _proof(facts: bytes, index: bytes, full: bytes, output: bytes | None) -> byt
     return hashlib.blake2b(b"".join((facts, index, full, output or b"")), digest_size=16).digest()
 
 
-_FILE_DIGEST: Final = 15
+_FILE_DIGEST: Final = 14
 
 
 def _facts(entry: Entry, file_digest: bytes | None) -> bytes:
@@ -425,18 +427,18 @@ def _facts(entry: Entry, file_digest: bytes | None) -> bytes:
     started = result.started_at.timestamp() if result.started_at else None
     ended = (result.exit_code, result.signal, started, result.duration_s)
     digest = file_digest.hex() if file_digest else None
-    told = (*entry.stored, entry.ttl_s, entry.stale_s, *ended, *(used or (None,) * 5), result.notes, digest)
+    told = (*entry.stored, entry.ttl_s, entry.stale_s, *ended, *(used or (None,) * 5), digest)
     return json.dumps(told).encode("utf-8", "surrogatepass")
 
 
 def _result(told: list[Any], plan: Plan, log: OutputLog) -> Result:
-    exit_code, signal, started, duration, user_s, system_s, rss, read, written, notes = told[5:15]
+    exit_code, signal, started, duration, user_s, system_s, rss, read, written = told[5:14]
     ended = Outcome.OK if exit_code in plan.ok_codes else Outcome.FAILED
     return Result.restore(
         run_id="", plan=plan, outcome=ended if signal is None else Outcome.SIGNALLED, exit_code=exit_code, signal=signal,
         started_at=datetime.fromtimestamp(started, UTC) if started is not None else None, duration_s=duration,
         usage=Usage(user_s, system_s, rss, read, written) if user_s is not None else None, truncated=False,
-        left_behind=(), attempts=(), notes=tuple(notes), log=log, detail="", cached=None,
+        left_behind=(), attempts=(), notes=(), log=log, detail="", cached=None,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import os
 import secrets
 import time
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 from xec_magic.engine.memory import ENTRY_BYTES
 from xec_magic.output import OutputLog
@@ -34,6 +34,26 @@ def private_directory(path: Path) -> Path:
     if status.st_mode & 0o077:
         path.chmod(0o700)
     return path
+
+
+class _KeptFile:
+    """An open output, to be read by a log. Unlike a Python file it may be left to the garbage collector, as results are."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd = fd
+        self.name = name
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+        return self._fd
+
+    def close(self) -> None:
+        """Close it; a second call does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    __del__ = close
 
 
 class OutputFiles:
@@ -89,7 +109,7 @@ class OutputFiles:
             if _stamp(status) != stamp and _digest(fd).hex() != digest:
                 return None, "its output is not what was written"
             if status.st_size > ENTRY_BYTES:
-                return open(os.dup(fd), "rb", buffering=0), ""
+                return cast("BinaryIO", _KeptFile(os.dup(fd), str(self._path / name))), ""
             content = bytearray(status.st_size)
             if os.preadv(fd, [content], 0) != status.st_size:
                 return None, "its output is cut off"
