@@ -193,11 +193,15 @@ def test_what_is_read_as_it_comes_is_kept_as_well(executor):
     assert run(executor, plan("seq 3")).cached is not None
 
 
-def test_a_cache_without_output_or_in_a_pipe_is_refused(executor):
+def test_a_cache_without_output_or_in_a_pipe_is_refused(executor, tmp_path):
     with pytest.raises(errors.OptionError, match="nothing to keep"):
         executor.start(plan("seq 3"), keep=False)
-    with pytest.raises(errors.XecError, match="in a pipe has no cache"):
-        executor.plan_run(plan("seq 3")).pipe("cat")
+    for other in ("cat", lambda lines: lines, tmp_path / "file"):
+        with pytest.raises(errors.XecError, match="a command with a cache keeps its output"):
+            executor.plan_run(plan("seq 3")).pipe(other)
+    assert not (tmp_path / "file").exists()
+    with pytest.raises(errors.XecError, match="a command behind a pipe has no cache"):
+        executor.plan_run(Plan(Command("seq 3"))).pipe(executor.plan_run(plan("cat")))
 
 
 # -- what is never kept -------------------------------------------------------------------------

@@ -186,7 +186,8 @@ class Executor:
         """A further run with the policies and surroundings of `like`, planned and not started."""
         while like.function is not None and like.upstream is not None:
             like = like.upstream  # a function has no surroundings that a command could have
-        plan = replace(like.plan, command=replace(like.plan.command, script=script, stdin=None), tee=None, label="")
+        command = replace(like.plan.command, script=script, stdin=None)
+        plan = replace(like.plan, command=command, tee=None, label="", cache=None)
         return self.plan_run(plan, check=like.check, keep=None)
 
     def skip(self, plan: Plan, why: str) -> Run:
