@@ -101,12 +101,12 @@ class Asks:
             pass
 
     def surroundings(self) -> tuple[object, ...]:
-        """What plans depend on besides their call.
-
-        Raises:
-            OSError: the kernel's directory is gone.
-        """
+        """What plans depend on besides their call."""
         if self._environ != self._seen:
             self._seen = dict(self._environ)
             self._changes += 1
-        return os.getcwd(), self._changes, self._files()
+        try:
+            directory = os.getcwd()
+        except OSError:  # it is gone; whoever needs one says so
+            directory = ""
+        return directory, self._changes, self._files()
