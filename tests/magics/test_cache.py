@@ -128,11 +128,10 @@ def test_what_is_kept_is_listed_with_command_target_age_size_hits_and_tier(run):
     run(CELL)
     run(CELL)
     run("%%xec --cache inf --persist\necho kept")
-    runtime.current().executor.cache.disk.flush()
     lines = run("%xec_cache").out.splitlines()
     assert lines[0].split() == ["command", "target", "age", "left", "size", "hits", "tier"]
-    assert re.fullmatch(r"echo run >> runs; echo done +local +\d s +4 min +[\d.]+ KiB +1 +memory", lines[1])
-    assert re.fullmatch(r"echo kept +local +\d s +for ever +[\d.]+ KiB +0 +memory, disk", lines[2])
+    assert re.fullmatch(r"echo run >> runs; echo done +local +\d s +4 min +5 B +1 +memory", lines[1])
+    assert re.fullmatch(r"echo kept +local +\d s +for ever +5 B +0 +memory, disk", lines[2])
     assert len(run("%xec_cache list 'echo k*'").out.splitlines()) == 2
     assert run("%xec_cache list nothing*").out.strip() == "[xec] nothing is kept"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import re
 import threading
@@ -67,7 +68,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An entry, as tables of entries show it; `tier` is memory, disk, or both."""
+    """An entry, as tables of entries show it; `size` is that of its output, `tier` is memory, disk, or both."""
 
     digest: int
     command: str
@@ -299,12 +300,15 @@ class ResultCache:
 
     def entries(self) -> list[Shown]:
         """What is kept in memory and on disk and may still be used, oldest first."""
+        if self._disk is not None:
+            with contextlib.suppress(TimeoutError):  # a slow disk: the table is a little behind
+                self._disk.flush(1.0)
         found: dict[int, Shown] = {}
         for entry in self._memory.entries() if self._memory is not None else []:
             age = self.clock.age(entry.stored)
             found[entry.key.digest] = Shown(
                 entry.key.digest, entry.result.command, entry.result.target, age, entry.ttl_s - age,
-                entry.size, entry.hits, "memory", entry,
+                entry.result.log.size(), entry.hits, "memory", entry,
             )  # fmt: skip
         for row in self.disk.rows():
             age = self.clock.age(row.stored)

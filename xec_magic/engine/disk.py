@@ -64,12 +64,12 @@ _SAVE: Final = (
     "insert into entries(digest, wall, keep, used, size, file, file_stamp, facts, log, proof, target, script, full, output) "
     "values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_LIST: Final = "select digest, script, target, facts, size, hits from entries order by wall"
+_LIST: Final = "select digest, script, target, facts, hits from entries order by wall"
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A row, as a table of entries needs it."""
+    """A row, as a table of entries needs it; `size` is that of its output."""
 
     digest: int
     script: str
@@ -149,8 +149,8 @@ class DiskTier:
         rows: list[Any] = self._read(lambda db: db.execute(_LIST).fetchall(), [])
         waiting = dict(self._touched)
         found = []
-        for digest, script, target, facts, size, hits in rows:
-            wall, steady, boot, ttl, stale, *_ = json.loads(facts)
+        for digest, script, target, facts, hits in rows:
+            wall, steady, boot, ttl, stale, *_, size = json.loads(facts)
             hits += waiting.get(digest, 0)  # noqa: PLW2901 - the number that is true now
             found.append(
                 Listed(digest, decode_script(script), target, Moment(wall, steady, boot), ttl, stale, size, hits)
@@ -427,7 +427,7 @@ def _facts(entry: Entry, file_digest: bytes | None) -> bytes:
     started = result.started_at.timestamp() if result.started_at else None
     ended = (result.exit_code, result.signal, started, result.duration_s)
     digest = file_digest.hex() if file_digest else None
-    told = (*entry.stored, entry.ttl_s, entry.stale_s, *ended, *(used or (None,) * 5), digest)
+    told = (*entry.stored, entry.ttl_s, entry.stale_s, *ended, *(used or (None,) * 5), digest, result.log.size())
     return json.dumps(told).encode("utf-8", "surrogatepass")
 
 
