@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 __all__ = [
-    "Cause", "Event", "Exited", "LeftBehind", "Note", "Output", "PartExited", "PartStarted", "ProcessInfo", "Queued",
+    "Cached", "Cause", "Event", "Exited", "LeftBehind", "Note", "Output", "PartExited", "PartStarted", "ProcessInfo", "Queued",
     "Retrying", "Started", "Stopping", "Stream", "Usage",
 ]  # fmt: skip
 
@@ -173,6 +173,19 @@ class LeftBehind:
 
 
 @dataclass(frozen=True, slots=True)
+class Cached:
+    """Nothing was run: what follows is the replay of an earlier run.
+
+    Attributes:
+        age_s: How long ago that run ended.
+    """
+
+    run_id: str
+    at: float
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """The run is over.
 
@@ -197,5 +210,5 @@ class Exited:
 
 
 Event: TypeAlias = (
-    Queued | Started | Output | PartStarted | PartExited | Note | Stopping | Retrying | LeftBehind | Exited
+    Queued | Started | Output | PartStarted | PartExited | Note | Stopping | Retrying | LeftBehind | Cached | Exited
 )

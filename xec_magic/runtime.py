@@ -87,6 +87,9 @@ _runtime: Runtime | None = None
 def current() -> Runtime:
     """This kernel's runtime. In a forked process a new one: the runs of the parent are not its own."""
     global _runtime
+    known = _runtime
+    if known is not None and known.pid == os.getpid():
+        return known
     with _lock:
         if _runtime is None or _runtime.pid != os.getpid():
             _runtime = Runtime()

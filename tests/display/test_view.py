@@ -11,7 +11,7 @@ from display.runs import make_result
 from xec_magic.command import Command
 from xec_magic.display import live, view, widget
 from xec_magic.display.view import Mode, View, choose_mode, display_result, mark_shown, request_allows_stdin
-from xec_magic.errors import OptionError
+from xec_magic.errors import OptionError, XecError
 from xec_magic.events import Cause, Note, Output, PartStarted, Retrying, Started, Stopping
 from xec_magic.output import OutputLog
 from xec_magic.plan import Batch, Plan
@@ -398,3 +398,42 @@ def test_shown_results_are_not_kept_alive():
     del result
     gc.collect()
     assert ref() is None
+
+
+# -- a kept result ------------------------------------------------------------------------------------
+
+
+def test_a_kept_result_that_is_looked_at_again_has_a_button_that_runs_it_behind_in_its_place(shown, sent):
+    handle, again = Handle(), Handle()
+    handle.write(b"old\n")
+    handle.rerun = lambda: again
+    again.add_done_callback = lambda callback: again.__dict__.update(end=callback)
+    kept = make_result(b"old\n").replayed("r1", handle.plan, 200.0)
+    one = make_view(handle, Mode.WIDGET)
+    one.close(kept)
+    one.reopen()
+    page = one._live.widget
+    assert (page.state, page.cached) == ("done", "cached 3 min ago")
+    page._on_request(page, {"op": "refresh"}, [])
+    assert (page.state, page.cached) == ("running", "")
+    again.write(b"new\n")
+    again.fire()
+    again.end(make_result(b"new\n"))
+    assert (page.state, page.cached) == ("done", "")
+    assert bytes(page.snap["data"]) == b"new\n"
+    page._on_request(page, {"op": "refresh"}, [])
+    assert page.state == "done", "what was run is not run again by a second press"
+
+
+def test_a_refresh_that_cannot_be_is_said_in_the_page(shown, sent):
+    def closed():
+        raise XecError("the executor is closed")
+
+    handle = Handle()
+    handle.rerun = closed
+    one = make_view(handle, Mode.WIDGET)
+    one.close(make_result(b"old\n").replayed("r1", handle.plan, 200.0))
+    one.reopen()
+    page = one._live.widget
+    page._on_request(page, {"op": "refresh"}, [])
+    assert (page.state, page.note) == ("done", "the executor is closed")

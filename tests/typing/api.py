@@ -272,3 +272,26 @@ host.on("^df", Say("text\n"), Say(b"bytes\n", "stderr"), Wait(0.1), Ignore(), Ex
 host.on("down", Refuse("no route"))
 assert_type(host.started, list[str])
 assert_type(xec.run("df", target=host.target), xec.Result)
+
+# -- the cache ---------------------------------------------------------------------------------
+
+assert_type(xec.cached("git-hash", "git rev-parse HEAD"), xec.Result)
+assert_type(xec.cached("git-hash", "git rev-parse HEAD", ttl="5m", timeout=3), xec.Result)
+policy = xec.CachePolicy(
+    "5m", key=lambda command: (command.script, 1, None), when=lambda result: result.ok, depends=[Path("/etc/hosts")],
+    env=["STAGE"], stale="1h", failures=5, persist=True,
+)  # fmt: skip
+assert_type(xec.run("true", cache=policy, refresh=True), xec.Result)
+xec.run(
+    "true",
+    cache="inf",
+    cache_key="name",
+    cache_if="ok",
+    cache_env="STAGE",
+    cache_failures="5s",
+    depends="/etc/hosts",
+    stale=60,
+    persist=True,
+)
+assert_type(xec.using(cache=60).cached("key", "true"), xec.Result)
+xec.run("true", cache=[60])  # type: ignore[arg-type]

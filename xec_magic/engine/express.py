@@ -42,6 +42,7 @@ class Express(Drive):
             bool(command.worker or command.session)
             and plan.tee is None
             and plan.batch is None
+            and plan.cache is None
             and not plan.retry.retries
             and run.upstream is None
             and run.stdin_fd is None

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from xec_magic.magics import completion
+from xec_magic.magics.cache import CacheMagics
 from xec_magic.magics.pool import PoolMagics
 from xec_magic.magics.runs import RunsMagics
 from xec_magic.magics.targets import TargetsMagics
@@ -21,6 +22,7 @@ __all__ = ["load", "unload"]
 
 _FURTHER = (
     RunsMagics,
+    CacheMagics,
     PoolMagics,
     TargetsMagics,
     TasksMagics,

@@ -797,8 +797,14 @@ const note = span("xec-said");
 status.append(state, note);
 const title = span("xec-title", head.title);
 title.title = head.title;
+const badge = span("xec-badge");
+const again = document.createElement("button");
+again.type = "button";
+again.textContent = "Refresh";
+again.title = "Run it again, and keep the new result";
+again.onclick = () => model.send({ op: "refresh" });
 const time = span("xec-time");
-element.append(status, ...(head.target ? [span("xec-target", head.target)] : []), title, time);
+element.append(status, ...(head.target ? [span("xec-target", head.target)] : []), title, badge, again, time);
 let base = model.get("elapsed");
 let since = performance.now();
 let message = "";
@@ -812,6 +818,8 @@ const end = model.get("end");
 state.textContent = word !== "done" ? word : end.ok ? "done" : "failed";
 state.dataset.state = word !== "done" ? word : end.ok ? "ok" : "bad";
 note.textContent = message || model.get("note");
+badge.textContent = model.get("cached") ? model.get("cached") + " ·" : "";
+badge.hidden = again.hidden = !model.get("cached");
 tick();
 };
 model.on("change:elapsed", () => {
@@ -819,7 +827,7 @@ base = model.get("elapsed");
 since = performance.now();
 tick();
 });
-model.on("change:state change:note", () => {
+model.on("change:state change:note change:cached", () => {
 message = "";
 draw();
 });

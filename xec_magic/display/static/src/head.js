@@ -25,8 +25,14 @@ export function header(model) {
   status.append(state, note);
   const title = span("xec-title", head.title);
   title.title = head.title;
+  const badge = span("xec-badge");
+  const again = document.createElement("button");
+  again.type = "button";
+  again.textContent = "Refresh";
+  again.title = "Run it again, and keep the new result";
+  again.onclick = () => model.send({ op: "refresh" });
   const time = span("xec-time");
-  element.append(status, ...(head.target ? [span("xec-target", head.target)] : []), title, time);
+  element.append(status, ...(head.target ? [span("xec-target", head.target)] : []), title, badge, again, time);
 
   let base = model.get("elapsed");
   let since = performance.now();
@@ -41,6 +47,8 @@ export function header(model) {
     state.textContent = word !== "done" ? word : end.ok ? "done" : "failed";
     state.dataset.state = word !== "done" ? word : end.ok ? "ok" : "bad";
     note.textContent = message || model.get("note");
+    badge.textContent = model.get("cached") ? model.get("cached") + " ·" : "";
+    badge.hidden = again.hidden = !model.get("cached");
     tick();
   };
   model.on("change:elapsed", () => {
@@ -48,7 +56,7 @@ export function header(model) {
     since = performance.now();
     tick();
   });
-  model.on("change:state change:note", () => {
+  model.on("change:state change:note change:cached", () => {
     message = "";
     draw();
   });
