@@ -166,7 +166,7 @@ class Commands:
             kept = self._executor().hit(ask.captured, ask.plan)
             if kept is not None:
                 runtime.current().last = kept
-                return kept.check() if ask.check else kept
+                return kept.check() if ask.check and not kept.ok else kept
         plan, check, keep = self._plan(script, options)
         executor = self._executor()
         if name is not None and plan.cache is not None and plan.tee is None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import sqlite3
 import threading
@@ -12,23 +10,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from xec_magic.command import decode_script, encode_script
 from xec_magic.engine.cachekey import Key
 from xec_magic.engine.clock import Moment
+from xec_magic.engine.diskfacts import pack, proof, unpack
 from xec_magic.engine.diskfiles import OutputFiles, private_directory, set_aside
 from xec_magic.engine.diskwriter import Job, Moved, Writer
 from xec_magic.engine.memory import Entry
 from xec_magic.engine.spool import cache_root
 from xec_magic.engine.stamps import Stamp
 from xec_magic.errors import OutputTooLarge
-from xec_magic.events import Usage
 from xec_magic.output import OutputLog
 from xec_magic.plan import Plan
-from xec_magic.result import Outcome, Result
 
 __all__ = ["DISK_BYTES", "DISK_ENTRY_BYTES", "DiskTier", "Listed"]
 
@@ -47,7 +43,7 @@ _NAME: Final = "results-1.db"  # another form of the tables is another name
 _TABLES: Final = """
 create table if not exists entries(
     digest integer primary key, wall real not null, keep real not null, used real not null, size integer not null,
-    hits integer not null default 0, file text, file_stamp text, facts blob not null, log blob not null, proof blob not null,
+    hits integer not null default 0, file text, file_stamp text, record blob not null, log blob not null, proof blob not null,
     target text not null, script blob not null, full blob not null, output blob);
 create index if not exists by_use on entries(used);
 create index if not exists by_end on entries(wall + keep);
@@ -59,12 +55,12 @@ create trigger if not exists removed after delete on entries begin
     update totals set bytes = bytes - old.size, count = count - 1; end;
 create table if not exists stamps(path blob primary key, stamp text not null, digest blob not null, used real not null);
 """
-_LOAD: Final = "select file, file_stamp, facts, log, proof, full, output from entries where digest = ?"
+_LOAD: Final = "select file, file_stamp, record, log, proof, full, output from entries where digest = ?"
 _SAVE: Final = (
-    "insert into entries(digest, wall, keep, used, size, file, file_stamp, facts, log, proof, target, script, full, output) "
+    "insert into entries(digest, wall, keep, used, size, file, file_stamp, record, log, proof, target, script, full, output) "
     "values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_LIST: Final = "select digest, script, target, facts, hits from entries order by wall"
+_LIST: Final = "select digest, script, target, record, hits from entries order by wall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +113,17 @@ class DiskTier:
         row = self._read(lambda db: db.execute(_LOAD, (key.digest,)).fetchone(), None)
         if row is None or row[5] != key.full:
             return None
-        file, file_stamp, facts, index, proof, full, output = row
-        if proof != _proof(facts, index, full, output):
+        file, file_stamp, record, index, proved, full, output = row
+        if proved != proof(record, index, full, output):
             self._damaged_entry(key, "it is not what was written")
             return None
-        told = json.loads(facts)
+        facts = unpack(record)
         content: Any
         if output is not None:
-            content = bytearray(output)
+            content = output
         else:
             assert self._files is not None
-            content, problem = self._files.read(file, file_stamp, told[_FILE_DIGEST])
+            content, problem = self._files.read(file, file_stamp, facts.file_digest)
             if content is None:
                 if problem:
                     self._damaged_entry(key, problem)
@@ -137,8 +133,7 @@ class DiskTier:
         except ValueError as error:
             self._damaged_entry(key, str(error))
             return None
-        wall, steady, boot, ttl, stale = told[:5]
-        return Entry(key, _result(told, plan, log), Moment(wall, steady, boot), ttl, stale, on_disk=True)
+        return Entry(key, facts.result(plan, log), facts.stored, facts.ttl_s, facts.stale_s, on_disk=True)
 
     def epoch(self) -> bytes:
         """Changes when any kernel takes back what it or another one had kept here."""
@@ -149,11 +144,13 @@ class DiskTier:
         rows: list[Any] = self._read(lambda db: db.execute(_LIST).fetchall(), [])
         waiting = dict(self._touched)
         found = []
-        for digest, script, target, facts, hits in rows:
-            wall, steady, boot, ttl, stale, *_, size = json.loads(facts)
+        for digest, script, target, record, hits in rows:
+            facts = unpack(record)
             hits += waiting.get(digest, 0)  # noqa: PLW2901 - the number that is true now
             found.append(
-                Listed(digest, decode_script(script), target, Moment(wall, steady, boot), ttl, stale, size, hits)
+                Listed(
+                    digest, decode_script(script), target, facts.stored, facts.ttl_s, facts.stale_s, facts.size, hits
+                )
             )
         return found
 
@@ -254,7 +251,8 @@ class DiskTier:
         result, log = entry.result, entry.result.log
         assert self._files is not None
         output: bytes | None = None
-        name = file_stamp = file_digest = None
+        name = file_stamp = None
+        file_digest = b""
         try:
             if log.size() <= INLINE_BYTES:
                 output = log.read(0, log.size())
@@ -262,13 +260,13 @@ class DiskTier:
                 name, file_stamp, file_digest = self._files.write(entry.key.digest, log)
         except (OutputTooLarge, ValueError):
             return  # its spool file has gone meanwhile
-        facts, index, script = _facts(entry, file_digest), log.index(), encode_script(result.command)
+        record, index, script = pack(entry, file_digest), log.index(), encode_script(result.command)
         size = log.size() + len(entry.key.full) + len(index) + len(script) + 512
         live = self._remove(db, [entry.key.digest], quietly=True)
         now = entry.stored.wall
         db.execute(_SAVE, (
-            entry.key.digest, now, entry.ttl_s + entry.stale_s, now, size, name, file_stamp, facts, index,
-            _proof(facts, index, entry.key.full, output), result.target, script, entry.key.full, output,
+            entry.key.digest, now, entry.ttl_s + entry.stale_s, now, size, name, file_stamp, record, index,
+            proof(record, index, entry.key.full, output), result.target, script, entry.key.full, output,
         ))  # fmt: skip
         entry.on_disk, entry.saving = True, False
         self._taken_back |= bool(live)  # kernels that hold the old one in memory look again
@@ -342,19 +340,24 @@ class DiskTier:
 
     def _read(self, work: Callable[[sqlite3.Connection], T], default: T) -> T:
         with self._reader_lock:
-            if self._reader is not None and self._reader_failures != self._failures:
-                self._reader.close()
-                self._reader = None
             try:
-                if self._reader is None:
-                    if self._writer.resting:
-                        return default
-                    self._reader_failures = self._failures
-                    self._reader = self._connect()
-                return work(self._reader)
+                reader = self._reader
+                if reader is None or self._reader_failures != self._failures:
+                    reader = self._open_reader()
+                return default if reader is None else work(reader)
             except (sqlite3.Error, OSError) as error:
                 self._failed(error)
                 return default
+
+    def _open_reader(self) -> sqlite3.Connection | None:
+        """A connection made after the last failure; None while the disk is left alone. The lock is held."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if not self._writer.resting:
+            self._reader_failures = self._failures
+            self._reader = self._connect()
+        return self._reader
 
     def _connect(self) -> sqlite3.Connection:
         """A connection to the database, which is made if it is not there.
@@ -408,38 +411,6 @@ class DiskTier:
         if text not in self._said:
             self._said.add(text)
             self.complaints.append(text)
-
-
-def _proof(facts: bytes, index: bytes, full: bytes, output: bytes | None) -> bytes:
-    """What tells that a row is as it was written. The lengths of its parts are in `index` and in the database."""
-    return hashlib.blake2b(b"".join((facts, index, full, output or b"")), digest_size=16).digest()
-
-
-_FILE_DIGEST: Final = 14
-
-
-def _facts(entry: Entry, file_digest: bytes | None) -> bytes:
-    """All of an entry that is neither text nor output, in the order in which `_result` and `load` take it."""
-    result, usage = entry.result, entry.result.usage
-    used = (
-        (usage.user_s, usage.system_s, usage.peak_rss_bytes, usage.read_blocks, usage.written_blocks) if usage else None
-    )
-    started = result.started_at.timestamp() if result.started_at else None
-    ended = (result.exit_code, result.signal, started, result.duration_s)
-    digest = file_digest.hex() if file_digest else None
-    told = (*entry.stored, entry.ttl_s, entry.stale_s, *ended, *(used or (None,) * 5), digest, result.log.size())
-    return json.dumps(told).encode("utf-8", "surrogatepass")
-
-
-def _result(told: list[Any], plan: Plan, log: OutputLog) -> Result:
-    exit_code, signal, started, duration, user_s, system_s, rss, read, written = told[5:14]
-    ended = Outcome.OK if exit_code in plan.ok_codes else Outcome.FAILED
-    return Result.restore(
-        run_id="", plan=plan, outcome=ended if signal is None else Outcome.SIGNALLED, exit_code=exit_code, signal=signal,
-        started_at=datetime.fromtimestamp(started, UTC) if started is not None else None, duration_s=duration,
-        usage=Usage(user_s, system_s, rss, read, written) if user_s is not None else None, truncated=False,
-        left_behind=(), attempts=(), notes=(), log=log, detail="", cached=None,
-    )  # fmt: skip
 
 
 def _inode_of(path: Path) -> int:

@@ -93,7 +93,7 @@ class OutputFiles:
             raise
         return name, _stamp(os.stat(path)), content.digest()
 
-    def read(self, name: str, stamp: str, digest: str) -> tuple[bytearray | BinaryIO | None, str]:
+    def read(self, name: str, stamp: str, digest: bytes) -> tuple[bytes | BinaryIO | None, str]:
         """An output, in memory or, when it is large, as an open file; or None and what is wrong with it.
 
         A file with another stamp than it was written with is trusted only when its content has the digest.
@@ -106,12 +106,12 @@ class OutputFiles:
             return None, str(error.strerror)
         try:
             status = os.fstat(fd)
-            if _stamp(status) != stamp and _digest(fd).hex() != digest:
+            if _stamp(status) != stamp and _digest(fd) != digest:
                 return None, "its output is not what was written"
             if status.st_size > ENTRY_BYTES:
                 return cast("BinaryIO", _KeptFile(os.dup(fd), str(self._path / name))), ""
-            content = bytearray(status.st_size)
-            if os.preadv(fd, [content], 0) != status.st_size:
+            content = os.pread(fd, status.st_size, 0)
+            if len(content) != status.st_size:
                 return None, "its output is cut off"
             return content, ""
         except OSError as error:

@@ -40,6 +40,7 @@ class Entry:
         hits: How often it was used in this kernel.
         refresh_at: No refresh behind it is started before this moment of the steady clock.
         secrets: The redactor's generation for which its output is known to be free of secrets.
+        size: Bytes that it holds in memory, about.
     """
 
     key: Key
@@ -52,11 +53,10 @@ class Entry:
     hits: int = 0
     refresh_at: float = 0.0
     secrets: int = 0
+    size: int = 0
 
-    @property
-    def size(self) -> int:
-        """Bytes that it holds in memory, about."""
-        return self.result.log.size() + len(self.key.full) + len(self.result.command) + OVERHEAD_BYTES
+    def __post_init__(self) -> None:
+        self.size = self.result.log.size() + len(self.key.full) + len(self.result.command) + OVERHEAD_BYTES
 
     def freshness(self, age_s: float, policy: CachePolicy, ok: bool) -> str:
         """`fresh`, `stale`, or empty when it may not be used."""
@@ -103,9 +103,12 @@ class MemoryTier:
     def get(self, key: Key) -> Entry | None:
         """The entry of a key; its age is the caller's to judge."""
         with self._lock:
+            # Not by `get`, which costs twice as much; and what is not there at all raises two errors to say so.
+            if not Cache.__contains__(self._entries, key.digest):
+                return None
             try:
-                entry: Entry = self._entries[key.digest]  # half the cost of `get`
-            except KeyError:
+                entry: Entry = self._entries[key.digest]
+            except KeyError:  # it has expired
                 return None
         return entry if entry.key is key or entry.key.full == key.full else None
 
