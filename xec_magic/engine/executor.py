@@ -89,14 +89,14 @@ class Executor:
         """A run that is planned and not started; `begin`, or its first use, starts it."""
         if self._closed or not self._portal.is_open or os.getpid() != self._owner:
             raise XecError("the executor is closed; make a new one, or load the extension again")
-        self._guard_secrets(plan)
+        self.guard_secrets(plan)
         run_id = str(next(self._numbers))
         return Run(
             self, run_id, plan, lambda: self.spool.new_log(run_id, plan.limits.memory_bytes),
             check=check, background=background, keep=keep if plan.limits.keep else False,
         )  # fmt: skip
 
-    def _guard_secrets(self, plan: Plan) -> None:
+    def guard_secrets(self, plan: Plan) -> None:
         """Register the plan's secrets, and refuse one that would stand where others can read it.
 
         Raises:
