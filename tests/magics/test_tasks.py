@@ -172,8 +172,10 @@ def test_a_secret_of_a_task_is_shown_nowhere(run, shell):
     cell = run('%%xec_tasks -o r\na: --secret TOKEN\n    echo "$TOKEN"; exit 3\n')
     assert "very-secret-value" not in cell.out + cell.err + str(cell.error)
     assert "very-secret-value" not in shell.user_ns["r"]["a"].stdout
-    refused = run("%%xec_tasks\na: --secret TOKEN\n    echo ${{TOKEN}}\n")
-    assert "very-secret-value" not in refused.out + refused.err
+    for wrong in ("a: --secret TOKEN\n    echo ${{TOKEN}}\n", "a: --secret TOKEN --cwd /${{TOKEN}}\n    true\n"):
+        refused = run("%%xec_tasks\n" + wrong)
+        assert type(refused.error).__name__ == "UsageError"
+        assert "very-secret-value" not in refused.out + refused.err
 
 
 def test_an_interrupt_is_one_line_and_keeps_what_had_been_done(run, shell):

@@ -96,7 +96,7 @@ class Executor:
         """A run that is planned and not started; `begin`, or its first use, starts it."""
         if self._closed or not self._portal.is_open or os.getpid() != self._owner:
             raise XecError(_CLOSED)
-        self._guard_secrets(plan)
+        self.guard_secrets(plan)
         run = self._new_run(plan, check=check, background=background, keep=keep if plan.limits.keep else False)
         if plan.cache is not None:
             run.key = self.cache.key(self.cache.captured(plan), plan)
@@ -173,7 +173,7 @@ class Executor:
 
     # -- the outside: runs ----------------------------------------------------------------------------
 
-    def _guard_secrets(self, plan: Plan) -> None:
+    def guard_secrets(self, plan: Plan) -> None:
         """Register the plan's secrets, and refuse one that would stand where others can read it.
 
         Raises:
