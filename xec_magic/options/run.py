@@ -408,7 +408,7 @@ class RunOptions:
             ok_codes=self.ok_codes,
             tee=self._tee_path(),
             label=self.label,
-            cache=cache_policy(self),
+            cache=self._cache_policy(),
         )
 
     def plan(self, script: str | bytes, namespace: Mapping[str, Any] | None = None, target: Target = LOCAL) -> Plan:
@@ -446,6 +446,9 @@ class RunOptions:
     def _asked_for(self, name: str, otherwise: Any) -> Any:
         """An option as the line or the call has it: the standing default for a path here means nothing on a host."""
         return getattr(self, name) if self.sources.get(name, THE_CALL) in (THE_LINE, THE_CALL) else otherwise
+
+    def _cache_policy(self) -> CachePolicy | None:
+        return cache_policy(self)
 
     def _who(self, name: str) -> str:
         """How to begin a message about an option: as its source would call it."""

@@ -76,6 +76,9 @@ class TaskOptions(RunOptions):
         help="What the task makes: it runs again when this is missing, and fails when it does not make it.",
     )  # fmt: skip
 
+    def _cache_policy(self) -> None:
+        """None: files say when a task need not run, and `depends` is of those."""
+
     @classmethod
     def read_line(cls, line: str, expand: Callable[..., str] | None = None) -> Mapping[str, Any]:
         """The options behind a task's dependencies.
