@@ -12,7 +12,7 @@ from xec_magic.options.run import THE_CALL, THE_LINE, RunOptions
 from xec_magic.options.settings import Settings
 from xec_magic.optionspec import COUNT, PATH, OptionSet, Unit, flag, next_word, option
 
-__all__ = ["TaskOptions", "TasksOptions"]
+__all__ = ["RUN_OPTIONS", "TaskOptions", "TasksOptions"]
 
 # Of the options of a run, those that a task has as well; a further one becomes an option of tasks by its name here.
 RUN_OPTIONS: Final = frozenset({
