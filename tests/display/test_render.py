@@ -184,6 +184,20 @@ def test_a_secret_is_masked_across_colours():
     assert "cret" not in html
 
 
+def test_a_session_is_named_in_the_header_and_before_the_run_has_ended():
+    page = Page(render_html(make_result(b"x\n", session="etl")))
+    assert "in session etl" in page.text
+    assert (
+        render_text(make_result(code=1, session="etl"), volatile=False)
+        == "[xec] exit code 1, in session etl, no output"
+    )
+    plan = Plan(Command("true", session="etl"))
+    assert render_started_text(plan, "r7") == "[xec] started in session etl, run r7: true"
+    assert "session etl" in Page(render_started_html(plan, "r7")).text
+    remote = make_result(b"x\n", session="etl", target=Target("fake", "db1"))
+    assert "on db1, session etl" in Page(render_html(remote)).text
+
+
 def test_another_target_is_named():
     page = Page(render_html(make_result(b"x\n", target=Target("fake", "db1"))))
     assert "on db1" in page.text

@@ -12,7 +12,7 @@ from xec_magic.command import Command
 from xec_magic.display import live, view, widget
 from xec_magic.display.view import Mode, View, choose_mode, display_result, mark_shown, request_allows_stdin
 from xec_magic.errors import OptionError, XecError
-from xec_magic.events import Cause, Note, Output, PartStarted, Retrying, Started, Stopping
+from xec_magic.events import Cause, Note, Output, PartStarted, Queued, Retrying, Started, Stopping
 from xec_magic.output import OutputLog
 from xec_magic.plan import Batch, Plan
 
@@ -302,6 +302,7 @@ def test_a_further_attempt_begins_a_new_epoch(shown, sent):
     ("event", "state", "words"),
     [
         (Stopping("r1", 0.0, Cause.TIMEOUT, "INT"), "stopping", "timeout: sent INT"),
+        (Queued("r1", 0.0), "queued", "waits for others to end"),
         (Retrying("r1", 0.0, 1, "exit code 75", 2.0), "running", "exit code 75; next attempt in 2 s"),
         (Started("r1", 0.0, 0.0, 7, attempt=2), "running", "attempt 2"),
         (Note("r1", 0.0, "s3cret disk full"), "running", "*** disk full"),

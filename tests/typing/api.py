@@ -62,6 +62,13 @@ assert_type(patient.run("true"), xec.Result)
 assert_type(patient.start("true"), xec.Run)
 assert_type(patient.using(check=False).run("false"), xec.Result)
 
+xec.run("true", worker=True)
+xec.run("true", session="etl", reset=True, rc=Path("start.sh"))
+with xec.workers(size=2, rc="x=1", shell="bash") as w:
+    assert_type(w.run("true"), xec.Result)
+    assert_type(w.start("true"), xec.Run)
+xec.workers(sice=2)  # type: ignore[call-arg]
+
 with xec.Executor(max_running=2, timeout="1m") as executor:
     assert_type(executor, xec.Executor)
     assert_type(executor.run("true"), xec.Result)

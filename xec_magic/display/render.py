@@ -133,15 +133,22 @@ def render_text(result: Result, volatile: bool = True, *, mask: Mask = str, show
         lines.append(f"[xec] … {cut.gap} …")
     lines += [mask(plain_line(line.text)) for line in cut.tail]
     if volatile or _remarkable(result):
-        lines.append("[xec] " + ", ".join([mask(headline(result)), *facts(result, volatile, mask)]))
+        lines.append(_last_line(result, volatile, mask))
     return "\n".join(lines)
+
+
+def _last_line(result: Result, volatile: bool, mask: Mask) -> str:
+    session = result.plan.command.session
+    return "[xec] " + ", ".join(
+        [mask(headline(result)), *([f"in session {session}"] if session else []), *facts(result, volatile, mask)]
+    )
 
 
 def closing_line(result: Result, *, mask: Mask = str) -> str:
     """The line `[xec] …` below output that was printed as it came; empty when there is nothing to say."""
     if not _remarkable(result):
         return ""
-    return "[xec] " + ", ".join([mask(headline(result)), *facts(result, mask=mask)])
+    return _last_line(result, True, mask)
 
 
 def place_of(plan: Plan) -> str:
