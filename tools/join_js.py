@@ -64,7 +64,9 @@ def _squeezed(text: str) -> str:
         pieces[at] = re.sub(r"(?<![+\-\s])[ \t]+([+\-]+)[ \t]+(?![+\-\s])", r"\1", code)
         code = re.sub(r"[ \t]+$", "", pieces[at], flags=re.M)
         code = re.sub(r"\bconst\b", "let", code)  # what must not change is checked where the sources are tested
-        pieces[at] = re.sub(r"([{(\[,;?:=&|])\n+|\n+([})\],.?:])", r"\1\2", code)
+        code = re.sub(r"([{(\[,;?:=&|])\n+|\n+([})\],.?:])", r"\1\2", code)
+        # Behind a bracket a semicolon can be the empty body of a loop.
+        pieces[at] = re.sub(r"(?<=[^);]);(?=\})", "", code)
     return "".join(pieces)
 
 

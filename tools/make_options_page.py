@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from xec_magic.options import RunOptions
+from xec_magic.options.tasks import RUN_OPTIONS, TaskOptions, TasksOptions
 
 PAGE = Path(__file__).parent.parent / "docs" / "options.md"
 
@@ -48,6 +49,28 @@ TAIL = """
 """
 
 
+TASKS = """
+## only for tasks
+
+On the line of `%%xec_tasks`, and in Python keywords of `run` and `start` of [tasks](tasks.md):
+
+{all}
+
+Behind the name of a task, and in Python keywords of `add`:
+
+{one}
+
+Of the options above a task has {also}.
+"""
+
+
+def tasks() -> str:
+    """The section about the options that only tasks have."""
+    also = ", ".join(f"`{option.long}`" for option in RunOptions.SPEC if option.name in RUN_OPTIONS)
+    cell = TasksOptions.SPEC.table({"jobs", "keep_going", "dry_run", "force", "resume"})
+    return TASKS.format(all=cell, one=TaskOptions.SPEC.table({"depends", "creates"}), also=also)
+
+
 def page() -> str:
     """The text of docs/options.md."""
     spec = RunOptions.SPEC
@@ -57,7 +80,7 @@ def page() -> str:
     only = "\n".join(
         f"| `{option.name}` | {option.help} Default: `{option.default}`. |" for option in spec if not option.flags
     )
-    return head + "\n" + spec.markdown() + "\n" + TAIL.replace("{only}", only)
+    return head + "\n" + spec.markdown() + "\n" + TAIL.replace("{only}", only) + tasks()
 
 
 def main() -> int:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from xec_magic.api import (
         Executor,
         batch,
+        cached,
         cleanup,
         defer,
         files,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         using,
         workers,
     )
+    from xec_magic.cachepolicy import CachePolicy
     from xec_magic.compose.chunks import chunks
     from xec_magic.compose.cleanup import Cleanup
     from xec_magic.compose.lazy import Lazy
@@ -81,6 +83,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AllFailed",
     "AuthError",
+    "CachePolicy",
     "CallbackError",
     "Cancelled",
     "Cleanup",
@@ -118,6 +121,7 @@ __all__ = [
     "TransportError",
     "XecError",
     "batch",
+    "cached",
     "chunks",
     "cleanup",
     "defer",
@@ -139,6 +143,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CachePolicy": "cachepolicy",
     "Cleanup": "compose.cleanup",
     "Executor": "api",
     "Lazy": "compose.lazy",
@@ -152,6 +157,7 @@ _HOMES = {
     "TaskResults": "compose.tasks_result",
     "TaskState": "compose.tasks_result",
     "batch": "api",
+    "cached": "api",
     "chunks": "compose.chunks",
     "cleanup": "api",
     "defer": "api",

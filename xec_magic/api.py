@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack, cast
 
 from xec_magic import runtime
+from xec_magic.cachepolicy import CachePolicy
 from xec_magic.command import LOCAL, FileInput, Target, decode_script
 from xec_magic.compose.batch import check_results, plan_batch, results_of, with_results
 from xec_magic.compose.cleanup import Cleanup, Deferred, innermost
@@ -17,6 +18,7 @@ from xec_magic.compose.lazy import Lazy
 from xec_magic.compose.tasks import Tasks
 from xec_magic.compose.workers import Workers, start_text, with_start_text
 from xec_magic.engine import executor as engine
+from xec_magic.engine.asks import Ask, Asks, name_of
 from xec_magic.engine.run import Run
 from xec_magic.errors import OptionError, RunInterrupted
 from xec_magic.inventory import Inventory
@@ -28,6 +30,10 @@ from xec_magic.result import Result
 from xec_magic.results import Results
 from xec_magic.transport.shells import family_of
 
+if TYPE_CHECKING:
+    from xec_magic.cachepolicy import CacheKey
+    from xec_magic.command import Command
+
 __all__ = [
     "Commands",
     "Executor",
@@ -35,6 +41,7 @@ __all__ = [
     "Script",
     "TemplateString",
     "batch",
+    "cached",
     "cleanup",
     "defer",
     "files",
@@ -96,6 +103,15 @@ class RunKeywords(TypedDict, total=False):
     read_only: bool
     keep: bool | None
     rc: str | os.PathLike[str] | None
+    cache: float | str | CachePolicy | None
+    cache_key: str | Callable[[Command], CacheKey]
+    cache_if: str | Callable[[Result], object]
+    cache_env: str | Iterable[str]
+    cache_failures: float | str
+    depends: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+    stale: float | str
+    refresh: bool
+    persist: bool
 
 
 class TaskKeywords(RunKeywords, total=False):
@@ -123,6 +139,11 @@ class Commands:
         self._executor = executor
         self._settings = settings
         self._defaults: RunKeywords = defaults or {}
+        self._asks = Asks(self._stamps)
+
+    def _stamps(self) -> object:
+        settings = self._settings()
+        return None if settings is None else settings.stamps()
 
     def run(self, script: Script, **options: Unpack[RunKeywords]) -> Result:
         """Run a script and wait for it; gives its result.
@@ -142,10 +163,44 @@ class Commands:
             >>> r.stdout, r.stderr, r.exit_code
             ('out\\n', 'err\\n', 0)
         """
+        name = name_of(script, options) if "cache" in options or "cache" in self._defaults else None
+        ask = self._asks.recall(name) if name is not None else None
+        if ask is not None:
+            kept = self._executor().hit(ask.captured, ask.plan)
+            if kept is not None:
+                runtime.current().last = kept
+                return kept.check() if ask.check and not kept.ok else kept
         plan, check, keep = self._plan(script, options)
         executor = self._executor()
+        if name is not None and plan.cache is not None and plan.tee is None:
+            ask = Ask(plan, check, executor.cache.captured(plan), self._asks.surroundings())
+            self._asks.remember(name, ask)
         result = runtime.current().wait(executor.plan_run(plan, check=False, keep=keep))
         return result.check() if check else result
+
+    def cached(self, key: str, script: Script, ttl: float | str = 60.0, **options: Unpack[RunKeywords]) -> Result:
+        """The result of a script that is kept under a name of its own; runs it when there is none, or it is too old.
+
+        The same as `run(script, cache=ttl, cache_key=key)`.
+
+        Args:
+            key: The name; what the script and its surroundings are does not count beside it.
+            script: As for `run`.
+            ttl: Seconds, or a text such as `"5m"`; `"inf"` for as long as the kernel lives.
+            **options: As for `run`.
+
+        Raises:
+            CommandError: as for `run`; a failure is not kept.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> first = xec.cached("stamp", "date +%s%N")
+            >>> xec.cached("stamp", "date +%s%N").stdout == first.stdout
+            True
+        """
+        options.setdefault("cache", ttl)
+        options.setdefault("cache_key", key)
+        return self.run(script, **options)
 
     def start(self, script: Script, **options: Unpack[RunKeywords]) -> Run:
         """Start a script and give its handle at once: await it, read from it, pipe it, cancel it.
@@ -161,7 +216,8 @@ class Commands:
         plan, check, keep = self._plan(script, options)
         executor = self._executor()
         run = executor.plan_run(plan, check=check, keep=keep)
-        executor.begin_later(run)
+        if not executor.answer(run):
+            executor.begin_later(run)
         return run
 
     def batch(
@@ -386,6 +442,8 @@ class Executor(Commands):
 def _over(defaults: RunKeywords, options: RunKeywords) -> RunKeywords:
     """Keywords over defaults; variables and secrets add up, unless a call sets them back with None."""
     merged: RunKeywords = {**defaults, **options}
+    if merged.get("env"):
+        merged["env"] = dict(merged["env"])  # what the caller does with it later is another call's business
     if defaults.get("env") and isinstance(options.get("env"), Mapping):
         merged["env"] = {**defaults["env"], **options["env"]}
     if defaults.get("secret") and isinstance(options.get("secret"), Mapping):
@@ -430,6 +488,7 @@ start = _kernel.start
 using = _kernel.using
 tasks = _kernel.tasks
 workers = _kernel.workers
+cached = _kernel.cached
 lazy = _kernel.lazy
 cleanup = _kernel.cleanup
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Literal, NamedTuple, TypeAlias
 
 __all__ = [
-    "Cause", "Event", "Exited", "LeftBehind", "Mark", "Note", "Output", "PartExited", "PartStarted", "ProcessInfo",
+    "Cached", "Cause", "Event", "Exited", "LeftBehind", "Mark", "Note", "Output", "PartExited", "PartStarted", "ProcessInfo",
     "ProcessSample", "Queued", "Retrying", "Sample", "Started", "Stopping", "Stream", "Usage",
 ]  # fmt: skip
 
@@ -254,6 +254,19 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Cached:
+    """Nothing was run: what follows is the replay of an earlier run.
+
+    Attributes:
+        age_s: How long ago that run ended.
+    """
+
+    run_id: str
+    at: float
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """The run is over.
 
@@ -289,5 +302,6 @@ Event: TypeAlias = (
     | Stopping
     | Retrying
     | LeftBehind
+    | Cached
     | Exited
 )

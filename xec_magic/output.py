@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import threading
 from array import array
 from bisect import bisect_right
@@ -16,6 +17,7 @@ from xec_magic.events import Stream
 __all__ = ["Match", "OutputLog", "Piece"]
 
 STREAMS: Final[tuple[Stream, Stream]] = ("stdout", "stderr")
+_INDEX: Final = struct.Struct("<5Q")  # segments, checkpoints, newlines, bytes of stdout and of stderr
 CHECKPOINT_BYTES: Final = 64 * 1024  # a line is found by scanning at most this much
 READ_BYTES: Final = 1024 * 1024
 
@@ -52,7 +54,7 @@ class OutputLog:
     def __init__(self, memory_bytes: int = 8 * 2**20, open_spool: Callable[[], BinaryIO] | None = None) -> None:
         self._memory_bytes = memory_bytes
         self._open_spool = open_spool
-        self._memory = bytearray()
+        self._memory: bytes | bytearray = bytearray()
         self._file: BinaryIO | None = None
         self._lock = threading.Lock()
         # Consecutive pieces of one stream are one segment: its end offset and its stream.
@@ -256,6 +258,46 @@ class OutputLog:
             if not data:
                 break
         return found, total
+
+    # -- kept elsewhere ---------------------------------------------------------------------------
+
+    def index(self) -> bytes:
+        """What there is to know of the log besides its bytes; for `restore`."""
+        with self._lock:
+            arrays = (self._ends, self._marks, self._checkpoint_offsets, self._checkpoint_lines)
+            head = _INDEX.pack(len(self._ends), len(self._checkpoint_lines), self._newlines, *self._sizes)
+            return head + self._last_byte.ljust(1, b"\0") + b"".join(each.tobytes() for each in arrays)
+
+    @classmethod
+    def restore(cls, index: bytes, content: bytes | bytearray | BinaryIO) -> OutputLog:
+        """The log that an index and its bytes make, or an open file of them; it does not grow.
+
+        Raises:
+            ValueError: the two do not belong together.
+        """
+        if len(index) <= _INDEX.size:
+            raise ValueError("the index is cut off")
+        segments, checkpoints, newlines, *sizes = _INDEX.unpack_from(index)
+        if len(index) != _INDEX.size + 1 + segments * 9 + checkpoints * 16:
+            raise ValueError("the index is cut off")
+        log = object.__new__(cls)  # most of what it would be given by `__init__` is replaced here
+        log._memory_bytes, log._open_spool, log._memory, log._file = 0, None, b"", None
+        log._lock, log.lost_bytes, log.failure, log.closed = threading.Lock(), 0, None, False
+        log._newlines, log._sizes, log._size = newlines, sizes, sizes[0] + sizes[1]
+        log._last_byte = index[_INDEX.size : _INDEX.size + 1] if log._size else b""
+        at = _INDEX.size + 1
+        marks_at, offsets_at, lines_at = at + segments * 8, at + segments * 9, at + segments * 9 + checkpoints * 8
+        log._ends = array("Q", index[at:marks_at])
+        log._marks = array("b", index[marks_at:offsets_at])
+        log._checkpoint_offsets = array("Q", index[offsets_at:lines_at])
+        log._checkpoint_lines = array("Q", index[lines_at:])
+        if isinstance(content, (bytes, bytearray)):
+            log._memory, size = content, len(content)
+        else:
+            log._file, size = content, os.fstat(content.fileno()).st_size
+        if size != log._size:
+            raise ValueError(f"{size} bytes of output where {log._size} were kept")
+        return log
 
     # -- pickling: a log in a file travels as its bytes -----------------------------------------
 

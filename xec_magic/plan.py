@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+from xec_magic.cachepolicy import CachePolicy
 from xec_magic.command import Command, encode_script
 from xec_magic.errors import OptionError
 
@@ -147,6 +148,7 @@ class Plan:
         label: What the user calls this run; empty for the script's first line.
         monitor: How it is watched; None for not at all.
         batch: The commands, where the run is several of them; `command.script` then holds their texts for readers.
+        cache: How its result is kept, so that an equal command need not run; None to run it always.
     """
 
     command: Command
@@ -158,11 +160,14 @@ class Plan:
     label: str = ""
     monitor: MonitorPolicy | None = None
     batch: Batch | None = None
+    cache: CachePolicy | None = None
 
     def __post_init__(self) -> None:
         if not self.ok_codes:
             raise OptionError("ok-codes must name at least one exit code, for example 0,1")
         _check_codes("ok-codes", self.ok_codes)
+        if self.cache is not None:
+            self._check_cacheable()
         try:
             encode_script(self.command.script)
         except UnicodeEncodeError as error:
@@ -172,6 +177,20 @@ class Plan:
         if "\0" in self.command.script:
             line = self.command.script[: self.command.script.index("\0")].count("\n") + 1
             raise OptionError(f"line {line} of the script holds a NUL character, which no shell can read; remove it")
+
+    def _check_cacheable(self) -> None:
+        if self.command.secret_env:
+            raise OptionError("cache: what a command makes of a secret is never kept; leave out --cache or --secret")
+        if not self.limits.keep:
+            raise OptionError("cache: without its output there is nothing to keep; leave out cache or keep=False")
+        if self.batch is not None:
+            raise OptionError("cache: a batch is not kept; leave out --cache, or run its commands one by one")
+        if self.cache and self.cache.depends and self.command.target.kind != "local":
+            raise OptionError(
+                f"depends: files of {self.command.target} cannot be watched, only those of this machine; leave it out"
+            )
+        if self.command.session:
+            raise OptionError("cache: a session's state is in no key; leave out --cache or --session")
 
     @property
     def title(self) -> str:

@@ -66,6 +66,11 @@ class Redactor:
             return text
         return finder.mask(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
+    def finds(self, data: bytes) -> bool:
+        """There is a secret in these bytes."""
+        finder = self._finder
+        return finder is not None and finder.mask_all(data)[1] > 0
+
     def stream(self) -> StreamRedactor | None:
         """What masks one stream, with the secrets of this moment; None when there are none, so nothing needs to be done."""
         finder = self._finder
@@ -75,6 +80,11 @@ class Redactor:
         """The same for a stream whose bytes belong to numbered parts."""
         finder = self._finder
         return None if finder is None else PartedRedactor(finder)
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever there is more to hide."""
+        return len(self._masks)
 
     def __repr__(self) -> str:
         with self._lock:
@@ -90,18 +100,24 @@ class StreamRedactor:
     def __init__(self, finder: _Finder) -> None:
         self._finder = finder
         self._held = b""
+        self.masked = 0  # secrets found so far
 
     def feed(self, data: bytes) -> bytes:
         """What can be shown after these bytes; may be empty, or end with bytes of earlier calls."""
         data = self._held + data
         keep = self._finder.undecided(data)
         self._held = data[keep:]
-        return self._finder.mask(data[:keep])
+        return self._mask(data[:keep])
 
     def flush(self) -> bytes:
         """What was held back, at the end of the stream."""
         data, self._held = self._held, b""
-        return self._finder.mask(data)
+        return self._mask(data)
+
+    def _mask(self, data: bytes) -> bytes:
+        masked, count = self._finder.mask_all(data)
+        self.masked += count
+        return masked
 
     def __repr__(self) -> str:
         return f"<StreamRedactor: {len(self._held)} bytes held back>"
@@ -169,7 +185,11 @@ class _Finder:
 
     def mask(self, data: bytes) -> bytes:
         """The bytes with every secret replaced, the leftmost first and of those the longest."""
-        return self._whole.sub(lambda match: self._masks[match[0]], data)
+        return self.mask_all(data)[0]
+
+    def mask_all(self, data: bytes) -> tuple[bytes, int]:
+        """The same, and how many there were."""
+        return self._whole.subn(lambda match: self._masks[match[0]], data)
 
     def hits(self, data: bytes) -> list[tuple[int, int, bytes]]:
         """Where secrets begin and end, and what stands there instead."""

@@ -39,8 +39,8 @@ class Runtime:
         self._registry: Cleanup | None = None
         self._mutex = threading.Lock()
 
-    def _record(self, run: Run, result: Result) -> None:
-        self.profiler.record(result, run.created_at, self.executor.redactor.mask(run.plan.title))
+    def _record(self, result: Result, asked_at: float) -> None:
+        self.profiler.record(result, asked_at, self.executor.redactor.mask(result.plan.title))
 
     def registry(self, make: Callable[[Runtime], Cleanup]) -> Cleanup:
         """What is to be cleaned up at the kernel's end; made on first use."""
@@ -95,6 +95,9 @@ _runtime: Runtime | None = None
 def current() -> Runtime:
     """This kernel's runtime. In a forked process a new one: the runs of the parent are not its own."""
     global _runtime
+    known = _runtime
+    if known is not None and known.pid == os.getpid():
+        return known
     with _lock:
         if _runtime is None or _runtime.pid != os.getpid():
             _runtime = Runtime()

@@ -8,7 +8,7 @@ from typing import Final
 
 from xec_magic.errors import OptionError
 
-__all__ = ["format_count", "format_duration", "format_size", "parse_duration", "parse_size"]
+__all__ = ["format_age", "format_count", "format_duration", "format_size", "parse_duration", "parse_size"]
 
 _SECONDS: Final = {
     "ms": 0.001, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0,
@@ -94,6 +94,19 @@ def format_duration(seconds: float) -> str:
             rest = whole % size // below
             return f"{whole // size} {name}" + (f" {rest} {small}" if rest else "")
     return f"{seconds:.3g} s"  # unreachable: 59.95 and more rounds to a minute
+
+
+def format_age(seconds: float) -> str:
+    """A duration in its largest unit, as one says how old something is.
+
+    Example:
+        >>> [format_age(x) for x in (0.2, 42.7, 200, 7300, 200000)]
+        ['0 s', '42 s', '3 min', '2 h', '2 d']
+    """
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
 
 
 def format_size(size: float) -> str:

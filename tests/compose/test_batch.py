@@ -378,6 +378,16 @@ def test_a_command_that_kills_its_shell_is_told_by_the_signal(ex, shell, keep_go
     assert results[1].signal == signal.SIGKILL
 
 
+@pytest.mark.parametrize("shell", ["bash", "dash"])
+def test_who_goes_on_for_a_shell_begins_nothing_after_that_was_killed(ex, shell, tmp_path):
+    ran = tmp_path / "ran"
+    results = ex.batch([": ${nope?}", "kill -9 $$; sleep 0.1", f"touch {ran}"], shell=shell, keep_going=True)
+    assert results[2].outcome is Outcome.NOT_STARTED
+    assert results.whole.signal == signal.SIGKILL
+    until(lambda: ex._engine.transports._local.strays() == [])
+    assert not ran.exists()
+
+
 @pytest.mark.parametrize("command", ["sleep 60", "kill -STOP $$", "trap '' INT TERM; sleep 60"])
 def test_at_the_time_limit_what_has_ended_stays_and_the_rest_never_begins(ex, command):
     with pytest.raises(

@@ -177,6 +177,18 @@ def test_a_syntax_error_fails_its_own_task_only(ex):
     assert r["good"].text() == "fine"
 
 
+def test_tasks_run_in_warm_shells_as_well(ex):
+    made = ex.tasks(worker=True).add("a", "cd /; X=1; echo $$").add("b", 'echo "${X-none} $PWD"', needs=["a"])
+    assert made.run()["b"].text() == f"none {os.getcwd()}"
+
+
+def test_a_script_with_a_secrets_value_is_refused_and_nothing_runs(ex):
+    made = ex.tasks(secret={"TOKEN": "very-secret-value"}).add("a", "touch ran").add("b", "echo very-secret-value")
+    with pytest.raises(OptionError, match="task b: the command would hold the value of a secret"):
+        made.run()
+    assert not os.path.exists("ran")
+
+
 def test_tasks_hold_no_view_and_little_memory(ex):
     made = ex.tasks().add("a", "head -c 600000 /dev/zero")
     assert made.run()["a"].log_path is not None  # more than its share of memory goes to a file

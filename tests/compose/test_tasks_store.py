@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,18 @@ def test_two_kernels_write_at_once_and_nothing_is_lost(tmp_path):
     names = [f"{name}{number}" for name in "ab" for number in range(60)]
     assert set(known(store)[0]) == set(names)
     store.close()
+
+
+def test_a_kernel_waits_while_another_one_writes(opened):
+    store = opened()
+    store.put({"a": record()})
+    other = sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.2, lambda: other.execute("COMMIT")).start()
+    store.put({"b": record()})
+    assert store.notes == []
+    assert set(known(store)[0]) == {"a", "b"}
+    other.close()
 
 
 def test_what_is_remembered_is_bounded(opened, tmp_path, monkeypatch):

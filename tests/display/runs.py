@@ -8,7 +8,17 @@ from xec_magic.result import fold
 
 
 def make_result(
-    *pieces, code=0, signal=None, cause=None, script="make all", label="", target=LOCAL, more=(), seconds=0.5, **exited
+    *pieces,
+    code=0,
+    signal=None,
+    cause=None,
+    script="make all",
+    label="",
+    target=LOCAL,
+    session="",
+    more=(),
+    seconds=0.5,
+    **exited,
 ):
     """A result from pieces of output: bytes for stdout, ("stderr", bytes) for the other."""
     events = [Started("r1", 0.0, 1_700_000_000.0, 4242)]
@@ -17,7 +27,7 @@ def make_result(
         events.append(Output("r1", 0.1, stream, data))
     events += more
     events.append(Exited("r1", seconds, code, signal, cause=cause, usage=Usage(0.2, 0.1, 64 * 2**20), **exited))
-    return fold(events, Plan(Command(script, target=target), label=label))
+    return fold(events, Plan(Command(script, target=target, session=session), label=label))
 
 
 def make_log(*pieces, **options):

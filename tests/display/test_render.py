@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import pytest
 from display.runs import make_result, note
 
-from xec_magic.command import Target
-from xec_magic.display.render import render_html, render_started_html, render_started_text, render_text
+from xec_magic.command import Command, Target
+from xec_magic.display.render import closing_line, render_html, render_started_html, render_started_text, render_text
 from xec_magic.events import Cause, LeftBehind, ProcessInfo
 from xec_magic.plan import Plan
 
@@ -68,6 +68,15 @@ def test_volatile_words_say_what_it_took():
     assert (
         text.splitlines()[-1] == "[xec] ok, still running: sleep (pid 77), 1 min 15 s, CPU 300 ms, peak memory 64.0 MiB"
     )
+
+
+def test_a_kept_result_says_so_with_its_age_and_how_to_run_it_again():
+    kept = make_result(b"hi\n", script="make all").replayed("r2", Plan(Command("make all")), 200.0)
+    assert render_text(kept) == "hi\n[xec] ok, cached 3 min ago; --refresh runs it again"
+    assert closing_line(kept) == "[xec] ok, cached 3 min ago; --refresh runs it again"
+    assert Page(render_html(kept)).text.startswith("cached 3 min ago · make all")
+    assert render_text(kept, volatile=False) == "hi\n[xec] ok, cached"
+    assert "3 min" not in render_html(kept, volatile=False)
 
 
 def test_the_gap_is_said():
@@ -173,6 +182,20 @@ def test_a_secret_is_masked_across_colours():
     html = render_html(make_result(b"s3\x1b[31mcret\x1b[0m here\n"), mask=lambda text: text.replace("s3cret", "***"))
     assert "*** here" in Page(html).text
     assert "cret" not in html
+
+
+def test_a_session_is_named_in_the_header_and_before_the_run_has_ended():
+    page = Page(render_html(make_result(b"x\n", session="etl")))
+    assert "in session etl" in page.text
+    assert (
+        render_text(make_result(code=1, session="etl"), volatile=False)
+        == "[xec] exit code 1, in session etl, no output"
+    )
+    plan = Plan(Command("true", session="etl"))
+    assert render_started_text(plan, "r7") == "[xec] started in session etl, run r7: true"
+    assert "session etl" in Page(render_started_html(plan, "r7")).text
+    remote = make_result(b"x\n", session="etl", target=Target("fake", "db1"))
+    assert "on db1, session etl" in Page(render_html(remote)).text
 
 
 def test_another_target_is_named():

@@ -13,8 +13,8 @@ from display.runs import make_result
 from xec_magic.command import Command
 from xec_magic.display import live, view, widget
 from xec_magic.display.view import Mode, View, choose_mode, display_result, mark_shown, request_allows_stdin
-from xec_magic.errors import OptionError
-from xec_magic.events import Cause, Note, Output, PartStarted, Retrying, Sample, Started, Stopping
+from xec_magic.errors import OptionError, XecError
+from xec_magic.events import Cause, Note, Output, PartStarted, Queued, Retrying, Sample, Started, Stopping
 from xec_magic.output import OutputLog
 from xec_magic.plan import Batch, MonitorPolicy, Plan
 from xec_magic.timeline import Timeline
@@ -306,6 +306,7 @@ def test_a_further_attempt_begins_a_new_epoch(shown, sent):
     ("event", "state", "words"),
     [
         (Stopping("r1", 0.0, Cause.TIMEOUT, "INT"), "stopping", "timeout: sent INT"),
+        (Queued("r1", 0.0), "queued", "waits for others to end"),
         (Retrying("r1", 0.0, 1, "exit code 75", 2.0), "running", "exit code 75; next attempt in 2 s"),
         (Started("r1", 0.0, 0.0, 7, attempt=2), "running", "attempt 2"),
         (Note("r1", 0.0, "s3cret disk full"), "running", "*** disk full"),
@@ -477,3 +478,42 @@ def test_the_header_knows_what_a_command_usually_takes(shown, sent):
     opened = View(Handle(), Mode.WIDGET, mask=str, usual_s=40.0)
     opened.open()
     assert opened._live.widget.head["usual"] == 40.0
+
+
+# -- a kept result ------------------------------------------------------------------------------------
+
+
+def test_a_kept_result_that_is_looked_at_again_has_a_button_that_runs_it_behind_in_its_place(shown, sent):
+    handle, again = Handle(), Handle()
+    handle.write(b"old\n")
+    handle.rerun = lambda: again
+    again.add_done_callback = lambda callback: again.__dict__.update(end=callback)
+    kept = make_result(b"old\n").replayed("r1", handle.plan, 200.0)
+    one = make_view(handle, Mode.WIDGET)
+    one.close(kept)
+    one.reopen()
+    page = one._live.widget
+    assert (page.state, page.cached) == ("done", "cached 3 min ago")
+    page._on_request(page, {"op": "refresh"}, [])
+    assert (page.state, page.cached) == ("running", "")
+    again.write(b"new\n")
+    again.fire()
+    again.end(make_result(b"new\n"))
+    assert (page.state, page.cached) == ("done", "")
+    assert bytes(page.snap["data"]) == b"new\n"
+    page._on_request(page, {"op": "refresh"}, [])
+    assert page.state == "done", "what was run is not run again by a second press"
+
+
+def test_a_refresh_that_cannot_be_is_said_in_the_page(shown, sent):
+    def closed():
+        raise XecError("the executor is closed")
+
+    handle = Handle()
+    handle.rerun = closed
+    one = make_view(handle, Mode.WIDGET)
+    one.close(make_result(b"old\n").replayed("r1", handle.plan, 200.0))
+    one.reopen()
+    page = one._live.widget
+    page._on_request(page, {"op": "refresh"}, [])
+    assert (page.state, page.note) == ("done", "the executor is closed")

@@ -96,3 +96,26 @@ def test_twenty_megabytes_reach_the_page_and_hardly_grow_the_notebook(notebook):
     n.page.wait_for_function("() => document.body.innerText.includes('2600000')", timeout=30_000)
     assert len(json.dumps(n.save())) < 200_000
     assert n.stall()["max"] < 5000
+
+
+def test_a_kept_result_is_refreshed_by_its_button_in_the_same_place(notebook):
+    n = notebook(
+        [
+            LOAD,
+            "%%xec --cache 1h --refresh --quiet\necho made at $(date +%s%N); sleep 0.5",
+            "%%xec --cache 1h --out kept\necho made at $(date +%s%N); sleep 0.5",
+            "get_ipython().run_line_magic('xec_runs', 'show ' + kept.run_id)",
+            "%%xec --cache 1h --out renewed\necho made at $(date +%s%N); sleep 0.5",
+            "print(kept.stdout != renewed.stdout, renewed.cached is not None)",
+        ]
+    )
+    for cell in range(4):
+        n.run_wait(cell)
+    assert "cached" in n.text(2)
+    until(n, 3, ".xec-badge", "cached")
+    n.find(3, "button").filter(has_text="Refresh").click()
+    until(n, 3, ".xec-state", "running")
+    until(n, 3, ".xec-state", "done")
+    assert not n.find(3, ".xec-badge").is_visible()
+    n.run_wait(4)
+    assert n.run_wait(5).strip() == "True True"

@@ -6,6 +6,7 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
+from xec_magic.magics.cache import VERBS
 from xec_magic.magics.completion import register, unregister
 from xec_magic.options import RunOptions
 
@@ -100,6 +101,13 @@ def test_the_line_of_a_cell_has_no_command(ip):
 def test_runs_are_completed_by_their_ids(ip):
     assert complete(ip, "%xec_runs stop r") == ["%xec_runs stop r1", "%xec_runs stop r12"]
     assert complete(ip, "%xec_runs stop r1 q") == ["%xec_runs stop r1 q3"]
+
+
+def test_verbs_of_the_cache_are_completed_and_options_behind_warm(ip):
+    assert complete(ip, "%xec_cache ") == [f"%xec_cache {verb}" for verb in VERBS]
+    assert complete(ip, "%xec_cache fo") == ["%xec_cache forget"]
+    assert complete(ip, "%xec_cache warm --ca")[:2] == ["%xec_cache warm --cache", "%xec_cache warm --cache-key"]
+    assert complete(ip, "%xec --cache 5 --depends data.") == ["%xec --cache 5 --depends data.csv"]
 
 
 def test_within_a_field_python_is_completed(ip):

@@ -167,13 +167,19 @@ def test_a_dry_run_shows_what_would_run_and_why_and_runs_nothing(run, shell, tmp
     assert not (tmp_path / "raw").exists()
 
 
+@pytest.mark.parametrize("wrong", ["\n    echo ${{TOKEN}}", " --cwd /${{TOKEN}}\n    true"])
+def test_a_secret_is_not_in_the_refusal_of_a_task(run, shell, wrong):
+    shell.user_ns["TOKEN"] = "very-secret-value"
+    refused = run(f"%%xec_tasks\na: --secret TOKEN{wrong}\n")
+    assert type(refused.error).__name__ == "UsageError"
+    assert "very-secret-value" not in refused.out + refused.err
+
+
 def test_a_secret_of_a_task_is_shown_nowhere(run, shell):
     shell.user_ns["TOKEN"] = "very-secret-value"
     cell = run('%%xec_tasks -o r\na: --secret TOKEN\n    echo "$TOKEN"; exit 3\n')
     assert "very-secret-value" not in cell.out + cell.err + str(cell.error)
     assert "very-secret-value" not in shell.user_ns["r"]["a"].stdout
-    refused = run("%%xec_tasks\na: --secret TOKEN\n    echo ${{TOKEN}}\n")
-    assert "very-secret-value" not in refused.out + refused.err
 
 
 def test_an_interrupt_is_one_line_and_keeps_what_had_been_done(run, shell):

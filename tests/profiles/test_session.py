@@ -62,6 +62,22 @@ def test_every_run_of_the_kernel_is_recorded_and_secrets_are_masked():
     assert xec.profiler.report().df()["ok"].tolist() == [True, False]
 
 
+def test_what_the_cache_answered_is_recorded_as_saved():
+    xec.profiler.clear()
+    for _ in range(3):
+        xec.run("sleep 0.05; echo for the record", cache="1m")
+    report = xec.profiler.report()
+    assert [record.cached_s is None for record in report.records] == [True, False, False]
+    assert report.saved_s > 0.05
+
+
+def test_what_a_session_ran_in_the_callers_thread_is_recorded_too():
+    xec.profiler.clear()
+    for _ in range(3):
+        xec.run(":", session="recorded")
+    assert xec.profiler.report().runs == 3
+
+
 def test_empty_scripts_that_calibrate_a_profile_are_no_runs_of_the_user():
     xec.profiler.clear()
     xec.profile("x", "true", runs=3, warmup=1)

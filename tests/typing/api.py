@@ -62,6 +62,13 @@ assert_type(patient.run("true"), xec.Result)
 assert_type(patient.start("true"), xec.Run)
 assert_type(patient.using(check=False).run("false"), xec.Result)
 
+xec.run("true", worker=True)
+xec.run("true", session="etl", reset=True, rc=Path("start.sh"))
+with xec.workers(size=2, rc="x=1", shell="bash") as w:
+    assert_type(w.run("true"), xec.Result)
+    assert_type(w.start("true"), xec.Run)
+xec.workers(sice=2)  # type: ignore[call-arg]
+
 with xec.Executor(max_running=2, timeout="1m") as executor:
     assert_type(executor, xec.Executor)
     assert_type(executor.run("true"), xec.Result)
@@ -284,3 +291,26 @@ host.on("^df", Say("text\n"), Say(b"bytes\n", "stderr"), Wait(0.1), Ignore(), Ex
 host.on("down", Refuse("no route"))
 assert_type(host.started, list[str])
 assert_type(xec.run("df", target=host.target), xec.Result)
+
+# -- the cache ---------------------------------------------------------------------------------
+
+assert_type(xec.cached("git-hash", "git rev-parse HEAD"), xec.Result)
+assert_type(xec.cached("git-hash", "git rev-parse HEAD", ttl="5m", timeout=3), xec.Result)
+policy = xec.CachePolicy(
+    "5m", key=lambda command: (command.script, 1, None), when=lambda result: result.ok, depends=[Path("/etc/hosts")],
+    env=["STAGE"], stale="1h", failures=5, persist=True,
+)  # fmt: skip
+assert_type(xec.run("true", cache=policy, refresh=True), xec.Result)
+xec.run(
+    "true",
+    cache="inf",
+    cache_key="name",
+    cache_if="ok",
+    cache_env="STAGE",
+    cache_failures="5s",
+    depends="/etc/hosts",
+    stale=60,
+    persist=True,
+)
+assert_type(xec.using(cache=60).cached("key", "true"), xec.Result)
+xec.run("true", cache=[60])  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
+from xec_magic.command import LOCAL, Target
 from xec_magic.compose.tasks_check import preview
 from xec_magic.compose.tasks_grammar import valid_name
 from xec_magic.compose.tasks_graph import Graph, GraphError, Task
@@ -17,6 +18,7 @@ from xec_magic.compose.tasks_store import TaskStore
 from xec_magic.engine.executor import Executor
 from xec_magic.engine.spool import cache_root
 from xec_magic.errors import OptionError
+from xec_magic.inventory import Inventory
 from xec_magic.options import Settings
 from xec_magic.options.tasks import TaskOptions, TasksOptions
 
@@ -30,7 +32,7 @@ MEMORY_BYTES: Final = (
 )  # of one task's output; what goes beyond is spooled, as there may be thousands of them
 
 _T = TypeVar("_T")
-ReadScript = Callable[[Any, tuple[str, ...]], "str | bytes"]
+ReadScript = Callable[[Any, tuple[str, ...], Target], "str | bytes"]
 
 
 class Tasks:
@@ -42,7 +44,7 @@ class Tasks:
         executor: Gives the executor, at each run.
         settings: Gives the standing defaults.
         defaults: Keywords for every task, under those of the task itself.
-        read_script: The text of a script that may be a template string, for an interpreter.
+        read_script: The text of a script that may be a template string, for an interpreter on a target.
     """
 
     def __init__(
@@ -83,11 +85,16 @@ class Tasks:
         target = options.get("target", self._target)
         try:
             values = TaskOptions.read_call({key: value for key, value in options.items() if key != "target"})
-            given = TaskOptions.of_task(values, defaults=self._defaults, settings=self._settings(), line=False)
+            settings = self._settings()
+            given = TaskOptions.of_task(values, defaults=self._defaults, settings=settings, line=False)
             if script is None and values:
                 raise OptionError("it has no script, so its options would do nothing")
-            text = None if script is None else self._read_script(script, given.shell)
-            self._tasks[name] = task_of(name, text, given, tuple(dict.fromkeys(needs)), target=target)
+            if given.on and target is not None:
+                raise OptionError("on and target both say where to run; keep one")
+            if given.on:
+                target = (settings.inventory() if settings is not None else Inventory()).one(given.on)
+            text = None if script is None else self._read_script(script, given.shell, target or LOCAL)
+            self._tasks[name] = task_of(name, text, given, tuple(dict.fromkeys(needs)), target=target or LOCAL)
         except OptionError as error:
             raise type(error)(f"task {name}: {error}") from None
         return self
@@ -115,7 +122,9 @@ class Tasks:
             OptionError: a wrong value, an unknown name, or tasks that need each other in a circle; nothing has run.
         """
         executor, graph, limit = self._ready(names, jobs)
-        return run_graph(executor, graph, jobs=limit, keep_going=keep_going, force=force, resume=resume, check=check)
+        return run_graph(
+            executor, graph, jobs=limit, keep_going=keep_going, force=force, resume=resume, check=check
+        ).begin()
 
     def run(
         self,
@@ -168,7 +177,7 @@ def task_of(
     options: TaskOptions,
     needs: tuple[str, ...],
     namespace: Mapping[str, Any] | None = None,
-    target: Any = None,
+    target: Target = LOCAL,
 ) -> Task:
     """A task, decided: its plan, and its files as absolute paths. `None` or an empty script makes a group.
 
@@ -177,11 +186,14 @@ def task_of(
     """
     if not script:
         return Task(name, None, needs)
-    plan = options.plan(script, namespace)
-    command = plan.command if target is None else replace(plan.command, target=target)
+    if target.kind == "ssh" and (options.depends or options.creates):
+        raise OptionError(
+            f"{'depends' if options.depends else 'creates'} looks at files of this machine, and the task runs on {target}"
+        )
+    plan = options.plan(script, namespace, target)
     limits = replace(plan.limits, memory_bytes=MEMORY_BYTES)
     # Thousands of tasks mostly have the same policies: one of each is enough to hold on to.
-    plan = replace(plan, command=command, stop=_one(plan.stop), retry=_one(plan.retry), limits=_one(limits), label=name)
+    plan = replace(plan, stop=_one(plan.stop), retry=_one(plan.retry), limits=_one(limits), label=name)
     return Task(name, plan, needs, options.paths(options.depends), options.paths(options.creates))
 
 
@@ -216,10 +228,20 @@ def run_graph(
     resume: bool,
     check: bool = True,
 ) -> TasksRun:
-    """Start tasks that fit together; gives their handle at once."""
+    """A run of tasks that fit together, not begun yet.
+
+    Raises:
+        GraphError: the script of one holds a secret's value, which others could read; nothing has run.
+    """
+    for task in graph.tasks.values():
+        if task.plan is not None:
+            try:
+                executor.guard_secrets(task.plan)
+            except OptionError as error:
+                raise GraphError(f"task {task.name}: {error}", task.name) from None
     return TasksRun(
         executor, graph, jobs=jobs, keep_going=keep_going, force=force, resume=resume, store=_store(), check=check
-    ).begin()
+    )
 
 
 def preview_graph(graph: Graph, *, jobs: int, force: bool, resume: bool) -> TaskResults:

@@ -11,6 +11,7 @@ from xec_magic.display import render
 from xec_magic.display.feed import Feed
 from xec_magic.display.gauge import Gauge
 from xec_magic.display.widget import RunWidget
+from xec_magic.errors import XecError
 from xec_magic.events import (
     Event,
     LeftBehind,
@@ -68,9 +69,10 @@ class Live:
         self._chart_waits = False
         self._part = self._part_said = 0  # the command of a batch that runs, and that the page knows of
         self.widget = RunWidget(
-            lambda: handle.log,
+            lambda: self._handle.log,
             self._stop,
             mask,
+            self._refresh,
             lambda: self._gauge.whole() if self._gauge is not None else ({}, b""),
             head={
                 "title": mask(handle.plan.title),
@@ -109,6 +111,7 @@ class Live:
             self._over = True
             with self.widget.hold_sync():
                 self.widget.note = ""
+                self.widget.cached = render.badge(result)
                 self.widget.elapsed = result.duration_s
                 self.widget.end = {
                     "ok": result.ok,
@@ -241,9 +244,30 @@ class Live:
                 self.widget.heard = 2 if now else 1
                 self.widget.state = "stopping"
 
+    def _refresh(self) -> None:
+        """Run it again behind; the new run goes on in the place of the kept result."""
+        with self._lock:
+            if not self._over or not self.widget.cached:
+                return
+            try:
+                self._handle = handle = self._handle.rerun()
+            except XecError as error:
+                self.widget.note = self._mask(str(error))
+                return
+            self._over = False
+            self._started_at = time.monotonic()
+            with self.widget.hold_sync():
+                self.widget.cached, self.widget.note, self.widget.elapsed = "", "", 0.0
+                self.widget.state = "running"
+        handle.subscribe(self._on_event)
+        self._flush(now=True)
+        handle.add_done_callback(self.end)
+
 
 def _keep(widget: RunWidget) -> None:
     with _ended_lock:
+        if widget in _ended:  # it ended before, and was refreshed
+            _ended.remove(widget)
         _ended.append(widget)
         old = [_ended.popleft() for _ in range(len(_ended) - OPEN_WIDGETS)]
     for one in old:

@@ -15,13 +15,14 @@ from xec_magic.display import palette
 from xec_magic.display.ansi import PLAIN, Span, Style, parse_line, plain_line, span_html
 from xec_magic.display.lines import Line, excerpt, looks_bad, read_lines
 from xec_magic.result import Outcome, Result
-from xec_magic.units import format_count, format_duration, format_size
+from xec_magic.units import format_age, format_count, format_duration, format_size
 
 if TYPE_CHECKING:
     from xec_magic.output import OutputLog
     from xec_magic.plan import Plan
 
 __all__ = [
+    "badge",
     "closing_line",
     "facts",
     "headline",
@@ -79,7 +80,7 @@ def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:
         said.append(f"attempt {len(result.attempts) + 1}")
     if volatile:
         if result.cached is not None:
-            said.append(f"cached {format_duration(result.cached)} ago")
+            said.append(f"{badge(result)}; --refresh runs it again")
         elif result.started_at is not None:
             said.append(format_duration(result.duration_s))
         said += _use(result)
@@ -87,6 +88,8 @@ def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:
             said.append(
                 f"{format_count(result.log.line_count, 'line')}, {format_size(result.log.size())} in {result.log_path}"
             )
+    elif result.cached is not None:
+        said.append(badge(result, volatile=False))
     said.extend(result.notes)
     return [mask(fact) for fact in said]
 
@@ -114,12 +117,20 @@ def _use(result: Result) -> list[str]:
     return said
 
 
+def badge(result: Result, volatile: bool = True) -> str:
+    """That nothing was run, and how old the result is; empty for one that was run."""
+    if result.cached is None:
+        return ""
+    return f"cached {format_age(result.cached)} ago" if volatile else "cached"
+
+
 def _remarkable(result: Result) -> bool:
     """Something besides the output is worth a line even where nothing volatile may be said."""
     return (
         not (result.ok and result.log.size())
         or result.truncated
         or bool(result.left_behind or result.notes or result.attempts)
+        or result.cached is not None
     )
 
 
@@ -144,7 +155,7 @@ def render_text(result: Result, volatile: bool = True, *, mask: Mask = str, show
     if volatile:
         lines += use_lines(result, mask)
     if volatile or _remarkable(result):
-        lines.append("[xec] " + ", ".join([mask(headline(result)), *facts(result, volatile, mask)]))
+        lines.append(_last_line(result, volatile, mask))
     return "\n".join(lines)
 
 
@@ -157,11 +168,18 @@ def use_lines(result: Result, mask: Mask = str) -> list[str]:
     return [f"[xec] {line}" for line in usage_lines(result.timeline, mask)]
 
 
+def _last_line(result: Result, volatile: bool, mask: Mask) -> str:
+    session = result.plan.command.session
+    return "[xec] " + ", ".join(
+        [mask(headline(result)), *([f"in session {session}"] if session else []), *facts(result, volatile, mask)]
+    )
+
+
 def closing_line(result: Result, *, mask: Mask = str) -> str:
     """The line `[xec] …` below output that was printed as it came; empty when there is nothing to say."""
     if not _remarkable(result) and result.timeline is None:
         return ""
-    return "[xec] " + ", ".join([mask(headline(result)), *facts(result, mask=mask)])
+    return _last_line(result, True, mask)
 
 
 def place_of(plan: Plan) -> str:
@@ -208,7 +226,7 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
     place = place_of(plan)
     bad = not result.ok and result.outcome is not Outcome.SKIPPED
     if bad or plan.label or place or result.cached is not None:
-        parts.append(_header(result, mask, place=place, title=not show or bool(plan.label)))
+        parts.append(_header(result, volatile, mask, place=place, title=not show or bool(plan.label)))
     if show:
         parts.append(
             f"<pre style='{_PRE};padding:4px 10px;border-bottom:{RULE}'>{safe_html(mask(result.command.rstrip()))}</pre>"
@@ -228,12 +246,12 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
     return f"<div style='background:{palette.BACKGROUND};border:{RULE};border-radius:4px;overflow:hidden'>{''.join(parts)}</div>"
 
 
-def _header(result: Result, mask: Mask, *, place: str, title: bool) -> str:
+def _header(result: Result, volatile: bool, mask: Mask, *, place: str, title: bool) -> str:
     # What ended well needs no word here: the line below the output says it.
     state = [] if result.ok or result.outcome is Outcome.SKIPPED else [strong_html(result.outcome.value, palette.BAD)]
     word = "in" if result.plan.command.target.kind == "local" else "on"
     where = [f"{word} <b>{safe_html(place)}</b>"] if place else []
-    age = ["cached"] if result.cached is not None else []
+    age = [badge(result, volatile)] if result.cached is not None else []
     name = (
         [f"<span style='color:{palette.FOREGROUND};font-family:monospace'>{safe_html(mask(result.plan.title))}</span>"]
         if title

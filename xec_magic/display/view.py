@@ -82,6 +82,12 @@ class RunHandle(Protocol):
     def subscribe(self, listener: Callable[[Event], None]) -> None:
         """Have every later event, on the loop thread; called from any."""
 
+    def rerun(self) -> RunHandle:
+        """Run it again behind, whatever is kept; for what was answered from the cache."""
+
+    def add_done_callback(self, callback: Callable[[Result], None]) -> None:
+        """Be told how it ended."""
+
 
 # -- which form -----------------------------------------------------------------------------------
 

@@ -111,7 +111,7 @@ class WatchView:
             if self._widget is None:
                 self._gauge = gauge = Gauge(self.handle.timeline, self._mask)
                 self._widget = RunWidget(
-                    OutputLog, lambda _: self._stop(), self._mask, gauge.whole,
+                    OutputLog, lambda _: self._stop(), self._mask, read_use=gauge.whole,
                     head={"title": f"this {self.handle.what}", "target": "", "run": "", "script": "", "chart": True, "bare": True},
                     state="watching", elapsed=time.monotonic() - self.handle.timeline.started_at,
                 )  # fmt: skip

@@ -40,6 +40,7 @@ class RunWidget(anywidget.AnyWidget):
         read_log: Gives the current log.
         request_stop: Called with True to kill at once.
         mask: Replaces secrets in a text.
+        request_refresh: Called to run again what was answered from the cache.
         read_use: Gives all rows of the chart; None without one.
     """
 
@@ -49,6 +50,7 @@ class RunWidget(anywidget.AnyWidget):
     head = traitlets.Dict().tag(sync=True)  # what does not change: title, target, run, script
     state = traitlets.Unicode("running").tag(sync=True)  # queued, running, stopping, done
     heard = traitlets.Int(0).tag(sync=True)  # 1 after a wish to stop, 2 after one to kill
+    cached = traitlets.Unicode("").tag(sync=True)  # how old a kept result is, in words; empty for what was run
     note = traitlets.Unicode("").tag(sync=True)  # "sent INT", "attempt 2"
     elapsed = traitlets.Float(0.0).tag(sync=True)  # seconds since the start; the page counts on from it
     blocking = traitlets.Bool(default_value=False).tag(sync=True)  # a cell waits for it: an interrupt would stop it
@@ -61,12 +63,14 @@ class RunWidget(anywidget.AnyWidget):
         read_log: Callable[[], OutputLog],
         request_stop: Callable[[bool], None],
         mask: Mask,
+        request_refresh: Callable[[], None] = lambda: None,
         read_use: Callable[[], tuple[dict[str, Any], bytes]] | None = None,
         **traits: Any,
     ) -> None:
         super().__init__(kernel_id=_kernel_id(), **traits)
         self._read_log = read_log
         self._request_stop = request_stop
+        self._request_refresh = request_refresh
         self._mask = mask
         self._read_use = read_use
         # ipykernel 7.4 answers a comm on the shell that last published on it: the blocked main shell here, so
@@ -89,6 +93,8 @@ class RunWidget(anywidget.AnyWidget):
                 self._request_stop(False)
             case {"op": "kill"}:
                 self._request_stop(True)
+            case {"op": "refresh"}:
+                self._request_refresh()
             case {"op": "page" | "find" | "copy" | "use"}:
                 # A search of a large log takes seconds; Stop must be heard meanwhile.
                 threading.Thread(target=self._answer, args=(content,), name="xec-answer", daemon=True).start()

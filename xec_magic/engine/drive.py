@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, BinaryIO, Final, Protocol
 
+from xec_magic.engine.flight import Flights
 from xec_magic.engine.framing import Framing
 from xec_magic.engine.marks import MarkFinder
 from xec_magic.engine.monitor import watch
@@ -51,6 +52,7 @@ class Surroundings(Protocol):
 
     redactor: Redactor
     transports: Transports
+    flights: Flights
     admission: asyncio.Semaphore
 
     def finished(self, run: Run) -> None:
@@ -95,6 +97,7 @@ class Drive:
                     tee, self._tee = self._tee, None
                     tee.close()
                 run.emit(exited)
+                await self._executor.flights.land(run)
                 self._executor.finished(run)
                 if (
                     run.pouring is not None
@@ -234,7 +237,7 @@ class Drive:
         if process is None:
             return self._stopped_before_start()
         run.process = process
-        if run.full_channels:
+        if run.full_channels and not run.followed:
             process.pause()
         age = self._now() - process.started_at
         run.emit(Started(run.run_id, process.started_at, time.time() - age, process.pid, attempt))
@@ -363,6 +366,7 @@ class Drive:
         run, status = self._run, process.exit
         for stream, redactor in self._redact.items():
             self._deliver(stream, redactor.flush())
+            run.masked |= redactor.masked > 0
         if self._marks is not None:
             self._marks.end()
         if self._framing is not None:

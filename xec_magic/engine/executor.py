@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import functools
 import itertools
 import os
 import secrets
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from xec_magic.engine.ask import Questions
+from xec_magic.engine.cache import ResultCache
+from xec_magic.engine.cachekey import Captured, Key
 from xec_magic.engine.drive import Drive
 from xec_magic.engine.express import Express
+from xec_magic.engine.flight import Flights
 from xec_magic.engine.here import begin_here
 from xec_magic.engine.pipes import DEFER_S, Pipes, plan_of_function
 from xec_magic.engine.portal import WAKE_S, Portal
@@ -43,6 +46,7 @@ HISTORY_RUNS: Final = 200  # finished runs that can still be shown
 HISTORY_BYTES: Final = 256 * 2**20  # output in memory that finished runs may hold together
 FORGET_RUNS: Final = 100  # the bounds are looked at after so many runs, or so much output
 FORGET_BYTES: Final = 64 * 2**20
+_CLOSED: Final = "the executor is closed; make a new one, or load the extension again"
 EXIT_GRACE_S: Final = 1.0  # a rung of the stop ladder at the kernel's exit: Jupyter kills the kernel after 5 s
 
 
@@ -69,6 +73,8 @@ class Executor:
         self.questions = Questions()
         self.transports = Transports(self.kernel_id, lambda: str(self.spool.path()), self.questions.ask, ssh_limits)
         self.admission = asyncio.Semaphore(max_running)
+        self.cache = ResultCache(self.redactor)
+        self.flights = Flights(self)
         self._pipes = Pipes(self)
         self._runs: dict[str, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,7 +82,7 @@ class Executor:
         self._owner = os.getpid()
         self._closed = False
         self._unchecked = 0
-        self.observers: list[Callable[[Run, Result], None]] = []  # told of each run that is over, on the loop's thread
+        self.observers: list[Callable[[Result, float], None]] = []  # told of each result, and when it was asked for
 
     # -- the outside: any thread ------------------------------------------------------------------
 
@@ -93,15 +99,88 @@ class Executor:
     def plan_run(self, plan: Plan, *, check: bool = True, background: bool = False, keep: bool | None = None) -> Run:
         """A run that is planned and not started; `begin`, or its first use, starts it."""
         if self._closed or not self._portal.is_open or os.getpid() != self._owner:
-            raise XecError("the executor is closed; make a new one, or load the extension again")
-        self._guard_secrets(plan)
-        run_id = str(next(self._numbers))
-        return Run(
-            self, run_id, plan, lambda: self.spool.new_log(run_id, plan.limits.memory_bytes),
-            check=check, background=background, keep=keep if plan.limits.keep else False,
-        )  # fmt: skip
+            raise XecError(_CLOSED)
+        self.guard_secrets(plan)
+        run = self._new_run(plan, check=check, background=background, keep=keep if plan.limits.keep else False)
+        if plan.cache is not None:
+            run.key = self.cache.key(self.cache.captured(plan), plan)
+        return run
 
-    def _guard_secrets(self, plan: Plan) -> None:
+    def _new_run(self, plan: Plan, *, check: bool, background: bool, keep: bool | None) -> Run:
+        if plan.cache is not None:
+            if keep is False:
+                raise OptionError("cache: without its output there is nothing to keep; leave out cache or keep=False")
+            keep = True  # also what is read as it comes
+        run_id = str(next(self._numbers))
+        run = Run(
+            self, run_id, plan, lambda: self.spool.new_log(run_id, plan.limits.memory_bytes),
+            check=check, background=background, keep=keep,
+        )  # fmt: skip
+        run.asked_at = self.cache.clock.steady()
+        return run
+
+    # -- the outside: what is kept ------------------------------------------------------------------
+
+    def answer(self, run: Run) -> bool:
+        """Whether a kept result ends a planned run at once; in the caller's thread, before anybody else knows the run."""
+        hit = self.cache.find(run.key, run.plan) if run.key is not None else None
+        if hit is None:
+            return False
+        run.begun = True
+        run.replay(hit.entry.result, hit.age_s)
+        self._runs[run.run_id] = run
+        self._observe(run)
+        if len(self._runs) > HISTORY_RUNS + FORGET_RUNS:
+            self.post(self._forget_old)
+        if hit.refresh:
+            self.refresh(run.plan, run.key)
+        return True
+
+    def hit(self, captured: Captured, plan: Plan) -> Result | None:
+        """The kept result for a plan that was captured before, without a run to hold it; None when there is none.
+
+        Raises:
+            OptionError: a file of the key is not there, or the user's key function fails.
+            XecError: the executor is closed.
+        """
+        if self._closed:
+            raise XecError(_CLOSED)
+        key = self.cache.key(captured, plan)
+        hit = self.cache.find(key, plan)
+        if hit is None:
+            return None
+        if hit.refresh:
+            self.refresh(plan, key)
+        result = hit.entry.result.replayed(str(next(self._numbers)), plan, hit.age_s)
+        self._tell(result, time.time())
+        return result
+
+    def refresh(self, plan: Plan, key: Key | None = None) -> Run:
+        """Run a plan behind, and keep its result instead of what is kept.
+
+        Raises:
+            OptionError: as for `hit`.
+            XecError: the executor is closed.
+        """
+        assert plan.cache is not None
+        plan = replace(plan, cache=plan.cache.over(refresh=True), tee=None)
+        run = self._new_run(plan, check=False, background=True, keep=True)
+        run.key = key or self.cache.key(self.cache.captured(plan), plan)
+        self.begin(run)
+        return run
+
+    def aside(self, work: Callable[[], str]) -> asyncio.Future[str]:
+        """Do something in a thread of its own. On the loop's thread."""
+        return self._portal.aside(work)
+
+    def follow_on(self, run: Run) -> None:
+        """Begin a run that had waited for another one. On the loop's thread."""
+        run.stand_alone()
+        self.start_now(run)
+
+    # -- the outside: runs ----------------------------------------------------------------------------
+
+    def guard_secrets(self, plan: Plan) -> None:
         """Register the plan's secrets, and refuse one that would stand where others can read it.
 
         Raises:
@@ -135,6 +214,7 @@ class Executor:
             tee=None,
             label="",
             batch=None,
+            cache=None,
         )
         return self.plan_run(plan, check=like.check, keep=None)
 
@@ -162,6 +242,9 @@ class Executor:
             return
         if not self._portal.is_open:
             run.abandon()
+            return
+        # Only while nobody else knows it: what is listed may be started by the loop at any moment.
+        if run.run_id not in self._runs and not self._portal.inside and self.answer(run):
             return
         run.begun = True
         self._runs[run.run_id] = run  # here already: who lists the runs next must see it
@@ -300,6 +383,7 @@ class Executor:
             pass  # the helper process ends what is left when this process is gone
         finally:
             self._portal.close()
+            self.cache.close()
             self.spool.close()
 
     def __enter__(self) -> Executor:
@@ -325,6 +409,8 @@ class Executor:
         self._runs[run.run_id] = run
         if run.upstream is not None:
             self.start_now(run.upstream)
+        if self.flights.board(run):
+            return
         if not (Express.suits(run) and Express(self, run, self.keep).begin()):
             self.keep(Drive(self, run).go())
 
@@ -351,31 +437,33 @@ class Executor:
 
     def finished(self, run: Run) -> None:
         """Now and then keep the history of finished runs within its bounds: looking costs time for each of them."""
-        for observer in self.observers if run.recorded else ():
-            run.add_done_callback(functools.partial(observer, run))
+        self._observe(run)
         self._unchecked += FORGET_BYTES // FORGET_RUNS + run.log.size()
         if self._unchecked >= FORGET_BYTES:
             self._unchecked = 0
             self._forget_old()
 
+    def _observe(self, run: Run) -> None:
+        if self.observers and run.recorded:
+            run.add_done_callback(lambda result: self._tell(result, run.created_at))
+
+    def _tell(self, result: Result, asked_at: float) -> None:
+        for observer in self.observers:
+            observer(result, asked_at)
+
     def finished_here(self, run: Run) -> None:
         """The same, from another thread."""
+        self._observe(run)
         self._unchecked += FORGET_BYTES // FORGET_RUNS + run.log.size()
         if self._unchecked >= FORGET_BYTES:
             self._unchecked = 0
             self.post(self._forget_old)
 
     def _forget_old(self) -> None:
-        self.spool.keep_within_bound(
-            {
-                run.log
-                for run in self._runs.values()
-                if run.state != "done" or (run.process and run.process.streams_open)
-            }
-        )
-        done = [
-            run for run in self._runs.values() if run.state == "done" and not (run.process and run.process.streams_open)
-        ]
+        runs = list(self._runs.values())  # other threads add to it
+        done = [run for run in runs if run.state == "done" and not (run.process and run.process.streams_open)]
+        over = set(done)
+        self.spool.keep_within_bound({run.log for run in runs if run not in over})
         held = sum(run.log.size() for run in done if run.log.path is None)
         while done and (len(done) > HISTORY_RUNS or held > HISTORY_BYTES):
             oldest = done.pop(0)

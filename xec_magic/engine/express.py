@@ -43,6 +43,7 @@ class Express(Drive):
             and plan.tee is None
             and plan.monitor is None
             and plan.batch is None
+            and plan.cache is None
             and not plan.retry.retries
             and run.upstream is None
             and run.stdin_fd is None

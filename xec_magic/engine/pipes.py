@@ -141,6 +141,10 @@ def _check_join(source: Run, sink: Run) -> None:
                 f"two commands of session {session} would have to run at once; write the pipe in one command"
             )
         member = member.upstream
+    if sink.key is not None:
+        raise XecError(
+            "a command behind a pipe has no cache, as its input is in no key; cache the whole pipe as one command"
+        )
     if sink.plan.command.stdin is not None or sink.upstream is not None:
         raise XecError("the second command already has an input; a command reads from one")
     check_output_free(source)
@@ -152,6 +156,11 @@ def check_output_free(source: Run) -> None:
     Raises:
         XecError: it goes into a pipe or a file.
     """
+    if source.key is not None:
+        raise XecError(
+            "a command with a cache keeps its output, and cannot give it to a pipe or a file as well; cache the whole pipe as "
+            "one command: run('a | b', cache=…)"
+        )
     if source.output_taken:
         raise XecError(f"the output of {source.plan.title!r} already goes into a pipe or a file; it can go to one")
 
@@ -293,5 +302,6 @@ def _named(
 def plan_of_function(function: Function, like: Plan) -> Plan:
     """The plan of a function behind a run: under the same limits of time and output."""
     return replace(
-        like, command=Command(function.name, KERNEL), retry=RetryPolicy(), ok_codes=frozenset({0}), tee=None, label=""
-    )
+        like, command=Command(function.name, KERNEL), retry=RetryPolicy(), ok_codes=frozenset({0}), tee=None, label="",
+        cache=None,
+    )  # fmt: skip

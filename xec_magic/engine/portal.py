@@ -87,6 +87,20 @@ class Portal:
             future.cancel()
             raise
 
+    def aside(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Do `work`, which must not raise, in a thread of its own; called on the loop, and so is what waits for it.
+
+        The thread is a daemon: work that never ends holds nobody up.
+        """
+        done: asyncio.Future[T] = self._loop.create_future()
+
+        def settle(value: T) -> None:
+            if not done.done():
+                done.set_result(value)
+
+        threading.Thread(target=lambda: self.post(settle, work()), name="xec-aside", daemon=True).start()
+        return done
+
     def close(self) -> None:
         """Stop the loop and wait for its thread. Not from the loop itself."""
         if self.is_open:

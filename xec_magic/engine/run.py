@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from xec_magic.engine.ask import Questions
@@ -16,7 +17,7 @@ from xec_magic.engine.buffer import Channel
 from xec_magic.engine.pipes import HAD_ENOUGH, filtering, join_to, mapping
 from xec_magic.engine.portal import WAKE_S
 from xec_magic.engine.stream import OutputStream
-from xec_magic.events import Cause, Event, Exited, Output, Queued, Retrying, Started, Stopping, Stream
+from xec_magic.events import Cached, Cause, Event, Exited, Note, Output, Queued, Retrying, Started, Stopping, Stream
 from xec_magic.output import OutputLog, Piece
 from xec_magic.parts import BatchFold
 from xec_magic.plan import Plan
@@ -24,6 +25,7 @@ from xec_magic.result import Outcome, Result, ResultFold
 from xec_magic.splitting import Chunks, Lines
 
 if TYPE_CHECKING:
+    from xec_magic.engine.cachekey import Key
     from xec_magic.timeline import Timeline
     from xec_magic.transport.base import Function, Process
 
@@ -61,6 +63,9 @@ class Engine(Protocol):
         Raises:
             XecError: `sink` has already started.
         """
+
+    def refresh(self, plan: Plan, key: Key | None = None) -> Run:
+        """Run a plan behind, and keep its result instead of what is kept."""
 
     def write_to(self, source: Run, fd: int, path: str) -> None:
         """Have `source` write its standard output to a file, open as `fd`."""
@@ -102,12 +107,15 @@ class Run:
         self.function: Function | None = None
         self._engine = engine
         self._keep = keep
+        self._new_log = new_log
         self._fold = ResultFold(run_id, plan, new_log) if plan.batch is None else BatchFold(run_id, plan, new_log)
         self._future: concurrent.futures.Future[Result] = concurrent.futures.Future()
         self._listeners: list[Callable[[Event], None]] = []
         self._channels: list[tuple[Channel, Stream | None]] = []
         self.begun = False
         self.state = "planned"
+        self.key: Key | None = None  # of its result in the cache; None when it has no cache
+        self.asked_at = 0.0
         # The rest belongs to the executor, on the loop's thread.
         self.process: Process | None = None
         self.stop_cause: Cause | None = None
@@ -123,6 +131,9 @@ class Run:
         self.full_channels = 0
         self.ending = False
         self.recorded = True  # observers hear of it
+        self.masked = False  # a secret was found in its output
+        self.followed = False  # others wait for its result
+        self._follows = False
 
     # -- waiting ----------------------------------------------------------------------------
 
@@ -404,12 +415,73 @@ class Run:
             return self._keep
         return not any(wanted is None or wanted == stream for _, wanted in self._channels)
 
-    def finish(self) -> None:
+    def finish(self, result: Result | None = None) -> None:
         """The run is over: its result is known. On the loop's thread, after `Exited`."""
         self.state = "done"
         self.end_channels()
         if not self._future.done():
-            self._future.set_result(self._fold.result())
+            self._future.set_result(self._fold.result() if result is None else result)
+
+    # -- without a process of its own: a kept result, or that of an equal run ---------------------------
+
+    def rerun(self) -> Run:
+        """Run the command again behind, and keep its result instead of the one that this run was answered with."""
+        return self._engine.refresh(self.plan, self.key)
+
+    def replay(self, kept: Result, age_s: float) -> None:
+        """End with a result that was kept: its events once more. On the loop's thread, or before anybody else knows the run."""
+        now = time.monotonic()
+        self._tell(Cached(self.run_id, now, age_s))
+        self._end_like(kept.replayed(self.run_id, self.plan, age_s), now)
+
+    def share(self, kept: Result, note: str) -> None:
+        """End with the result of an equal run that has just ended. On the loop's thread."""
+        result = replace(kept, run_id=self.run_id, plan=self.plan, notes=(*kept.notes, note))
+        now = time.monotonic()
+        self._tell(Note(self.run_id, now, note))
+        self._end_like(result, now)
+
+    def _end_like(self, result: Result, now: float) -> None:
+        self._fold.log = result.log
+        for stream, data in result.log.pieces() if self._listeners or self._channels else ():
+            if not self._follows:  # a follower's views have seen it come
+                self._tell(Output(self.run_id, now, stream, data))
+            for channel, wanted in self._channels:
+                if wanted is None or wanted == stream:
+                    channel.put(Piece(stream, data))
+        if not self._follows:
+            self._tell(Exited(self.run_id, now, result.exit_code, result.signal, usage=result.usage))
+        if self.plan.tee is not None:
+            self._write_tee(self.plan.tee, result)
+        self.finish(result)
+
+    def _write_tee(self, path: str, result: Result) -> None:
+        try:
+            with open(path, "wb", buffering=0, opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as file:
+                for piece in result.log.pieces():
+                    file.write(piece.data)
+        except OSError as error:
+            note = f"cannot write the --tee file {path}: {error.strerror}"
+            object.__setattr__(result, "notes", (*result.notes, note))
+
+    def see(self, event: Event | None, log: OutputLog) -> None:
+        """What the run does whose result this one waits for, and where it prints. On the loop's thread."""
+        self._follows = True
+        self._fold.log = log
+        if event is not None:
+            self._tell(event)
+
+    def stand_alone(self) -> None:
+        """Nothing came of what it waited for: as if it had just been planned. On the loop's thread."""
+        self._follows = False
+        self._fold = ResultFold(self.run_id, self.plan, self._new_log)
+        self.state = "planned"
+
+    def has_followers(self) -> None:
+        """Others wait for its result from now on: a slow reader of its output holds it up no more. On the loop's thread."""
+        self.followed = True
+        if self.process is not None:
+            self.process.resume()
 
     def end_channels(self) -> None:
         """Tell those who read along that nothing more will come. On the loop's thread."""
@@ -461,7 +533,7 @@ class Run:
         if self._future.done():
             channel.end()
         self._channels.append((channel, stream))
-        size = self.log.size()
+        size = 0 if self._follows and not self._future.done() else self.log.size()
         return (piece for piece in self.log.pieces(0, size) if stream is None or piece.stream == stream), channel
 
     @property
@@ -483,7 +555,7 @@ class Run:
         """Count the channels that are full; the command waits while there is one."""
         self.full_channels += step
         if self.process is not None:
-            if self.full_channels:
+            if self.full_channels and not self.followed:
                 self.process.pause()
             else:
                 self.process.resume()

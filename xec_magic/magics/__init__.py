@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from xec_magic.magics import completion
+from xec_magic.magics.cache import CacheMagics
 from xec_magic.magics.monitor import MonitorMagics
 from xec_magic.magics.pool import PoolMagics
 from xec_magic.magics.profile import ProfileMagics
@@ -26,6 +27,7 @@ _FURTHER = (
     RunsMagics,
     MonitorMagics,
     ProfileMagics,
+    CacheMagics,
     PoolMagics,
     TargetsMagics,
     TasksMagics,

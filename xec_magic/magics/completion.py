@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from xec_magic.errors import OptionError
+from xec_magic.magics.cache import VERBS
 from xec_magic.options import RunOptions
 from xec_magic.options.monitor import MonitorOptions
 from xec_magic.options.profile import ProfileOptions
@@ -37,6 +38,8 @@ _TASK_NAME = re.compile(r"^(\w[\w.-]*)[ \t]*:(?:[ \t]|$)", re.MULTILINE)
 _RUNS = re.compile(r"\s*%xec_runs\s+(?:stop|show|wait)\s+(?:.*\s)?(\S*)$")
 _POOL = re.compile(r"\s*%xec_pool\s+(?:stop|reset)\s+(?:.*\s)?(\S*)$")
 _TARGETS = re.compile(r"\s*%xec_targets\s+(?:.*\s)?(\S*)$")
+_CACHE_VERB = re.compile(r"\s*%xec_cache\s+(\S*)$")
+_CACHE_WARM = re.compile(r"\s*%xec_cache\s+warm\s+")
 _SHELL_WORD = re.compile(r"(?:\\.|[^\s\\;|&<>()=:`'\"])*$")  # what ends at the cursor and may be a path
 _SHELL_SPECIAL = re.compile(r"([\s\\;|&<>()`'\"$*?\[\]{}!#])")
 _MOST: Final = 200  # no page shows more; a directory can hold a million files
@@ -107,6 +110,10 @@ def _find(context: CompletionContext, world: _World, run_ids: Names) -> _Found |
         return _of_options(before[line.end() :], world, _SPECS[line[1]], cell=False)
     if monitor := _MONITOR.match(before):
         return _of_monitor(before[monitor.end() :], monitor[1].split(), world)
+    if warm := _CACHE_WARM.match(before):
+        return _of_options(before[warm.end() :], world, RunOptions.SPEC, cell=False)
+    if verb := _CACHE_VERB.match(before):
+        return _Found(verb[1], [(name, "verb") for name in VERBS if name.startswith(verb[1])])
     if pool := _POOL.match(before):
         return _Found(pool[1], [(name, "session") for name in world.session_names() if name.startswith(pool[1])])
     if named := _TARGETS.match(before):

@@ -70,7 +70,7 @@ class TasksMagics(Magics):
         from xec_magic.quoting import expand_value, namespace_evaluator
 
         evaluate = namespace_evaluator(namespace)
-        values, names = TasksOptions.read_cell(line, lambda text: expand_value(text, evaluate))
+        values, names = TasksOptions.read_cell(line, lambda text, joins="": expand_value(text, evaluate, joins))
         options = TasksOptions(**values)
         check_out(options.out)
         executor = now.executor
@@ -88,7 +88,7 @@ class TasksMagics(Magics):
         )
         view = TasksView(run, mode, mask=mask, quiet=options.quiet)
         try:
-            results = run.wait(on_tick=lambda: view.pump(opens_after_s=OPEN_AFTER_S), tick_s=TICK_S)
+            results = run.begin().wait(on_tick=lambda: view.pump(opens_after_s=OPEN_AFTER_S), tick_s=TICK_S)
         except KeyboardInterrupt:  # they ended by themselves in the same moment
             self._keep(options, run.snapshot())
             view.close(run.snapshot())
@@ -113,7 +113,9 @@ class TasksMagics(Magics):
         from xec_magic.quoting import expand_value, namespace_evaluator
 
         evaluate = namespace_evaluator(namespace)
-        texts = parse_tasks(cell, lambda line: TaskOptions.read_line(line, lambda text: expand_value(text, evaluate)))
+        texts = parse_tasks(
+            cell, lambda line: TaskOptions.read_line(line, lambda text, joins="": expand_value(text, evaluate, joins))
+        )
         tasks = [self._task(now, text, namespace, defaults) for text in texts]
         try:
             return Graph(tasks)
@@ -122,6 +124,7 @@ class TasksMagics(Magics):
             raise known[error.task].error(str(error), error.need) from None
 
     def _task(self, now: Runtime, text: TaskText, namespace: Mapping[str, Any], defaults: Mapping[str, Any]) -> Task:
+        from xec_magic.command import LOCAL
         from xec_magic.compose.tasks import task_of
         from xec_magic.quoting import expand, namespace_evaluator
         from xec_magic.transport.shells import family_of
@@ -131,11 +134,10 @@ class TasksMagics(Magics):
         )
         _register_secrets(now.executor, options, namespace)
         try:
-            script = expand(text.script, namespace_evaluator(namespace), family=family_of(options.shell))
-        except OptionError as error:
-            raise text.relocated(error) from None
-        try:
-            return task_of(text.name, script, options, tuple(text.needs), namespace)
+            target = now.settings.inventory().one(options.on) if options.on else LOCAL
+            shell = options.shell or (("bash",) if target.kind == "ssh" else ())
+            script = expand(text.script, namespace_evaluator(namespace), family=family_of(shell))
+            return task_of(text.name, script, options, tuple(text.needs), namespace, target)
         except OptionError as error:
             raise text.relocated(error) from None
 

@@ -107,6 +107,10 @@ class CommandMagics(Magics):
         except OptionError as error:
             raise UsageError(_masked(str(error))) from None
 
+    def run_line(self, line: str) -> Any:
+        """What `%xec` does with a line, for other magics; wrong ones raise `OptionError`."""
+        return self._run(line, None, self._namespace())
+
     def _run(self, line: str, cell: str | None, namespace: Mapping[str, Any]) -> Any:
         # Here and not above: what loads the extension need not wait for what runs commands.
         from xec_magic import runtime

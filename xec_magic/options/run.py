@@ -9,9 +9,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
+from xec_magic.cachepolicy import CachePolicy
 from xec_magic.command import LOCAL, Command, FileInput, Target, decode_script
 from xec_magic.errors import OptionError
 from xec_magic.inventory.nodeset import split_items
+from xec_magic.options.cache import (
+    CONDITION,
+    NAMES,
+    PATHS,
+    TTL,
+    cache_policy,
+    condition_of_python,
+    key_of_python,
+    policy_of_python,
+)
 from xec_magic.optionspec import (
     CODES,
     COUNT,
@@ -262,6 +273,41 @@ class RunOptions:
         help="Go on with the batch after a command that failed.",
     )  # fmt: skip
 
+    cache: CachePolicy | float | None = option(  # noqa: RUF009 - a field; all its values are immutable
+        "--cache", unit=TTL, metavar="TTL", group="cache", none=True, line_only=True, keyword=policy_of_python,
+        help="Keep the result for so long (90s, 5m, inf), and give it instead of running an equal command again.",
+    )  # fmt: skip
+    cache_key: str | Callable[..., object] | None = option(  # noqa: RUF009 - a field; all its values are immutable
+        "--cache-key", unit=TEXT, metavar="KEY", group="cache", line_only=True, keyword=key_of_python,
+        help="File the result under this name, whatever the command and its surroundings are; targets have one each.",
+    )  # fmt: skip
+    cache_if: Callable[..., object] | None = option(  # noqa: RUF009 - a field; all its values are immutable
+        "--cache-if", unit=CONDITION, metavar="EXPR", group="cache", line_only=True, keyword=condition_of_python,
+        help="""Keep the result only if this Python expression over it holds, such as '"ready" in stdout'.""",
+    )  # fmt: skip
+    depends: tuple[str, ...] = option(
+        "--depends", unit=PATHS, metavar="FILE", group="cache", default=(), repeatable=True, line_only=True, completes="file",
+        help="Run again when this file, or anything in this directory, has changed.",
+    )  # fmt: skip
+    cache_env: tuple[str, ...] = option(
+        "--cache-env", unit=NAMES, metavar="NAME", group="cache", default=(), repeatable=True, line_only=True,
+        help="Run again when this variable of the kernel's environment has another value. PATH and --env always count.",
+    )  # fmt: skip
+    stale: float = option(
+        "--stale", unit=DURATION, metavar="TTL", group="cache", default=0.0, line_only=True,
+        help="For so long after its time give the old result at once, and make a new one behind.",
+    )  # fmt: skip
+    cache_failures: float = option(
+        "--cache-failures", unit=DURATION, metavar="TTL", group="cache", default=0.0, line_only=True,
+        help="Keep a failure for so long, so that what is down is not asked all the time. Default: not at all.",
+    )  # fmt: skip
+    refresh: bool = flag(
+        "--refresh", group="cache", line_only=True, help="Run it whatever is kept, and keep the new result."
+    )
+    persist: bool = flag(
+        "--persist", group="cache", line_only=True, help="Keep the result on disk as well, for later kernels."
+    )
+
     monitor: bool = flag(
         "--monitor", group="watch", help="Show what the command and its processes use while they run, and keep the chart."
     )  # fmt: skip
@@ -395,6 +441,7 @@ class RunOptions:
             tee=self._tee_path(),
             label=self.label,
             monitor=policy if self.monitor else None,
+            cache=self._cache_policy(),
         )
 
     def _refuse_idle(self, *names: str) -> None:
@@ -440,6 +487,9 @@ class RunOptions:
         """An option as the line or the call has it: the standing default for a path here means nothing on a host."""
         return getattr(self, name) if self.sources.get(name, THE_CALL) in (THE_LINE, THE_CALL) else otherwise
 
+    def _cache_policy(self) -> CachePolicy | None:
+        return cache_policy(self)
+
     def _who(self, name: str) -> str:
         """How to begin a message about an option: as its source would call it."""
         source = self.sources.get(name, THE_CALL)
@@ -450,9 +500,9 @@ class RunOptions:
     def _directory(self) -> str | None:
         if self.cwd is None:
             return None
-        path = _absolute(self.cwd, self._who("cwd"))
+        path = absolute_path(self.cwd, self._who("cwd"))
         if not os.path.exists(path):
-            hint = nearest(os.path.basename(path), _names_in(os.path.dirname(path)))
+            hint = nearest(os.path.basename(path), names_in(os.path.dirname(path)))
             raise OptionError(f"{self._who('cwd')}: no such directory: {path}" + (f"; {hint}" if hint else ""))
         if not os.path.isdir(path):
             raise OptionError(f"{self._who('cwd')}: {path} is no directory")
@@ -508,9 +558,9 @@ class RunOptions:
                 raise OptionError(f"{self._who('stdin')}: {error}") from None
         if not isinstance(given, FileInput) or not here:
             return given
-        path = _absolute(given.path, self._who("stdin"))
+        path = absolute_path(given.path, self._who("stdin"))
         if not os.path.exists(path):
-            hint = nearest(os.path.basename(path), _names_in(os.path.dirname(path)))
+            hint = nearest(os.path.basename(path), names_in(os.path.dirname(path)))
             raise OptionError(f"{self._who('stdin')}: no such file: {path}" + (f"; {hint}" if hint else ""))
         if os.path.isdir(path):
             raise OptionError(f"{self._who('stdin')}: {path} is a directory")
@@ -529,7 +579,7 @@ class RunOptions:
     def _tee_path(self) -> str | None:
         if self.tee is None:
             return None
-        path = _absolute(self.tee, self._who("tee"))
+        path = absolute_path(self.tee, self._who("tee"))
         if os.path.isdir(path):
             raise OptionError(f"{self._who('tee')}: {path} is a directory; give a file in it")
         if not os.path.isdir(os.path.dirname(path)):
@@ -550,7 +600,8 @@ def _look_up(variable: Variable, namespace: Mapping[str, Any]) -> Any:
         ) from None
 
 
-def _absolute(path: str, where: str) -> str:
+def absolute_path(path: str, where: str) -> str:
+    """A path as the kernel sees it, `~` and its directory filled in; `where` begins the message of a refusal."""
     try:
         return os.path.abspath(os.path.expanduser(path))
     except OSError as error:  # the kernel's own directory was removed
@@ -559,7 +610,8 @@ def _absolute(path: str, where: str) -> str:
         ) from error
 
 
-def _names_in(directory: str) -> list[str]:
+def names_in(directory: str) -> list[str]:
+    """What is in a directory, for hints; nothing where that cannot be known."""
     try:
         return os.listdir(directory)
     except OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,16 +20,12 @@ __all__ = ["Settings"]
 
 Layer = tuple[str, Mapping[str, Any]]
 
+STAMPS_HOLD_S: Final = 0.001
 _PROJECT_FILES: Final = ("xec.toml", "pyproject.toml")
 
 
-@dataclass(frozen=True, slots=True)
-class _Stamp:
-    """What tells that a file has changed: some editors keep the time, some the size, none all three."""
-
-    inode: int
-    size: int
-    mtime_ns: int
+_Stamp = tuple[int, int, int]
+"""Inode, size, time in nanoseconds: some editors keep the time of a file, some the size, none all three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +59,10 @@ class Settings:
             _current_directory() if start is None else Path(os.path.realpath(start)), home
         )
         self._read: dict[str, tuple[_Stamp, _Content | None]] = {}
+        own = [] if self._user is None else [self._user]
+        self._files = own + [f"{directory}/{name}" for directory in self._projects for name in _PROJECT_FILES]
+        self._missing: set[str] = set()
+        self._stamps: tuple[float, tuple[_Stamp | None, ...]] = (0.0, ())
 
     def __repr__(self) -> str:
         return f"<Settings {', '.join(source for source, _ in self.layers()) or 'none'}>"
@@ -86,6 +87,34 @@ class Settings:
                 {name: value for name, (_, value) in variables.items()}, ", ".join(v for v, _ in variables.values())
             )
         return found + [(variable, {name: value}) for name, (variable, value) in variables.items()]
+
+    def stamps(self) -> tuple[_Stamp | None, ...]:
+        """Equal as long as no file has changed that `layers` reads.
+
+        It is asked for every hit of the cache, and costs as much as all the rest of one. So an answer holds for a
+        millisecond: a shorter time than it takes to run anything, or to change a file and look.
+        """
+        now = time.monotonic()
+        if now >= self._stamps[0]:
+            self._stamps = now + STAMPS_HOLD_S, self._new_stamps()
+        return self._stamps[1]
+
+    def _new_stamps(self) -> tuple[_Stamp | None, ...]:
+        found: list[_Stamp | None] = []
+        for file in self._files:
+            # Most are not there, and to raise and catch that costs twice as much.
+            if file in self._missing and not os.access(file, os.F_OK):
+                found.append(None)
+                continue
+            try:
+                status = os.stat(file)
+            except OSError:
+                self._missing.add(file)
+                found.append(None)
+            else:
+                self._missing.discard(file)
+                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        return tuple(found)
 
     def inventory(self) -> Inventory:
         """What `--on` can name, by the same files.
@@ -116,7 +145,7 @@ class Settings:
             status = os.stat(file)  # a Path takes thrice as long, and this is asked several times for every run
         except OSError:  # not there, or in a directory that may not be read: no defaults from it
             return None
-        stamp = _Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
+        stamp = status.st_ino, status.st_size, status.st_mtime_ns
         known = self._read.get(file)
         if known is None or known[0] != stamp:
             known = self._read[file] = stamp, _read_file(Path(file), trusted=trusted)

@@ -12,17 +12,20 @@ from xec_magic.options.run import THE_CALL, THE_LINE, RunOptions
 from xec_magic.options.settings import Settings
 from xec_magic.optionspec import COUNT, PATH, OptionSet, Unit, flag, next_word, option
 
-__all__ = ["TaskOptions", "TasksOptions"]
+__all__ = ["RUN_OPTIONS", "TaskOptions", "TasksOptions"]
 
 # Of the options of a run, those that a task has as well; a further one becomes an option of tasks by its name here.
 RUN_OPTIONS: Final = frozenset({
-    "cwd", "env", "shell", "login", "timeout", "grace", "ok_codes", "strict", "wait", "retries", "retry_codes", "backoff",
+    "on", "cwd", "env", "shell", "login", "worker", "timeout", "grace", "ok_codes", "strict", "wait", "retries", "retry_codes", "backoff",
     "read_only", "stdin", "secret", "tee", "max_output",
 })  # fmt: skip
 _OWN: Final = frozenset({"depends", "creates"})
 _FOR_ALL: Final = frozenset({"jobs", "keep_going", "dry_run", "force", "resume", "out", "check", "quiet"})
 _ONE_TASK_ONLY: Final = frozenset({"depends", "creates", "tee", "stdin"})
 _INSTEAD: Final = {
+    "session": "a session runs one command at a time, and tasks run side by side",
+    "batch": "each task has a script of its own",
+    "condition": "leave out the tasks that are not to run, or name those that are",
     "out": "the line of the cell has it: %%xec_tasks --out r keeps the results of all tasks",
     "check": "name the exit codes that are no failure, --ok-codes 0,1",
     "quiet": "the line of the cell has it",
@@ -73,8 +76,11 @@ class TaskOptions(RunOptions):
         help="What the task makes: it runs again when this is missing, and fails when it does not make it.",
     )  # fmt: skip
 
+    def _cache_policy(self) -> None:
+        """None: files say when a task need not run, and `depends` is of those."""
+
     @classmethod
-    def read_line(cls, line: str, expand: Callable[[str], str] | None = None) -> Mapping[str, Any]:
+    def read_line(cls, line: str, expand: Callable[..., str] | None = None) -> Mapping[str, Any]:
         """The options behind a task's dependencies.
 
         Raises:
@@ -220,7 +226,7 @@ class TasksOptions(TaskOptions):
         return "" if name in _FOR_ALL else _INSTEAD.get(name, "")
 
     @classmethod
-    def read_cell(cls, line: str, expand: Callable[[str], str] | None = None) -> tuple[dict[str, Any], list[str]]:
+    def read_cell(cls, line: str, expand: Callable[..., str] | None = None) -> tuple[dict[str, Any], list[str]]:
         """What the line of the cell sets, and the tasks that it names; options may stand before and behind the names.
 
         Raises:

@@ -280,14 +280,14 @@ class OptionSet:
         for group, options in self._groups():
             lines += ["", f"## {group}", "", "| option | what it does | Python | environment |", "|---|---|---|---|"]
             for option in options:
-                usage = ", ".join(f"`{flag}`" for flag in option.flags) + (
-                    f" `{option.metavar}`" if option.metavar else ""
-                )
-                python = f"`{option.name}`" if option.in_python else ""
-                python = f"`{option.name}=False`" if option.is_switch and option.default else python
                 variable = "" if option.line_only else f"`{environment_name(option)}`"
-                lines.append(f"| {_cell(usage)} | {_cell(_full_help(option))} | {_cell(python)} | {variable} |")
+                lines.append(f"{_row(option)} {variable} |")
         return "\n".join(lines[1:])
+
+    def table(self, names: Container[str]) -> str:
+        """The options of these names as one Markdown table, with their names in Python."""
+        rows = [_row(option) for option in self.options if option.name in names]
+        return "\n".join(["| option | what it does | Python |", "|---|---|---|", *rows])
 
     def _groups(self) -> Iterator[tuple[str, list[Option]]]:
         on_lines = [option for option in self.options if option.flags]
@@ -298,6 +298,13 @@ class OptionSet:
 def environment_name(option: Option) -> str:
     """The variable that sets an option: `XEC_MAX_OUTPUT`."""
     return "XEC_" + option.name.upper()
+
+
+def _row(option: Option) -> str:
+    usage = ", ".join(f"`{flag}`" for flag in option.flags) + (f" `{option.metavar}`" if option.metavar else "")
+    python = f"`{option.name}`" if option.in_python else ""
+    python = f"`{option.name}=False`" if option.is_switch and option.default else python
+    return f"| {_cell(usage)} | {_cell(_full_help(option))} | {_cell(python)} |"
 
 
 def _full_help(option: Option) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HereRun"]
 
+AT_ONCE_S: Final = 0.001
 MOST_BYTES: Final = 48 * 1024  # below what a pipe holds; more is the loop's business
 
 
@@ -41,26 +42,30 @@ class HereRun:
 
     def wait(self, patience_s: float) -> int | None:
         """The exit code; None when that needs more patience, or more room."""
-        stdout, stderr = self.pipes
         control = self.session.control
         poll = select.poll()
-        for fd in (stdout, stderr, control):
-            poll.register(fd, select.POLLIN)
+        poll.register(control, select.POLLIN)
+        # At first for the end alone: to wake up for the output as well would take as long as the command.
+        ready = poll.poll(AT_ONCE_S * 1000)
+        if not ready:
+            for fd in self.pipes:
+                poll.register(fd, select.POLLIN)
         until = self.started_at + patience_s
-        while self._size < MOST_BYTES:
-            left = until - time.monotonic()
-            ready = poll.poll(left * 1000) if left > 0 else []
-            if not ready:
-                return None
+        while True:
             for fd, _ in ready:
                 if fd == control:
-                    self.frames += os.read(control, 4096)
-                    if self.frames[:2] == b"s " and self.frames[2:-1].isdigit() and self.frames[-1:] == b"\n":
-                        code = int(self.frames[2:])
-                        if self._is_over():
-                            return code
-                    return None  # children hold the streams, or it was fatal to the shell: it is for the loop to see
+                    return self._heard(os.read(control, 4096))
                 self._read(fd)
+            left = until - time.monotonic()
+            if left <= 0 or self._size >= MOST_BYTES:
+                return None
+            ready = poll.poll(left * 1000)
+
+    def _heard(self, frame: bytes) -> int | None:
+        """What the shell has said; None when children hold the streams, or it was fatal to the shell: that is for the loop."""
+        self.frames = frame
+        if frame[:2] == b"s " and frame[2:-1].isdigit() and frame[-1:] == b"\n" and self._is_over():
+            return int(frame[2:])
         return None
 
     def _read(self, fd: int) -> bool:

@@ -26,17 +26,24 @@ _STREAMS: Final = "<@in@ >@out@ 2>@err@ 62>&- 63<&-"
 # The answer is redirected by itself, in no group: what a DEBUG trap prints must not get among the frames.
 _EACH: Final = one_line(rf"""
 IFS= \builtin read -r -d '' -u 63 BASH_EXECUTION_STRING;
-__xec_orders=() __xec_was=$- __xec_busy=${{BASH_EXECUTION_STRING:0:1}} BASH_EXECUTION_STRING=${{BASH_EXECUTION_STRING:1}};
+__xec_was=$- __xec_busy=${{BASH_EXECUTION_STRING:0:1}} BASH_EXECUTION_STRING=${{BASH_EXECUTION_STRING:1}};
 if [[ $__xec_busy != x ]]; then \builtin eval "$BASH_EXECUTION_STRING" {_STREAMS};
 else \builtin eval "$BASH_EXECUTION_STRING"; fi;
 \builtin echo "s $?" >&62;
-if [[ $__xec_busy != p ]]; then . @after@; fi;
+__xec_orders=();
+case $__xec_busy in
+s) case $__xec_was in *e*) ;; *) \builtin set +e ;; esac; case $__xec_was in *u*) ;; *) \builtin set +u ;; esac ;;
+x) . @after@ ;;
+esac;
 __xec_busy=; #
 """)
 _SERVER: Final = "\\builtin mapfile -d '' -t -c 1 -C {} -u 63 __xec_orders"
+_PRELUDE: Final = (
+    b"shopt -s inherit_errexit 2>/dev/null || :; "  # of strict scripts; every bash that has sessions knows the option
+)
 
 _AFTER: Final = r"""
-if [[ $__xec_busy == s || ${__xec_strict-} ]]; then
+if [[ ${__xec_strict-} ]]; then
   [[ $__xec_was == *e* ]] || \builtin set +e
   [[ $__xec_was == *u* ]] || \builtin set +u
 fi
@@ -55,11 +62,13 @@ if [[ ${__xec_back-} ]]; then
   . @state@ >/dev/null 2>&1
   \builtin trap '__xec_code=$?; . @end@' EXIT
   \builtin echo "k $__xec_back $$" >&62
+  if [[ $__xec_busy == s ]]; then __xec_strict=1; fi
   . @after@
   \builtin unset -v __xec_back __xec_busy __xec_code __xec_options
 else
   if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then \builtin echo "v $BASH_VERSION" >&62; \builtin exit; fi
   . @rc@
+  \builtin shopt -s inherit_errexit
   \builtin trap '__xec_code=$?; . @end@' EXIT
   \builtin echo "r $$" >&62
 fi
@@ -163,9 +172,10 @@ class _Bash:
     def order(self, order: Order, names: Names) -> bytes:
         """See `Dialect`."""
         exits, traps = order.may_exit(), order.may_trap_exit()
-        if not (exits or traps or order.env or order.cwd) and len(order.script) <= INLINE_BYTES:
-            return (b"\0s" if order.strict else b"\0p") + order.script + b"\0"
-        names.write("script", order.script + b"\0")
+        script = order.script.replace(_PRELUDE, b"", 1) if order.strict else order.script
+        if not (exits or traps or order.env or order.cwd) and len(script) <= INLINE_BYTES:
+            return (b"\0s" if order.strict else b"\0p") + script + b"\0"
+        names.write("script", script + b"\0")
         words = [f"IFS= \\builtin read -r -d '' BASH_EXECUTION_STRING <{names.path('script')}; ".encode()]
         if order.strict:
             words.append(b"__xec_strict=1; ")

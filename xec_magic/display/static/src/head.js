@@ -1,6 +1,6 @@
 // The lines above and below the output: state, title, time; how it ended.
 
-import { make } from "./dom.js";
+import { button, make } from "./dom.js";
 
 export function elapsedText(seconds) {
   const whole = Math.floor(seconds);
@@ -28,12 +28,14 @@ export function header(model) {
   status.append(state, note);
   const title = span("xec-title", head.title);
   title.title = head.title;
+  const badge = span("xec-badge");
+  const again = button("Refresh", () => model.send({ op: "refresh" }), "Run it again, and keep the new result");
   const time = span("xec-time");
   const bar = make("progress", "");
   bar.hidden = !head.usual;
   bar.max = head.usual || 1;
   bar.setAttribute("aria-label", "Progress by what it usually takes");
-  element.append(status, ...(head.target ? [span("xec-target", head.target)] : []), title, bar, time);
+  element.append(status, ...(head.target ? [span("xec-target", head.target)] : []), title, badge, again, bar, time);
 
   let base = model.get("elapsed");
   let since = performance.now();
@@ -51,6 +53,8 @@ export function header(model) {
     state.textContent = word !== "done" ? word : end.ok ? "done" : "failed";
     state.dataset.state = word !== "done" ? word : end.ok ? "ok" : "bad";
     note.textContent = message || model.get("note");
+    badge.textContent = model.get("cached") ? model.get("cached") + " ·" : "";
+    badge.hidden = again.hidden = !model.get("cached");
     tick();
   };
   model.on("change:elapsed", () => {
@@ -58,7 +62,7 @@ export function header(model) {
     since = performance.now();
     tick();
   });
-  model.on("change:state change:note", () => {
+  model.on("change:state change:note change:cached", () => {
     message = "";
     draw();
   });

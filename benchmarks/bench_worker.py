@@ -1,0 +1,207 @@
+"""A short command in a warm shell, through the public functions: a session and an isolated worker beside `bash -c`, and beside
+the node tools xec, zx and execa; the same where a start-up file takes 150 ms; and many commands one right after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from common import Report, Times, arguments, duration, interleave, ratio
+
+SCRIPT = "echo hello"
+BASH = ["bash", "-c", SCRIPT]
+RC_S = 0.15
+PEERS = {"@xec-sh/core": "xec", "zx": "zx", "execa": "execa"}
+REST_S = 0.02  # between two commands of a worker: a person's pace is slower still
+
+# Each tool runs the same command, and says how long that took, in seconds, one number a line.
+NODE = """
+const tools = {
+  xec: async () => { const { $ } = await import("@xec-sh/core"); return () => $`echo hello`; },
+  zx: async () => { const { $ } = await import("zx"); $.verbose = false; return () => $`echo hello`; },
+  execa: async () => { const { execa } = await import("execa"); return () => execa("echo hello", { shell: true }); },
+};
+const { createInterface } = await import("node:readline");
+const run = await tools[process.argv[2]]();
+await run();
+console.log("ready");
+for await (const _ of createInterface({ input: process.stdin })) {
+  const begun = process.hrtime.bigint();
+  await run();
+  console.log(Number(process.hrtime.bigint() - begun) / 1e9);
+}
+"""
+
+
+class NodeTool:
+    """One of the node tools in a process of its own, timed by itself."""
+
+    def __init__(self, directory, name):
+        self._process = subprocess.Popen(
+            ["node", "bench.mjs", name], cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        if self._process.stdout.readline().strip() != "ready":
+            self.close()
+            raise OSError(f"{name} does not run")
+
+    def __call__(self):
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self._process.stdout.readline())
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
+
+
+def node_tools(directory):
+    """The node tools that could be installed, by name; and why others could not."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        return {}, "npm is not there, so the node tools were not measured."
+    Path(directory, "package.json").write_text(json.dumps({"private": True, "type": "module"}))
+    Path(directory, "bench.mjs").write_text(NODE)
+    tools, missing = {}, []
+    for package, name in PEERS.items():
+        done = subprocess.run(
+            ["npm", "install", "--no-audit", "--no-fund", "--silent", package],
+            cwd=directory, capture_output=True, timeout=300, check=False,
+        )  # fmt: skip
+        try:
+            if done.returncode:
+                raise OSError(f"npm install {package} failed")
+            tools[name] = NodeTool(directory, name)
+        except OSError as error:
+            missing.append(str(error))
+    versions = subprocess.run(["npm", "ls", "--depth=0"], cwd=directory, capture_output=True, text=True, check=False)
+    installed = ", ".join(line.split()[-1] for line in versions.stdout.splitlines()[1:] if line.strip())
+    return tools, f"Node tools: {installed or 'none'}." + "".join(f" Not measured: {why}." for why in missing)
+
+
+def rested(function):
+    """A function that times itself, and gives the spares time to be started again."""
+
+    def run():
+        begun = time.perf_counter()
+        function()
+        took = time.perf_counter() - begun
+        time.sleep(REST_S)
+        return took
+
+    return run
+
+
+def commands(report, rounds, tools):
+    """A builtin, beside what people use."""
+    import xec_magic as xec
+
+    contestants = {
+        "session": lambda: xec.run(SCRIPT, session="bench"),
+        "isolated worker": rested(lambda: xec.run(SCRIPT, worker=True)),
+        "plain `xec.run`": lambda: xec.run(SCRIPT),
+        "`bash -c`": lambda: subprocess.run(BASH, capture_output=True, check=True),
+        **tools,
+    }
+    times = interleave(contestants, rounds, warm_up=20)
+    bash = times["`bash -c`"]
+    for ours, least in (("session", 6), ("isolated worker", 2.5)):
+        by_median, by_best = ratio(bash, times[ours])
+        report.at_least(f"`bash -c` / {ours}", by_median, least, " ×", f" (best turns {by_best:.3g})")
+    for name in tools:
+        by_median, by_best = ratio(times[name], times["session"])
+        report.at_least(f"{name} / session", by_median, 12, " ×", f" (best turns {by_best:.3g})")
+    report.table(
+        ["`echo hello`", "best", "median", "`bash -c` by the median takes"],
+        [
+            [name, duration(t.best), duration(t.median), f"{ratio(bash, t)[0]:.2f} × as long"]
+            for name, t in times.items()
+        ],
+    )
+
+
+def start_up(report, rounds):
+    """With a start-up file that takes its time."""
+    import xec_magic as xec
+
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as rc:
+        rc.write(f"sleep {RC_S}\ngreet() {{ echo hello; }}\n")
+        rc.flush()
+        cold = {**os.environ, "BASH_ENV": rc.name}
+        with xec.workers(size=4, rc=Path(rc.name)) as w:
+            contestants = {
+                "session": lambda: w.run("greet", session="slow"),
+                "isolated worker": lambda: w.run("greet"),
+                "`bash -c`": lambda: subprocess.run(["bash", "-c", "greet"], capture_output=True, check=True, env=cold),
+            }
+            times = interleave(contestants, rounds, warm_up=3)
+            tight = Times()
+            for _ in range(3 * rounds):
+                begun = time.perf_counter()
+                w.run("greet")
+                tight.seconds.append(time.perf_counter() - begun)
+    for ours in ("session", "isolated worker"):
+        by_median, by_best = ratio(times["`bash -c`"], times[ours])
+        report.at_least(
+            f"with a start-up file of 150 ms: `bash -c` / {ours}", by_median, 100, " ×", f" (best turns {by_best:.3g})"
+        )
+    report.table(
+        ["with a start-up file of 150 ms", "best", "median"],
+        [
+            *([name, duration(t.best), duration(t.median)] for name, t in times.items()),
+            ["isolated workers, one right after the other", duration(tight.best), duration(tight.median)],
+        ],
+    )
+
+
+def in_a_row(report, turns):
+    """Many, one right after the other: there is no time to start further shells ahead."""
+    import xec_magic as xec
+
+    def each(function):
+        begun = time.perf_counter()
+        for _ in range(turns):
+            function()
+        return (time.perf_counter() - begun) / turns
+
+    times = interleave(
+        {
+            "session": lambda: each(lambda: xec.run(SCRIPT, session="bench")),
+            "isolated worker": lambda: each(lambda: xec.run(SCRIPT, worker=True)),
+            "`bash -c`": lambda: each(lambda: subprocess.run(BASH, capture_output=True, check=True)),
+        },
+        3,
+    )
+    report.table([f"{turns} in a row, each", "median"], [[name, duration(t.median)] for name, t in times.items()])
+    report.say(
+        "A spare is used once, and to start the next one takes as long as `bash -c` itself. Isolated workers are for commands with time between them, for scripts "
+        "with a slow start-up, and for several at once; sessions are for many small ones."
+    )
+
+
+def main():
+    parser = arguments(__doc__)
+    parser.add_argument("--rounds", type=int, default=0)
+    options = parser.parse_args()
+    rounds = options.rounds or (40 if options.quick else 400)
+    report = Report("worker", "One short command in a warm shell, from the call until its result is there.", options)
+    with tempfile.TemporaryDirectory() as directory:
+        tools, note = ({}, "") if options.quick else node_tools(directory)
+        try:
+            commands(report, rounds, tools)
+        finally:
+            for tool in tools.values():
+                tool.close()
+    if note:
+        report.say(note)
+    start_up(report, max(5, rounds // 20))
+    in_a_row(report, 20 if options.quick else 100)
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()

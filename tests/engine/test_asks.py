@@ -1,0 +1,194 @@
+"""What the way from keywords to a hit promises: it is short, and it never takes one call for another."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import xec_magic as xec
+from xec_magic import runtime
+from xec_magic.api import Commands
+from xec_magic.engine.asks import name_of
+from xec_magic.options import Settings
+
+
+@pytest.fixture(autouse=True)
+def _fresh(tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    runtime.close()
+    yield
+    runtime.close()
+
+
+def stamp(**options):
+    return xec.run("date +%s%N", cache=600, **options).stdout
+
+
+def test_an_equal_call_is_answered_without_planning(monkeypatch):
+    first = stamp()
+    monkeypatch.setattr(Commands, "_plan", None)
+    assert stamp() == first
+    assert xec.last.cached is not None
+
+
+def test_a_hit_is_the_last_result_and_raises_as_a_run_does():
+    with pytest.raises(xec.NonZeroExit):
+        xec.run("exit 3", cache=60, cache_failures=60)
+    with pytest.raises(xec.NonZeroExit, match="cached"):
+        xec.run("exit 3", cache=60, cache_failures=60)
+    again = xec.run("exit 3", cache=60, cache_failures=60, check=False)
+    assert (again.exit_code, xec.last is again) == (3, True)
+
+
+def test_what_looks_equal_and_means_something_else_is_another_call():
+    assert stamp(timeout=1) is not None
+    with pytest.raises(xec.OptionError):
+        stamp(timeout=True)
+    assert name_of("ls", {"a": 1}) != name_of("ls", {"a": True})
+    assert name_of("ls", {"a": 1}) != name_of("ls", {"a": 1.0})
+    assert name_of("ls", {"a": "1"}) != name_of(b"ls", {"a": "1"})
+    assert name_of("ls", {"env": {"A": "1"}}) != name_of("ls", {"env": (("A", "1"),)})
+    assert name_of("ls" * 100_000, {}) is None
+    assert name_of(object(), {}) is None
+
+
+def test_what_can_change_between_two_calls_is_planned_again():
+    variables = {"A": "1"}
+    first = stamp(env=variables)
+    assert stamp(env=variables) == first
+    variables["A"] = "2"
+    assert stamp(env=variables) != first
+    with_list = xec.run("date +%s%N", cache=600, shell=["bash"]).stdout
+    assert xec.run("date +%s%N", cache=600, shell=["bash"]).stdout == with_list
+
+
+def test_defaults_are_those_of_the_moment_they_were_given():
+    variables = {"A": "1"}
+    fast = xec.using(cache=600, env=variables)
+    assert fast.run("echo $A").stdout == "1\n"
+    variables["A"] = "2"
+    assert fast.run("echo $A").stdout == "1\n"
+
+
+def test_another_directory_is_another_state(tmp_path):
+    first = xec.run("pwd", cache=600).text()
+    (tmp_path / "other").mkdir()
+    os.chdir(tmp_path / "other")
+    assert xec.run("pwd", cache=600).text() == str(tmp_path / "other") != first
+
+
+def test_a_relative_directory_is_that_of_the_moment(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+    os.chdir(tmp_path / "one")
+    assert xec.run("pwd", cwd="sub", cache=600).text() == str(tmp_path / "one" / "sub")
+    os.chdir(tmp_path / "two")
+    assert xec.run("pwd", cwd="sub", cache=600).text() == str(tmp_path / "two" / "sub")
+
+
+def test_a_changed_environment_is_seen(monkeypatch):
+    first = stamp(cache_env="STAGE")
+    monkeypatch.setenv("STAGE", "prod")
+    assert stamp(cache_env="STAGE") != first
+    monkeypatch.delenv("STAGE")
+    assert stamp(cache_env="STAGE") == first
+    monkeypatch.setenv("PATH", os.environ["PATH"] + ":/opt/bin")
+    assert stamp(cache_env="STAGE") != first
+
+
+def test_a_standing_default_that_changes_is_seen(monkeypatch):
+    monkeypatch.setenv("XEC_CWD", "/usr")
+    assert xec.run("pwd", cache=600).text() == "/usr"
+    monkeypatch.setenv("XEC_CWD", "/")
+    assert xec.run("pwd", cache=600).text() == "/"
+    monkeypatch.delenv("XEC_CWD")
+    Path("xec.toml").write_text('cwd = "/usr"')
+    time.sleep(0.002)  # longer than an answer about files is held
+    assert xec.run("pwd", cache=600).text() == "/usr"
+    Path("xec.toml").unlink()
+    time.sleep(0.002)
+    assert xec.run("pwd", cache=600).text() == str(Path.cwd())
+
+
+def test_stamps_of_files_change_when_they_come_change_or_go(tmp_path):
+    settings = Settings(start=tmp_path)
+    settings._new_stamps()
+    seen = [settings._new_stamps()]
+    (tmp_path / "xec.toml").write_text("")
+    seen.append(settings._new_stamps())
+    (tmp_path / "xec.toml").write_text('timeout = "5m"')
+    seen.append(settings._new_stamps())
+    (tmp_path / "xec.toml").unlink()
+    seen.append(settings._new_stamps())
+    assert seen[0] == seen[3]
+    assert len(set(seen)) == 3
+
+
+def test_a_removed_kernel_directory_is_refused_as_without_a_cache(tmp_path):
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    stamp(cwd="/")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises((xec.OptionError, xec.SpawnError), match="directory"):
+        xec.run("pwd", cache=600)
+    assert stamp(cwd="/")
+    os.chdir("/")
+
+
+def test_a_key_function_is_asked_each_time_and_a_file_looked_at(tmp_path):
+    answer = "a"
+    policy = xec.CachePolicy(600, key=lambda command: answer)
+    results = [xec.run("date +%s%N", cache=policy).stdout for _ in range(2)]
+    answer = "b"
+    assert results[0] == results[1] != xec.run("date +%s%N", cache=policy).stdout
+    path = tmp_path / "data"
+    path.write_text("one")
+    first = stamp(depends=path)
+    assert stamp(depends=path) == first
+    path.write_text("other")
+    assert stamp(depends=path) != first
+    path.unlink()
+    with pytest.raises(xec.OptionError, match="no such file or directory"):
+        stamp(depends=path)
+
+
+def test_cached_keeps_a_result_under_a_name():
+    first = xec.cached("hash", "date +%s%N")
+    assert xec.cached("hash", "echo something else entirely").stdout == first.stdout
+    assert xec.cached("hash", "date +%s%N", refresh=True).stdout != first.stdout
+    assert xec.cached("other", "date +%s%N", ttl="5m", cwd="/").ok
+
+
+def test_without_a_cache_the_other_options_mean_nothing_and_say_so():
+    for option in ({"persist": True}, {"stale": 5}, {"refresh": True}, {"cache_key": "k"}, {"depends": "/etc/hosts"}):
+        with pytest.raises(
+            xec.OptionError, match=f"{next(iter(option))} does nothing without a cache; give --cache TTL"
+        ):
+            xec.run("true", **option)
+    assert xec.using(cache=60, persist=True).run("true", cache=None).cached is None
+
+
+def test_an_executor_of_its_own_has_a_cache_of_its_own():
+    with xec.Executor(cache="10m") as one, xec.Executor(cache="10m") as two:
+        assert one.run("date +%s%N").stdout == one.run("date +%s%N").stdout
+        assert one.run("date +%s%N").stdout != two.run("date +%s%N").stdout
+    with pytest.raises(xec.XecError, match="closed"):
+        one.run("date +%s%N")
+
+
+def test_hits_come_from_many_threads_at_once():
+    first = stamp()
+    found = []
+    threads = [threading.Thread(target=lambda: found.extend(stamp() for _ in range(200))) for _ in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert set(found) == {first}
+
+
+def test_commands_of_a_list_are_kept_too():
+    lazy = [str(result) for _ in range(2) for result in xec.lazy().add("date +%s%N", cache=60).run()]
+    assert lazy[0] == lazy[1]

@@ -1,0 +1,527 @@
+"""What the persistent tier promises: results outlive their kernel, kernels share them, and no disk makes a run fail."""
+
+import math
+import os
+import resource
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from cacheparts import Hands, plan
+
+from xec_magic.engine.cache import ResultCache, matcher
+from xec_magic.engine.clock import Clock
+from xec_magic.engine.disk import DiskTier
+from xec_magic.engine.executor import Executor
+from xec_magic.transport.fake import FakeHost, Say
+
+NAME = "results-1.db"
+
+
+@pytest.fixture
+def kernels():
+    """Makes executors that share the disk, as kernels do."""
+    made = []
+
+    def new(clock=None, **disk):
+        executor = Executor()
+        executor.cache = ResultCache(executor.redactor, clock or Clock(), disk=lambda: DiskTier(**disk))
+        made.append(executor)
+        return executor
+
+    yield new
+    for executor in made:
+        executor.close(0.2)
+
+
+@pytest.fixture
+def host():
+    made = FakeHost("db1")
+    made.on("lots", Say(b"x" * 200_000 + b"\n"), Say(b"err\n", "stderr"))
+    made.on(".*", Say("out\n"), Say("err\n", "stderr"))
+    return made
+
+
+def ask(executor, script, host, **policy):
+    return executor.start(plan(script, target=host.target, persist=True, **policy), check=False).wait(30)
+
+
+def keep(executor, script, host, **policy):
+    result = ask(executor, script, host, **policy)
+    executor.cache.disk.flush()
+    return result
+
+
+def home():
+    return Path(os.environ["XDG_CACHE_HOME"]) / "xec-magic" / "results"
+
+
+def said(executor):
+    return "\n".join(executor.cache.complaints())
+
+
+# -- kept ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", ["uptime", "lots"])
+def test_a_result_outlives_its_kernel(kernels, host, script):
+    first = keep(kernels(), script, host)
+    again = ask(kernels(), script, host)
+    assert host.started == [script]
+    assert again.cached is not None
+    for name in ("output", "stdout", "stderr", "exit_code", "signal", "duration_s", "started_at", "usage", "outcome"):
+        assert getattr(again, name) == getattr(first, name), name
+    assert list(again.log.pieces()) == list(first.log.pieces())
+    assert again.log.line_count == first.log.line_count
+
+
+def test_without_persist_nothing_is_written_and_nothing_is_read(kernels, host):
+    keep(kernels(), "uptime", host)
+    assert kernels().start(plan("uptime", target=host.target)).result().cached is None
+    kernels().start(plan("other", target=host.target)).result()
+    assert [row.script for row in kernels().cache.disk.rows()] == ["uptime"]
+
+
+def test_a_result_of_memory_is_written_when_it_is_asked_for_with_persist(kernels, host):
+    one = kernels()
+    one.start(plan("uptime", target=host.target)).result()
+    keep(one, "uptime", host)
+    assert ask(kernels(), "uptime", host).cached is not None
+    assert host.started == ["uptime"]
+
+
+def test_output_beyond_memory_is_kept_in_a_file_and_read_from_it(kernels):
+    what = plan("seq 1500000; seq 10 >&2", persist=True)
+    one = kernels()
+    first = one.start(what).result()
+    one.cache.disk.flush()
+    again = kernels().start(what).result()
+    assert again.cached is not None
+    assert again.log.size() == first.log.size() > 8 * 2**20
+    assert again.log.lines(1_000_000, 1)[0].data == b"1000001\n"
+    assert again.stderr == first.stderr
+    assert again.stdout == first.stdout
+
+
+def test_directory_and_files_are_the_users_alone(kernels, host):
+    os.makedirs(home(), mode=0o755)
+    keep(kernels(), "lots", host)
+    assert stat.S_IMODE(home().stat().st_mode) == 0o700
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (home() / "outputs").iterdir()] == [0o600]
+
+
+def test_a_directory_of_somebody_else_is_not_used(kernels, host, tmp_path):
+    elsewhere = tmp_path / "theirs"
+    elsewhere.mkdir()
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "results").symlink_to(elsewhere)
+    executor = kernels(root=lambda: tmp_path / "root")
+    result = ask(executor, "uptime", host)
+    assert list(elsewhere.iterdir()) == []
+    assert "results cannot be kept on disk" in result.notes[0]
+
+
+def test_time_goes_on_between_kernels_and_a_clock_that_is_set_back_makes_nothing_immortal(kernels, host):
+    clock = Hands()
+    keep(kernels(clock), "uptime", host)
+    clock.tick(50)
+    assert ask(kernels(clock), "uptime", host).cached == pytest.approx(50, abs=3)
+    clock.wall_offset = -86400
+    assert ask(kernels(clock), "uptime", host).cached is not None, "the same boot: its own clock tells"
+    clock.tick(11)
+    assert ask(kernels(clock), "uptime", host).cached is None
+
+
+def test_what_was_kept_in_the_future_of_another_boot_is_not_used(kernels, host):
+    ahead = Hands()
+    ahead.boot, ahead.wall_offset = "another boot", 86400
+    keep(kernels(ahead), "uptime", host, ttl=math.inf)
+    assert ask(kernels(), "uptime", host, ttl=math.inf).cached is None
+
+
+def test_hits_and_sizes_are_counted_on_disk(kernels, host):
+    one = kernels()
+    keep(one, "uptime", host)
+    for _ in range(3):
+        ask(one, "uptime", host)
+    one.cache.disk.flush()
+    (row,) = kernels().cache.disk.rows()
+    assert (row.script, row.target, row.hits) == ("uptime", "db1", 3)
+    assert row.size == 8
+    assert kernels().cache.disk.totals()[0] == 1
+
+
+def test_a_digest_of_a_large_file_outlives_its_kernel(kernels, tmp_path):
+    path = tmp_path / "data"
+    path.write_bytes(b"x" * 100_000)
+    what = plan("date +%N", depends=str(path), persist=True)
+    clock = Hands()
+    clock.tick(100)  # the file is not young any more
+    one, two = kernels(clock), kernels(clock)
+    one.start(what).result()
+    one.cache.disk.flush()
+    assert two.start(what).result().cached is not None
+    assert (one.cache.stamps.read_bytes, two.cache.stamps.read_bytes) == (100_000, 0)
+
+
+# -- bounded ------------------------------------------------------------------------------------
+
+
+def test_the_disk_is_bounded_and_what_was_used_longest_ago_goes(kernels, host):
+    one = kernels(limit_bytes=500_000)
+    keep(one, "lots 1", host)
+    keep(one, "lots 2", host)
+    one.cache.memory.clear()
+    assert ask(one, "lots 1", host).cached is not None
+    one.cache.disk.flush()
+    keep(one, "lots 3", host)
+    assert sorted(row.script for row in one.cache.disk.rows()) == ["lots 1", "lots 3"]
+    assert len(list((home() / "outputs").iterdir())) == 2
+    assert one.cache.disk.totals()[1] <= 500_000
+    assert one.cache.stats.evictions == 1
+
+
+def test_what_has_ended_is_removed_when_something_is_kept(kernels, host):
+    clock = Hands()
+    one = kernels(clock)
+    keep(one, "lots 1", host)
+    clock.tick(61)
+    keep(one, "uptime", host)
+    assert [row.script for row in one.cache.disk.rows()] == ["uptime"]
+    assert list((home() / "outputs").iterdir()) == []
+
+
+# -- two kernels --------------------------------------------------------------------------------
+
+
+def test_two_kernels_may_forget_the_same_result(kernels, host):
+    one, two = kernels(), kernels()
+    keep(one, "uptime", host)
+    assert ask(two, "uptime", host).cached is not None
+    assert one.cache.forget(matcher("up*")) == 1
+    assert two.cache.forget(matcher("up*")) in (0, 1), "its copy in memory"
+    assert [each.cache.forget(matcher("up*")) for each in (one, two)] == [0, 0]
+    assert [each.cache.clear() for each in (one, two)] == [0, 0]
+
+
+def test_what_one_kernel_has_forgotten_no_other_one_gives_from_its_memory(kernels, host):
+    one, two = kernels(), kernels()
+    keep(one, "uptime", host)
+    assert [ask(two, "uptime", host).cached is not None for _ in range(2)] == [True, True]
+    one.cache.forget(matcher("up*"))
+    assert ask(two, "uptime", host).cached is None
+
+
+def test_what_one_kernel_has_renewed_another_one_gives_at_once(kernels):
+    host = FakeHost("db1")
+    host.on("date", Say("old"))
+    host.on("date", Say("new"))
+    one, two = kernels(), kernels()
+    keep(one, "date", host)
+    assert str(ask(two, "date", host)) == "old"
+    keep(one, "date", host, refresh=True)
+    assert str(ask(two, "date", host)) == "new"
+
+
+def test_a_forgotten_result_that_was_on_its_way_to_the_disk_does_not_come_back(kernels, host):
+    one = kernels()
+    ask(one, "uptime", host)
+    one.cache.forget(matcher("*"))
+    one.cache.disk.flush()
+    assert one.cache.disk.rows() == []
+
+
+KERNEL = """
+import os, sys, time
+sys.path.insert(0, {here!r})
+from cacheparts import plan
+from xec_magic.engine.executor import Executor
+executor = Executor()
+def ask(script, **policy):
+    policy = dict(ttl=600, persist=True) | policy
+    return executor.start(plan(script, **policy)).result(60)
+{body}
+executor.close()
+"""
+
+
+def program(body, **options):
+    source = KERNEL.format(here=os.path.dirname(__file__), body=textwrap.dedent(body))
+    return subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, **options)
+
+
+def test_two_kernels_write_and_read_one_cache_at_once(kernels):
+    body = """
+    for number in range(60):
+        result = ask(f"echo {number % 20}; head -c $(( {number % 3} * 50000 )) /dev/zero | tr '\\\\0' x")
+        assert result.stdout.split()[0] == str(number % 20), result.stdout[:50]
+    print(executor.cache.complaints(), executor.cache.stats.hits >= 0)
+    """
+    both = [program(body), program(body)]
+    assert [process.communicate(timeout=100)[0] for process in both] == ["[] True\n"] * 2
+    assert [process.returncode for process in both] == [0, 0]
+    rows = kernels().cache.disk.rows()
+    assert len(rows) == 60
+    files = {path.name for path in (home() / "outputs").iterdir()}
+    with sqlite3.connect(home() / NAME) as db:
+        assert files == {name for (name,) in db.execute("select file from entries where file is not null")}
+
+
+def test_a_kernel_that_is_killed_while_it_writes_leaves_whole_results_or_none(kernels):
+    body = """
+    print("begun", flush=True)
+    number = 0
+    while True:
+        ask(f"echo {number}; head -c 300000 /dev/zero | tr '\\\\0' x")
+        number += 1
+    """
+    for _ in range(3):
+        process = program(body)
+        assert process.stdout.readline() == "begun\n"
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and not list(home().glob("outputs/*")):
+            time.sleep(0.01)
+        time.sleep(0.05)
+        process.kill()
+        process.communicate(timeout=20)
+    survivor = kernels()
+    rows = survivor.cache.disk.rows()
+    assert rows
+    for row in rows:
+        again = survivor.start(plan(row.script, 600, persist=True)).result(30)
+        assert again.stdout.startswith(row.script.split()[1].rstrip(";") + "\n")
+        assert again.log.size() > 300_000
+    assert survivor.cache.complaints() == []
+    os.utime(home() / "outputs", None)
+    orphan = home() / "outputs" / "0123-dead.part"
+    orphan.write_text("half")
+    os.utime(orphan, (1, 1))
+    sweeper = kernels()
+    sweeper.start(plan("echo sweep", persist=True)).result()
+    sweeper.cache.disk.flush()
+    assert not orphan.exists()
+
+
+# -- damage -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b"this is no database\n" * 500),
+        lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 3]),
+        lambda path: path.write_bytes(path.read_bytes()[:100] + os.urandom(path.stat().st_size - 100)),
+        lambda path: path.write_bytes(b""),
+    ],
+    ids=["not one", "cut off", "noise", "empty"],
+)
+def test_a_damaged_database_is_set_aside_with_a_warning_and_never_a_wrong_answer(kernels, host, damage):
+    first = kernels()
+    for number in range(40):
+        ask(first, f"uptime {number}", host)
+    first.close()
+    for suffix in ("-wal", "-shm"):
+        Path(f"{home() / NAME}{suffix}").unlink(missing_ok=True)
+    damage(home() / NAME)
+    host.started.clear()
+    one = kernels()
+    result = ask(one, "uptime 1", host)
+    assert (result.ok, result.cached, result.stdout) == (True, None, "out\n")
+    one.cache.disk.flush()
+    aside = list(home().glob("*.damaged-*"))
+    if aside:
+        assert any("set aside as" in note for note in (*result.notes, *one.cache.complaints()))
+    keep(one, "uptime 2", host)
+    assert ask(kernels(), "uptime 2", host).cached is not None, "a new one has been begun"
+
+
+def test_the_warning_of_a_damaged_database_stands_in_the_result_that_met_it(kernels, host):
+    keep(kernels(), "uptime", host)
+    for path in home().glob(f"{NAME}*"):
+        path.unlink()
+    (home() / NAME).write_bytes(b"this is no database\n" * 500)
+    result = ask(kernels(), "uptime", host)
+    (note,) = result.notes
+    assert "the results on disk were damaged (file is not a database); set aside as" in note
+    (aside,) = home().glob("*.damaged-*")
+    assert str(aside) in note
+
+
+def test_of_two_kernels_that_meet_a_damaged_database_one_sets_it_aside(kernels, host):
+    os.makedirs(home(), mode=0o700)
+    (home() / NAME).write_bytes(b"this is no database\n" * 500)
+    one, two = kernels(), kernels()
+    ask(one, "uptime", host)
+    one.cache.disk.flush()
+    ask(two, "other", host)
+    two.cache.disk.flush()
+    assert len(list(home().glob("*.damaged-*"))) == 1
+    assert ask(kernels(), "uptime", host).cached is not None
+
+
+def test_a_row_that_was_changed_is_removed_and_the_command_is_run(kernels, host):
+    one = kernels()
+    keep(one, "uptime", host)
+    one.close()
+    with sqlite3.connect(home() / NAME) as db:
+        db.execute("update entries set output = ?", (b"forged!!",))
+    db.close()
+    result = ask(kernels(), "uptime", host)
+    assert (result.cached, result.stdout) == (None, "out\n")
+    assert "a result on disk was damaged (it is not what was written)" in result.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda path: path.write_bytes(b"y" * path.stat().st_size), "its output is not what was written"),
+        (lambda path: os.truncate(path, 100), "its output is not what was written"),
+        (lambda path: path.unlink(), ""),
+    ],
+    ids=["changed", "cut off", "removed"],
+)
+def test_an_output_file_that_was_changed_is_never_given(kernels, host, damage, words):
+    one = kernels()
+    keep(one, "lots", host)
+    (path,) = (home() / "outputs").iterdir()
+    damage(path)
+    result = ask(kernels(), "lots", host)
+    assert (result.cached, result.log.size()) == (None, 200_005)
+    assert words in " ".join(result.notes)
+
+
+def test_an_output_file_that_was_only_touched_or_restored_is_still_given(kernels, host):
+    keep(kernels(), "lots", host)
+    (path,) = (home() / "outputs").iterdir()
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+    assert ask(kernels(), "lots", host).cached is not None
+
+
+def test_a_directory_that_is_removed_while_kernels_live_is_made_again(kernels, host):
+    import shutil
+
+    one = kernels()
+    keep(one, "uptime", host)
+    shutil.rmtree(home())
+    keep(one, "other", host)
+    assert ask(kernels(), "other", host).cached is not None
+    assert said(one) == ""
+
+
+def test_tables_of_another_form_are_set_aside(kernels, host):
+    os.makedirs(home(), mode=0o700)
+    with sqlite3.connect(home() / NAME) as db:
+        db.execute("create table entries(other)")
+        db.execute("create table stamps(other)")
+    db.close()
+    one = kernels()
+    assert ask(one, "uptime", host).ok
+    keep(one, "uptime", host)
+    assert len(list(home().glob("*.damaged-*"))) == 1
+
+
+# -- disks that refuse --------------------------------------------------------------------------
+
+
+def test_on_a_disk_that_takes_nothing_it_works_in_memory_and_says_so_once(kernels, host, tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "results").write_text("a file where the directory should be")
+    one = kernels(root=lambda: tmp_path / "root")
+    results = [ask(one, f"uptime {number % 2}", host) for number in range(6)]
+    assert [result.cached is not None for result in results] == [False, False, True, True, True, True]
+    notes = [note for result in results for note in result.notes]
+    assert len(notes) == 1
+    assert "results cannot be kept on disk" in notes[0]
+    assert "in memory only" in notes[0]
+    assert one.cache.forget(matcher("*")) == 2
+
+
+def test_on_a_file_system_mounted_read_only_it_works_in_memory(kernels, host, tmp_path):
+    """The same errors without being root: SQLite opens what it may not write."""
+    keep(kernels(), "uptime", host)
+    one = kernels()
+
+    def refuse(*_):
+        error = sqlite3.OperationalError("attempt to write a readonly database")
+        error.sqlite_errorcode = sqlite3.SQLITE_READONLY
+        raise error
+
+    one.cache.disk._writer._commit = refuse
+    assert ask(one, "uptime", host).cached is not None, "what is there can be read"
+    assert ask(one, "other", host).ok
+    one.cache.disk.flush()
+    assert "attempt to write a readonly database" in said(one)
+    assert ask(one, "other", host).cached is not None
+
+
+def test_on_a_full_disk_it_works_in_memory_and_says_so_once():
+    body = """
+    import resource
+    ask("echo warm")
+    executor.cache.disk.flush()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+    for number in range(3):
+        result = ask(f"echo {number}; head -c 200000 /dev/zero")
+        assert result.ok, result
+        executor.cache.disk.flush()
+    assert ask("echo 1; head -c 200000 /dev/zero").cached is not None
+    notes = [note for run in executor.runs() for note in run.wait().notes] + executor.cache.complaints()
+    print(len(notes), notes)
+    """
+    process = program(body, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert printed.startswith("1 ["), printed
+    assert "results cannot be kept on disk" in printed
+    assert not list((home() / "outputs").iterdir()), "nothing half-written is left"
+
+
+def test_a_disk_that_hangs_holds_nobody_up(kernels, host):
+    import threading
+
+    release = threading.Event()
+    one = kernels()
+    keep(one, "warm", host)
+    real = one.cache.disk._writer._commit
+    one.cache.disk._writer._commit = lambda *jobs: release.wait(60) and real(*jobs)
+    try:
+        begun = time.monotonic()
+        results = [ask(one, f"uptime {number % 5}", host) for number in range(20)]
+        assert time.monotonic() - begun < 30
+        assert all(result.ok for result in results)
+        assert sum(result.cached is not None for result in results) == 15
+        with pytest.raises(TimeoutError):
+            one.cache.disk.flush(0.1)
+    finally:
+        release.set()
+    one.cache.disk.flush()
+    assert len(one.cache.disk.rows()) == 6
+
+
+def test_cost_does_not_grow_with_what_is_kept(kernels, host):
+    """Linear in what is done, not in what is there: rows looked at, not times."""
+    one = kernels()
+    keep(one, "uptime", host)
+    plans = one.cache.disk._read(
+        lambda db: [
+            row[3]
+            for query in (
+                "select output from entries where digest = 1",
+                "select digest from entries order by used limit 64",
+                "select digest from entries where wall + keep < 1 limit 64",
+            )
+            for row in db.execute(f"explain query plan {query}")
+        ],
+        [],
+    )
+    assert len(plans) == 3
+    assert not [step for step in plans if step.startswith("SCAN") and "INDEX" not in step]

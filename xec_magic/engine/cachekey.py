@@ -1,0 +1,171 @@
+"""From a plan to the key of its result: captured state in a canonical encoding, and its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Final
+
+from xec_magic.command import Command, FileInput, encode_script
+from xec_magic.engine.stamps import Stamp, StampBook, Stamps
+from xec_magic.errors import OptionError
+from xec_magic.plan import Plan
+from xec_magic.transport.shells import default_shell
+
+__all__ = ["Captured", "Key", "encode"]
+
+FORM: Final = (
+    "xec-magic result 1"  # begins every key; another form of keys is another name, so that old ones never match
+)
+DIGEST_BYTES: Final = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Key:
+    """Names a result.
+
+    Attributes:
+        digest: 64 bits; what results are filed under.
+        full: All that was captured; compared on a hit, since two states could have one digest.
+        stamps: The files that it speaks of, as they were.
+    """
+
+    digest: int
+    full: bytes
+    stamps: tuple[tuple[str, Stamp], ...] = ()
+
+
+def encode(value: object) -> bytes:
+    """One form of bytes for each value: its kind, its length, itself. No two values share one.
+
+    Raises:
+        TypeError: neither None, a number, text, bytes, nor a tuple of these.
+
+    Example:
+        >>> encode(("ab", "c")) == encode(("a", "bc")), encode((1, None))
+        (False, b't2:i1:1n')
+    """
+    match value:
+        case None:
+            return b"n"
+        case bool():
+            return b"b1" if value else b"b0"
+        case int() | float():
+            text = repr(value).encode()
+            return b"%s%d:%s" % (b"i" if isinstance(value, int) else b"f", len(text), text)
+        case str():
+            text = value.encode("utf-8", "surrogatepass")
+            return b"s%d:%s" % (len(text), text)
+        case bytes():
+            return b"y%d:%s" % (len(value), value)
+        case tuple():
+            return b"t%d:%s" % (len(value), b"".join(map(encode, value)))
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return b"d" + encode(_fields_of(value))
+        case _:
+            raise TypeError(f"a {type(value).__name__} cannot be part of a key")
+
+
+class Captured:
+    """What a plan's key is made of, apart from files and key functions, which are asked anew for each key.
+
+    Args:
+        plan: With a cache policy.
+        stamps: Tells what files hold.
+        environ: The kernel's environment.
+
+    Raises:
+        OptionError: the kernel's directory is gone.
+    """
+
+    def __init__(self, plan: Plan, stamps: Stamps, environ: Mapping[str, str] = os.environ) -> None:
+        assert plan.cache is not None
+        self._plan = plan
+        self._policy = plan.cache
+        self._stamps = stamps
+        self._stdin = self._stdin_file()
+        self._fixed = self._fixed_part(environ)
+        varies = self._policy.depends or self._stdin is not None or callable(self._policy.key)
+        self._key = None if varies else _key_of(self._fixed, b"", ())
+
+    def _stdin_file(self) -> str | None:
+        command = self._plan.command
+        if self._policy.key is not None or not isinstance(command.stdin, FileInput):
+            return None
+        if command.target.kind != "local":
+            raise OptionError(
+                f"cache: what {command.stdin.path} holds on {command.target} is in no key; give --cache-key, or the data itself"
+            )
+        return command.stdin.path
+
+    def _fixed_part(self, environ: Mapping[str, str]) -> bytes:
+        command, policy = self._plan.command, self._policy
+        target = _fields_of(command.target)
+        if policy.key is not None:
+            return encode((FORM, "named", policy.key if isinstance(policy.key, str) else None, target))
+        local = command.target.kind == "local"
+        state = dict(_state_of(command), target=target, wait=self._plan.stop.wait)
+        if local:
+            state |= {"cwd": command.cwd or _directory(), "shell": command.shell or default_shell()}
+        chosen = ("PATH", *policy.env) if local else policy.env
+        surroundings = tuple((name, environ.get(name)) for name in chosen)
+        return encode((FORM, "captured", tuple(sorted(state.items())), surroundings))
+
+    def key(self, book: StampBook | None = None) -> Key:
+        """The key of this moment. Reads files whose stamp has changed; calls the user's key function.
+
+        Raises:
+            OptionError: a file that is not there; a key function that raises or gives what is no key.
+        """
+        if self._key is not None:
+            return self._key
+        stamps: list[tuple[str, Stamp]] = []
+        contents: list[tuple[str, bytes]] = []
+        for path in (*self._policy.depends, *([self._stdin] if self._stdin else ())):
+            stamp, digest = self._stamps.digest(path, book)
+            stamps.append((path, stamp))
+            contents.append((path, digest))
+        own = self._ask(self._policy.key) if callable(self._policy.key) else b""
+        return _key_of(self._fixed, own + encode(tuple(contents)), tuple(stamps))
+
+    def _ask(self, function: Any) -> bytes:
+        name = getattr(function, "__name__", "the key function")
+        try:
+            given = function(self._plan.command)
+        except Exception as error:
+            raise OptionError(f"cache key: {name} raised {type(error).__name__}: {error}; nothing has run") from error
+        try:
+            return encode(("own", given))
+        except TypeError as error:
+            raise OptionError(
+                f"cache key: {name} gave {given!r:.80}; {error}; give texts, numbers or tuples of them"
+            ) from None
+
+
+def _key_of(fixed: bytes, varying: bytes, stamps: tuple[tuple[str, Stamp], ...]) -> Key:
+    full = b"%d:%s%s" % (len(fixed), fixed, varying)
+    # Signed: it is the number of a row in SQLite as well, which is the quickest way to one.
+    digest = int.from_bytes(hashlib.blake2b(full, digest_size=8).digest(), "big", signed=True)
+    return Key(digest, full, stamps)
+
+
+def _state_of(command: Command) -> dict[str, Any]:
+    """Every field of a command that can stand in a key; a field that is added later is in it by itself."""
+    found = dict(_fields_of(command, leave_out=("target", "secret_env", "stdin")))
+    found["script"] = encode_script(command.script)
+    if isinstance(command.stdin, bytes):
+        found["stdin"] = hashlib.blake2b(command.stdin, digest_size=DIGEST_BYTES).digest()
+    return found
+
+
+def _fields_of(value: Any, leave_out: tuple[str, ...] = ()) -> tuple[tuple[str, Any], ...]:
+    return tuple((each.name, getattr(value, each.name)) for each in fields(value) if each.name not in leave_out)
+
+
+def _directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError as error:
+        raise OptionError("the kernel's own directory has been removed; name one with --cwd") from error

@@ -1,0 +1,108 @@
+"""A kept result as the row of a database: all that is neither text nor output in one short record, and its proof."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from xec_magic.engine.clock import Moment
+from xec_magic.engine.memory import Entry
+from xec_magic.events import Usage
+from xec_magic.output import OutputLog
+from xec_magic.plan import Plan
+from xec_magic.result import Outcome, Result
+
+__all__ = ["Facts", "pack", "proof", "unpack"]
+
+# A record and not JSON: it is read at each hit, in a tenth of the time. What is absent is NaN, or -1.
+_RECORD: Final = struct.Struct("<4d 2h 4d 4q 16s 40s")
+
+
+class Facts(NamedTuple):
+    """What a record says.
+
+    Attributes:
+        size: Bytes of output.
+        file_digest: Of the output, where that is a file.
+    """
+
+    wall: float
+    steady: float
+    ttl_s: float
+    stale_s: float
+    exit_code: int
+    signal: int
+    started: float
+    duration_s: float
+    user_s: float
+    system_s: float
+    rss: int
+    read_blocks: int
+    written_blocks: int
+    size: int
+    file_digest: bytes
+    boot: bytes
+
+    @property
+    def stored(self) -> Moment:
+        """When it was kept."""
+        return Moment(self.wall, self.steady, self.boot.rstrip(b"\0").decode())
+
+    def result(self, plan: Plan, log: OutputLog) -> Result:
+        """The result, made for a plan."""
+        signal = None if self.signal < 0 else self.signal
+        ended = Outcome.OK if self.exit_code in plan.ok_codes else Outcome.FAILED
+        usage = None
+        if self.user_s == self.user_s:  # not NaN
+            usage = Usage(
+                self.user_s,
+                self.system_s,
+                _or_none(self.rss),
+                _or_none(self.read_blocks),
+                _or_none(self.written_blocks),
+            )
+        return Result.restore(
+            run_id="", plan=plan, outcome=ended if signal is None else Outcome.SIGNALLED,
+            exit_code=_or_none(self.exit_code), signal=signal,
+            started_at=datetime.fromtimestamp(self.started, UTC) if self.started == self.started else None,
+            duration_s=self.duration_s, usage=usage, truncated=False, left_behind=(), attempts=(), notes=(), log=log,
+            detail="", cached=None,
+        )  # fmt: skip
+
+
+def pack(entry: Entry, file_digest: bytes) -> bytes:
+    """The record of an entry."""
+    result, usage = entry.result, entry.result.usage
+    return _RECORD.pack(
+        entry.stored.wall, entry.stored.steady, entry.ttl_s, entry.stale_s,
+        _or_minus(result.exit_code), _or_minus(result.signal),
+        result.started_at.timestamp() if result.started_at else math.nan, result.duration_s,
+        usage.user_s if usage else math.nan, usage.system_s if usage else math.nan,
+        _or_minus(usage.peak_rss_bytes if usage else None), _or_minus(usage.read_blocks if usage else None),
+        _or_minus(usage.written_blocks if usage else None), result.log.size(), file_digest, entry.stored.boot.encode(),
+    )  # fmt: skip
+
+
+def unpack(record: bytes) -> Facts:
+    """What a record says.
+
+    Raises:
+        struct.error: it is none.
+    """
+    return Facts._make(_RECORD.unpack(record))
+
+
+def proof(record: bytes, index: bytes, full: bytes, output: bytes | None) -> bytes:
+    """What tells that a row is as it was written. The lengths of its parts are in the record, in `index` and in the database."""
+    return hashlib.blake2b(b"".join((record, index, full, output or b"")), digest_size=16).digest()
+
+
+def _or_minus(value: int | None) -> int:
+    return -1 if value is None else value
+
+
+def _or_none(value: int) -> int | None:
+    return None if value < 0 else value

@@ -1,0 +1,204 @@
+"""The files of the persistent tier beside its database: large outputs, the mark of what was taken back, what was damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any, BinaryIO, Final, cast
+
+from xec_magic.engine.memory import ENTRY_BYTES
+from xec_magic.output import OutputLog
+
+__all__ = ["OutputFiles", "private_directory", "set_aside"]
+
+COPY_BYTES: Final = 1024 * 1024
+ORPHAN_S: Final = 600.0  # a file without a row is older than this only if its kernel died while it wrote
+KEPT_ASIDE: Final = 2  # damaged databases, the newest; somebody may want to look
+
+
+def private_directory(path: Path) -> Path:
+    """A directory of mode 0700 that is ours; made if it is not there.
+
+    Raises:
+        OSError: it cannot be made, or is somebody else's.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = path.lstat()
+    if status.st_uid != os.getuid() or not path.is_dir() or path.is_symlink():
+        raise PermissionError(1, f"{path} belongs to somebody else", str(path))
+    if status.st_mode & 0o077:
+        path.chmod(0o700)
+    return path
+
+
+class _KeptFile:
+    """An open output, to be read by a log. Unlike a Python file it may be left to the garbage collector, as results are."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd = fd
+        self.name = name
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+        return self._fd
+
+    def close(self) -> None:
+        """Close it; a second call does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    __del__ = close
+
+
+class OutputFiles:
+    """Outputs as files, each whole or not at all.
+
+    Args:
+        directory: The tier's.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = private_directory(directory / "outputs")
+        # Read at each use of what is on disk, so it stays open.
+        self._epoch_fd = os.open(directory / "epoch", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def write(self, digest: int, log: OutputLog) -> tuple[str, str, bytes]:
+        """Keep an output; the name, stamp and digest of its file.
+
+        Raises:
+            OSError: the disk refuses; nothing is left of it.
+            OutputTooLarge: the log is gone.
+        """
+        name = f"{digest & (2**64 - 1):016x}-{secrets.token_hex(4)}"
+        part, path = self._path / f"{name}.part", self._path / name
+        content = hashlib.blake2b(digest_size=16)
+        try:
+            with open(part, "xb", opener=lambda file, flags: os.open(file, flags, 0o600)) as file:
+                for start in range(0, log.size(), COPY_BYTES):
+                    data = log.read(start, start + COPY_BYTES)
+                    content.update(data)
+                    file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # before the row: after a power cut there is no row without its output
+            part.rename(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise
+        return name, _stamp(os.stat(path)), content.digest()
+
+    def read(self, name: str, stamp: str, digest: bytes) -> tuple[bytes | BinaryIO | None, str]:
+        """An output, in memory or, when it is large, as an open file; or None and what is wrong with it.
+
+        A file with another stamp than it was written with is trusted only when its content has the digest.
+        """
+        try:
+            fd = os.open(self._path / name, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None, ""  # removed by another kernel in this moment, or by somebody who wanted room
+        except OSError as error:
+            return None, str(error.strerror)
+        try:
+            status = os.fstat(fd)
+            if _stamp(status) != stamp and _digest(fd) != digest:
+                return None, "its output is not what was written"
+            if status.st_size > ENTRY_BYTES:
+                return cast("BinaryIO", _KeptFile(os.dup(fd), str(self._path / name))), ""
+            content = os.pread(fd, status.st_size, 0)
+            if len(content) != status.st_size:
+                return None, "its output is cut off"
+            return content, ""
+        except OSError as error:
+            return None, str(error.strerror)
+        finally:
+            os.close(fd)
+
+    def remove(self, names: list[str]) -> None:
+        """Remove outputs whose rows are gone."""
+        for name in names:
+            with contextlib.suppress(OSError):
+                (self._path / name).unlink()
+
+    def sweep(self, known: set[str]) -> int:
+        """Remove what kernels left that died while they wrote; how many files."""
+        removed = 0
+        limit = time.time() - ORPHAN_S
+        for path in self._path.iterdir():
+            with contextlib.suppress(OSError):
+                if path.name not in known and path.lstat().st_mtime < limit:
+                    path.unlink()
+                    removed += 1
+        return removed
+
+    def epoch(self) -> bytes:
+        """A mark that changes when something is taken back."""
+        try:
+            return os.pread(self._epoch_fd, 8, 0)
+        except OSError:
+            return secrets.token_bytes(8)  # not known: let everybody look again
+
+    def bump(self) -> None:
+        """Change the mark: what other kernels hold in memory of this tier is to be looked up again."""
+        with contextlib.suppress(OSError):
+            os.pwrite(self._epoch_fd, secrets.token_bytes(8), 0)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        with contextlib.suppress(OSError):
+            os.close(self._epoch_fd)
+        self._epoch_fd = -1
+
+
+def set_aside(path: Path, inode: int) -> str | None:
+    """Rename a damaged database, so that a new one can be made; its new name, or None when another kernel has done it.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            there = os.stat(path).st_ino
+        except FileNotFoundError:
+            return None
+        if inode and there != inode:
+            return None
+        kept = path.with_name(f"{path.stem}.damaged-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}")
+        for suffix in ("-wal", "-shm", ""):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(f"{path}{suffix}", f"{kept}{suffix}")
+        _keep_newest(path)
+        return str(kept)
+    finally:
+        os.close(lock)
+
+
+def _keep_newest(path: Path) -> None:
+    aside = sorted(
+        (each for each in path.parent.glob(f"{path.stem}.damaged-*") if not each.name.endswith(("-wal", "-shm"))),
+        key=lambda each: each.name,
+    )
+    for old in aside[:-KEPT_ASIDE]:
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{old}{suffix}")
+
+
+def _stamp(status: os.stat_result) -> str:
+    return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
+
+
+def _digest(fd: int) -> bytes:
+    content: Any = hashlib.blake2b(digest_size=16)
+    at = 0
+    while data := os.pread(fd, COPY_BYTES, at):
+        content.update(data)
+        at += len(data)
+    return bytes(content.digest())

@@ -1,0 +1,185 @@
+"""`Flights`: equal runs that are alive at once share one execution; its result is kept when it lands."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from xec_magic.engine.cache import ResultCache
+from xec_magic.engine.run import Run
+from xec_magic.events import Cause, Event, Exited, Note
+from xec_magic.result import Result
+
+if TYPE_CHECKING:
+    from xec_magic.cachepolicy import CachePolicy
+
+__all__ = ["Flights"]
+
+SHARED: Final = "got the result of an equal run that was alive"
+_ITS_OWN: Final = (Cause.CANCEL, Cause.INTERRUPT)  # ends that somebody wished for this run and not for its followers
+
+_Name: TypeAlias = tuple[object, ...]
+
+
+class Surroundings(Protocol):
+    """What flights need of their executor."""
+
+    cache: ResultCache
+
+    def aside(self, work: Callable[[], str]) -> asyncio.Future[str]:
+        """Do something in a thread of its own."""
+
+    def follow_on(self, run: Run) -> None:
+        """Begin a run that had waited for another one."""
+
+    def finished(self, run: Run) -> None:
+        """A run is about to have its result."""
+
+
+@dataclass(eq=False)
+class _Flight:
+    """One execution and those who wait for it."""
+
+    leader: Run
+    followers: list[Run] = field(default_factory=list)
+
+    def relay(self, event: Event) -> None:
+        """Show followers what the leader does, in its own log."""
+        for run in self.followers:
+            run.see(replace(event, run_id=run.run_id), self.leader.log)
+
+
+class Flights:
+    """The executions that others may join. All of it happens on the loop's thread.
+
+    Args:
+        executor: Begins runs, and has the cache.
+    """
+
+    def __init__(self, executor: Surroundings) -> None:
+        self._executor = executor
+        self._flights: dict[_Name, _Flight] = {}
+
+    def board(self, run: Run) -> bool:
+        """Whether a run that begins needs no process: it is answered, or follows an equal one. Else it leads from now on."""
+        if run.stop_cause is not None or run.key is None:
+            return False
+        cache, name = self._executor.cache, _name(run)
+        flight = self._flights.get(name)
+        if flight is not None:
+            self._follow(run, flight)
+            return True
+        hit = cache.peek(run.key, run.plan, run.asked_at)
+        if hit is not None:
+            run.replay(hit.entry.result, hit.age_s)
+            self._executor.finished(run)
+            return True
+        cache.count(misses=1)
+        self._flights[name] = flight = _Flight(run)
+        run.subscribe(flight.relay)
+        for complaint in cache.complaints():
+            run.emit(Note(run.run_id, _now(), complaint))
+        return False
+
+    def _follow(self, run: Run, flight: _Flight) -> None:
+        flight.followers.append(run)
+        flight.leader.has_followers()
+        run.state = "waiting for an equal run"
+        run.wake = lambda: self._leave(run, flight)
+        run.see(None, flight.leader.log)
+
+    def _leave(self, run: Run, flight: _Flight) -> None:
+        """A follower is stopped: the execution goes on for the others."""
+        if run in flight.followers and run.stop_cause is not None:
+            flight.followers.remove(run)
+            run.emit(Exited(run.run_id, _now(), None, None, run.stop_cause, run.stop_detail))
+            self._executor.finished(run)
+            run.finish()
+
+    async def land(self, run: Run) -> None:
+        """A run is over, and `Exited` is told: keep its result, give it to its followers, or let one of them lead."""
+        if run.key is None:
+            return
+        name = _name(run)
+        flight = self._flights.get(name)
+        if flight is None or flight.leader is not run:
+            return
+        result = run.snapshot()
+        if run.stop_cause not in _ITS_OWN:
+            try:
+                await self._keep(run, result)
+            except Exception:  # a fault of ours must not leave followers waiting
+                logging.getLogger("xec_magic").exception("the result of run %s could not be kept", run.run_id)
+            result = run.snapshot()
+        del self._flights[name]
+        followers, flight.followers = flight.followers, []
+        for follower in followers:
+            follower.wake = lambda: None
+        if run.stop_cause in _ITS_OWN and not result.ok:
+            for follower in followers:
+                self._executor.follow_on(follower)
+            return
+        self._executor.cache.count(shared=len(followers), saved_s=len(followers) * result.duration_s)
+        for follower in followers:
+            follower.share(result, SHARED)
+        for follower in followers:
+            self._executor.finished(follower)
+
+    async def _keep(self, run: Run, result: Result) -> None:
+        cache, policy = self._executor.cache, run.plan.cache
+        assert policy is not None
+        assert run.key is not None
+        objection = cache.objection(result, masked=run.masked)
+        if not objection and (run.key.stamps or (policy.when is not None and result.ok)):
+            objection = await self._asked_aside(run, result, policy)
+        if not objection:
+            cache.store(run.key, result)
+            return
+        cache.count(refused=1)
+        if result.ok and objection != _UNMET:  # that a failure is not kept goes without saying
+            run.emit(Note(run.run_id, _now(), f"not cached: {objection}"))
+
+    async def _asked_aside(self, run: Run, result: Result, policy: CachePolicy) -> str:
+        """What files and the user's condition say. In a thread: both may take their time, or never come back."""
+        key, cache = run.key, self._executor.cache
+        assert key is not None
+
+        def ask() -> str:
+            if not cache.unchanged(key):
+                return "a file that it depends on has changed while it ran"
+            if policy.when is None or not result.ok:
+                return ""
+            try:
+                return "" if policy.when(result) else _UNMET
+            except Exception as error:  # noqa: BLE001 - the user's own function
+                return f"its condition raised {type(error).__name__}: {error}"
+
+        changed = asyncio.Event()
+        run.wake = changed.set
+        answer = self._executor.aside(ask)
+        answer.add_done_callback(lambda _: changed.set())
+        while not answer.done():
+            if run.stop_cause is not None:
+                return "its condition had not answered when the run was stopped"
+            await changed.wait()
+            changed.clear()
+        return answer.result()
+
+
+_UNMET: Final = "its condition is not met"
+
+
+def _name(run: Run) -> _Name:
+    """What equal runs have in common: the state that the command sees, and the policies by which it is ended."""
+    plan = run.plan
+    assert run.key is not None
+    assert plan.cache is not None
+    refresh = plan.cache.refresh
+    return run.key.digest, run.key.full, refresh, plan.stop.timeout_s, plan.limits.max_output_bytes, plan.retry
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

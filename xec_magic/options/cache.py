@@ -1,0 +1,92 @@
+"""The options of the cache: how their values are read, and the policy that they make together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from xec_magic.cachepolicy import CachePolicy, Condition, parse_ttl
+from xec_magic.errors import OptionError
+from xec_magic.optionspec import IDENTIFIER, PATH, TEXT, Unit, nearest
+
+if TYPE_CHECKING:
+    from xec_magic.options.run import RunOptions
+
+__all__ = [
+    "CONDITION",
+    "NAMES",
+    "PATHS",
+    "TTL",
+    "cache_policy",
+    "condition_of_python",
+    "key_of_python",
+    "policy_of_python",
+]
+
+_NEEDY: Final = ("cache_key", "cache_if", "cache_env", "cache_failures", "depends", "stale", "refresh", "persist")
+
+
+def _listed(read: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:
+    """Reads one value or several."""
+
+    def read_all(value: Any) -> tuple[str, ...]:
+        several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, os.PathLike))
+        return tuple(dict.fromkeys(read(each) for each in (value if several else [value])))
+
+    return read_all
+
+
+TTL: Final = Unit("duration", parse_ttl)
+CONDITION: Final = Unit("expression", lambda value: Condition(TEXT.read(value)))
+PATHS: Final = Unit("paths", _listed(PATH.read))
+NAMES: Final = Unit("names", _listed(IDENTIFIER.read))
+
+
+def policy_of_python(value: Any) -> CachePolicy | float:
+    """`cache=` takes a duration or a whole policy."""
+    return value if isinstance(value, CachePolicy) else parse_ttl(value)
+
+
+def condition_of_python(value: Any) -> Callable[..., object]:
+    """`cache_if=` takes an expression or a function of the result."""
+    if callable(value):
+        return value  # type: ignore[no-any-return]
+    condition: Condition = CONDITION.read(value)
+    return condition
+
+
+def key_of_python(value: Any) -> str | Callable[..., object]:
+    """`cache_key=` takes a text or a function of the command."""
+    return value if callable(value) else TEXT.read(value)  # type: ignore[no-any-return]
+
+
+def cache_policy(options: RunOptions) -> CachePolicy | None:
+    """The policy that the options make together; None without a cache. Looks at the files that it depends on.
+
+    Raises:
+        OptionError: an option that means nothing without `--cache`; a file that is not there.
+    """
+    given = {name: getattr(options, name) for name in _NEEDY if name in options.sources}
+    if options.cache is None:
+        if given and "cache" not in options.sources:  # switched off by a call, the others may stay as they are
+            name = next(iter(given))
+            raise OptionError(f"{options._who(name)} does nothing without a cache; give --cache TTL as well")
+        return None
+    names: Mapping[str, str] = {
+        "cache_key": "key", "cache_if": "when", "cache_env": "env", "cache_failures": "failures",
+    }  # fmt: skip
+    changes = {names.get(name, name): value for name, value in given.items() if value is not None}
+    policy = options.cache if isinstance(options.cache, CachePolicy) else CachePolicy(options.cache)
+    policy = policy.over(**changes)
+    return policy.over(depends=[_file(path, options._who("depends")) for path in policy.depends])
+
+
+def _file(path: str, where: str) -> str:
+    from xec_magic.options.run import absolute_path, names_in  # here: the options declare these
+
+    full = absolute_path(path, where)
+    if not os.path.exists(full):
+        hint = nearest(os.path.basename(full), names_in(os.path.dirname(full)))
+        raise OptionError(f"{where}: no such file or directory: {full}" + (f"; {hint}" if hint else ""))
+    return full
