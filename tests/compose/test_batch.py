@@ -440,7 +440,12 @@ def test_a_stop_lets_nothing_more_begin_with_keep_going(ex, shell, tmp_path):
 
 def test_an_interrupt_keeps_what_has_ended_and_carries_all_results(ex, tmp_path):
     there = tmp_path / "there"
-    killer = threading.Thread(target=lambda: (until(there.exists), os.kill(os.getpid(), signal.SIGINT)))
+
+    def kill():  # the shell can be faster than the word that it has started
+        until(lambda: there.exists() and ex._engine.runs()[-1].state == "running")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(RunInterrupted) as caught:
         ex.batch(["echo a", f"touch {there}; sleep 60", "echo never"])

@@ -121,7 +121,7 @@ def test_show_shows_the_commands(run):
 
 
 def test_an_interrupt_keeps_the_results(run, shell):
-    cell = run(f"%%xec --batch --out r\necho a\nkill -INT {os.getpid()}; sleep 60\necho b")
+    cell = run(f"%%xec --batch --out r\necho a\nsleep 1; kill -INT {os.getpid()}; sleep 60\necho b")
     assert isinstance(cell.error, RunInterrupted)
     assert [result.outcome for result in shell.user_ns["r"]] == [Outcome.OK, Outcome.INTERRUPTED, Outcome.NOT_STARTED]
     assert cell.error.results is shell.user_ns["r"]
