@@ -14,7 +14,7 @@ const PANELS = [
   { name: "read", other: "written", columns: [3, 4], text: rate, least: 1024, base: 1024 },
   { name: "received", other: "sent", columns: [5, 6], text: rate, least: 1024, base: 1024 },
 ];
-const KEYS = "Left and right read it, + and - look closer and wider, 0 shows all, space pauses";
+const KEYS = "← → read, + - closer and wider, 0 all, space pauses";
 
 export class Chart {
   constructor(samples) {
@@ -238,7 +238,7 @@ export class Chart {
   // The same in words, for all who read and do not see.
   tell(row) {
     if (!row) {
-      this.read.textContent = "waiting for the first sample";
+      this.read.textContent = "no sample yet";
       return;
     }
     const said = PANELS.flatMap((panel) => panel.columns.map((column, at) => [[panel.name, panel.other][at], row[column], panel.text]));

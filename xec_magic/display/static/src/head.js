@@ -34,7 +34,7 @@ export function header(model) {
   const bar = make("progress", "");
   bar.hidden = !head.usual;
   bar.max = head.usual || 1;
-  bar.setAttribute("aria-label", "Progress by what it usually takes");
+  bar.setAttribute("aria-label", "Progress");
   element.append(status, ...(head.target ? [span("xec-target", head.target)] : []), title, badge, again, bar, time);
 
   let base = model.get("elapsed");
