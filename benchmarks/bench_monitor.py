@@ -25,7 +25,7 @@ from xec_magic.transport.sampling import tree_reader
 
 TREE = "for i in $(seq 19); do sleep 600 & done; echo ready; wait"
 PYTHON = f"{sys.executable} -ISc"
-BUSY = "import time,os\nwhile time.process_time()<{seconds}: pass\nprint(sum(os.times()[:4]))"
+BUSY = "import time\nwhile time.process_time()<{seconds}: pass\nprint(time.process_time())"
 HOLD = 'import time\nx=bytearray({count})\ntime.sleep(0.2)\nprint([l for l in open("/proc/self/status") if "VmHWM" in l][0].split()[1])'
 
 
