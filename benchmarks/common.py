@@ -35,6 +35,9 @@ SECTIONS = [
     "pipe",
     "memory",
     "page",
+    "monitor",
+    "chart",
+    "profile",
 ]  # in this order in the file of results
 PACKAGES = ["ipython", "ipykernel", "jupyterlab", "jupyter_client", "anywidget", "ipywidgets", "psutil"]
 

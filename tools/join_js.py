@@ -1,8 +1,8 @@
 """Joins the small files of the page's module into the one that is shipped; `--check` tells whether it is up to date.
 
 The sources are modules that import each other by name, so node can load and test each. Joined, the imports go and
-everything stands in one scope. Lines that are nothing but a comment, and indentation, go too: every widget carries
-this text.
+everything stands in one scope. Lines that are nothing but a comment, indentation and blanks that mean nothing go too:
+every widget carries this text. Names stay, so that an error in a page can be found in the sources.
 """
 
 from __future__ import annotations
@@ -13,7 +13,22 @@ import sys
 from pathlib import Path
 
 STATIC = Path(__file__).parent.parent / "xec_magic" / "display" / "static"
-ORDER = ["palette", "sgr", "look", "log", "ask", "stop", "pane", "search", "copy", "head", "main"]
+ORDER = [
+    "dom",
+    "palette",
+    "sgr",
+    "look",
+    "log",
+    "ask",
+    "stop",
+    "pane",
+    "search",
+    "copy",
+    "head",
+    "samples",
+    "chart",
+    "main",
+]
 LIMIT_BYTES = 40_000
 
 
@@ -22,12 +37,37 @@ def join_js(sources: list[str]) -> str:
     text = "\n".join(sources)
     text = re.sub(r'^import [^;]*? from "\./[^"]+";\n', "", text, flags=re.M)
     text = re.sub(r"^export (?=(?:const|function|class|async) )", "", text, flags=re.M)
-    return _shorter(text, r"^\s*//.*$")
+    return _squeezed(_shorter(text, r"^\s*//.*$"))
 
 
 def join_css(source: str) -> str:
-    """The style sheet without comments and indentation."""
-    return _shorter(source, r"/\*.*?\*/")
+    """The style sheet without comments, indentation and needless blanks."""
+    text = _shorter(source, r"/\*.*?\*/")
+    return re.sub(r"\s*([{};,>])\s*|(:) ", lambda found: found[1] or found[2], text).replace(";}", "}")
+
+
+# What must keep its blanks: strings, template literals, regular expressions behind what cannot end an operand.
+_TOKEN = re.compile(
+    r"""( //[^\n]* | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*'
+    | `(?:\\.|\$\{(?:[^`{}]|`[^`]*`|\{[^{}]*\})*\}|[^`\\])*`
+    | (?<=[=(,:!&|?\[{};])\s*/(?![/*\s])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\[\n])+/[a-z]* )""",
+    re.VERBOSE,
+)
+
+
+def _squeezed(text: str) -> str:
+    """JavaScript without blanks around its marks and without comments; a line end stays where it could end a statement."""
+    pieces = _TOKEN.split(text)
+    pieces[1::2] = ["" if token.startswith("//") else token for token in pieces[1::2]]
+    for at in range(0, len(pieces), 2):
+        code = re.sub(r"[ \t]*([{}()\[\],;:?=<>*/%&|!])[ \t]*", r"\1", pieces[at])
+        pieces[at] = re.sub(r"(?<![+\-\s])[ \t]+([+\-]+)[ \t]+(?![+\-\s])", r"\1", code)
+        code = re.sub(r"[ \t]+$", "", pieces[at], flags=re.M)
+        code = re.sub(r"\bconst\b", "let", code)  # what must not change is checked where the sources are tested
+        code = re.sub(r"([{(\[,;?:=&|])\n+|\n+([})\],.?:])", r"\1\2", code)
+        # Behind a bracket a semicolon can be the empty body of a loop.
+        pieces[at] = re.sub(r"(?<=[^);]);(?=\})", "", code)
+    return "".join(pieces)
 
 
 def _shorter(text: str, comment: str) -> str:

@@ -28,6 +28,7 @@ from xec_magic.errors import (
     OutputTooLarge,
     ParseError,
     PoolTimeout,
+    ProfileFailed,
     RunInterrupted,
     Signalled,
     SomeFailed,
@@ -65,12 +66,17 @@ if TYPE_CHECKING:
     from xec_magic.compose.lazy import Lazy
     from xec_magic.compose.tasks_result import TaskResult, TaskResults, TaskState
     from xec_magic.engine.run import Run
+    from xec_magic.monitoring import monitor
+    from xec_magic.profiles.comparison import Profile
+    from xec_magic.profiles.session import Profiler
+    from xec_magic.profiling import profile
     from xec_magic.quoting import template
     from xec_magic.result import Outcome, Result
     from xec_magic.results import Results
     from xec_magic.sshpool import SSHPool, ssh_pool
 
     last: Result | None
+    profiler: Profiler
 
 __version__ = "0.1.0"
 
@@ -95,6 +101,8 @@ __all__ = [
     "OutputTooLarge",
     "ParseError",
     "PoolTimeout",
+    "Profile",
+    "ProfileFailed",
     "Result",
     "Results",
     "Run",
@@ -120,6 +128,9 @@ __all__ = [
     "files",
     "last",
     "lazy",
+    "monitor",
+    "profile",
+    "profiler",
     "run",
     "ssh_pool",
     "start",
@@ -137,6 +148,7 @@ _HOMES = {
     "Executor": "api",
     "Lazy": "compose.lazy",
     "Outcome": "result",
+    "Profile": "profiles.comparison",
     "Result": "result",
     "Results": "results",
     "Run": "engine.run",
@@ -151,6 +163,8 @@ _HOMES = {
     "defer": "api",
     "files": "api",
     "lazy": "api",
+    "monitor": "monitoring",
+    "profile": "profiling",
     "run": "api",
     "ssh_pool": "sshpool",
     "start": "api",
@@ -167,8 +181,8 @@ def __getattr__(name: str) -> Any:
     """Public names on first use: importing the package stays fast, and so does loading the extension."""
     if name in _HOMES:
         value = getattr(import_module(f"xec_magic.{_HOMES[name]}"), name)
-    elif name == "last":  # the last result changes, so it is never stored here
-        return import_module("xec_magic.runtime").current().last
+    elif name in ("last", "profiler"):  # they change, so they are never stored here
+        return getattr(import_module("xec_magic.runtime").current(), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

@@ -97,6 +97,9 @@ class RunKeywords(TypedDict, total=False):
     tee: str | os.PathLike[str] | None
     max_output: float | str | None
     label: str
+    monitor: bool
+    rate: float | str
+    mark: str | Iterable[str]
     read_only: bool
     keep: bool | None
     rc: str | os.PathLike[str] | None

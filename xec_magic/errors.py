@@ -18,6 +18,7 @@
     │  ├─ TimedOut
     │  ├─ Cancelled
     │  ├─ OutputLimit
+    │  ├─ ProfileFailed     a run of a profile failed; .profile holds what was measured
     │  ├─ SomeFailed         of several runs; carries .results
     │  └─ TasksFailed        tasks failed or did not run; carries .results
     ├─ AllFailed             of several commands none ended well; carries .results
@@ -59,6 +60,7 @@ __all__ = [
     "OutputTooLarge",
     "ParseError",
     "PoolTimeout",
+    "ProfileFailed",
     "RunInterrupted",
     "Signalled",
     "SomeFailed",
@@ -184,6 +186,12 @@ class Cancelled(CommandError):
 
 class OutputLimit(CommandError):
     """It printed more than `max_output` and was stopped."""
+
+
+class ProfileFailed(CommandError):
+    """A run of a profile failed; `.profile` holds what was measured before it, `.result` the run that failed."""
+
+    profile: Any = None
 
 
 class SomeFailed(CommandError):

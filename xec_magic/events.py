@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 __all__ = [
-    "Cached", "Cause", "Event", "Exited", "LeftBehind", "Note", "Output", "PartExited", "PartStarted", "ProcessInfo", "Queued",
-    "Retrying", "Started", "Stopping", "Stream", "Usage",
+    "Cached", "Cause", "Event", "Exited", "LeftBehind", "Mark", "Note", "Output", "PartExited", "PartStarted", "ProcessInfo",
+    "ProcessSample", "Queued", "Retrying", "Sample", "Started", "Stopping", "Stream", "Usage",
 ]  # fmt: skip
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
@@ -39,8 +39,10 @@ class Usage:
             the small helper that starts the commands (about 10 MiB), where the two cannot be told apart.
         read_blocks: Blocks of 512 bytes read from storage.
         written_blocks: Blocks of 512 bytes written to storage.
+        read_bytes: Bytes that came through calls such as read(2): files, also from the page cache, pipes, sockets.
+        written_bytes: Bytes that went through calls such as write(2), to files, pipes, sockets.
 
-    Source: wait4(2), getrusage(2).
+    Source: wait4(2), getrusage(2); for calls proc_pid_io(5), fields `rchar` and `wchar`.
     """
 
     user_s: float
@@ -48,11 +50,23 @@ class Usage:
     peak_rss_bytes: int | None = None
     read_blocks: int | None = None
     written_blocks: int | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
 
     @property
     def cpu_s(self) -> float:
         """CPU seconds in all."""
         return self.user_s + self.system_s
+
+    @property
+    def storage_read_bytes(self) -> int | None:
+        """Bytes read from storage; what the page cache answered is not among them."""
+        return None if self.read_blocks is None else self.read_blocks * 512
+
+    @property
+    def storage_written_bytes(self) -> int | None:
+        """Bytes that became due to be written to storage."""
+        return None if self.written_blocks is None else self.written_blocks * 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +157,15 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A line of output, or a moment, that the chart of a monitored run is to show."""
+
+    run_id: str
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """The stop ladder has reached a rung; `signal` is its name: INT, TERM, KILL."""
 
@@ -170,6 +193,64 @@ class LeftBehind:
     run_id: str
     at: float
     processes: tuple[ProcessInfo, ...]
+
+
+class ProcessSample(NamedTuple):
+    """One living process in a sample; None for what could not be read.
+
+    Attributes:
+        cpu_s: CPU seconds since its start, with those of the children that it has waited for.
+        rss_bytes: Resident memory.
+        read_bytes: Through calls, with its waited-for children.
+        written_bytes: The same, written.
+    """
+
+    pid: int
+    parent: int
+    name: str
+    cpu_s: float
+    rss_bytes: int
+    read_bytes: int | None
+    written_bytes: int | None
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a process tree uses at one moment, summed; or a whole machine. None for what could not be read, never 0.
+
+    Attributes:
+        cpu_s: CPU seconds used until now, ended children included.
+        rss_bytes: Resident memory now; of a tree the sum, in which a shared page counts for each process. Of a
+            machine what is in use.
+        read_bytes: Read until now through calls (`rchar`); of a machine, from storage.
+        written_bytes: Written until now, likewise.
+        storage_read_bytes: Read until now from storage.
+        storage_written_bytes: Written until now to storage.
+        processes: Living processes.
+        threads: Their threads.
+        gpu_bytes: Memory that they hold on graphics processors.
+        received_bytes: Received over the network until now; machines only.
+        sent_bytes: Sent over the network until now; machines only.
+        load: Load average of a minute; machines only.
+        parts: The processes one by one; of many the ones that use most.
+    """
+
+    run_id: str
+    at: float
+    cpu_s: float | None = None
+    rss_bytes: int | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    storage_read_bytes: int | None = None
+    storage_written_bytes: int | None = None
+    processes: int | None = None
+    threads: int | None = None
+    gpu_bytes: int | None = None
+    received_bytes: int | None = None
+    sent_bytes: int | None = None
+    load: float | None = None
+    parts: tuple[ProcessSample, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,5 +291,17 @@ class Exited:
 
 
 Event: TypeAlias = (
-    Queued | Started | Output | PartStarted | PartExited | Note | Stopping | Retrying | LeftBehind | Cached | Exited
+    Queued
+    | Started
+    | Output
+    | PartStarted
+    | PartExited
+    | Note
+    | Mark
+    | Sample
+    | Stopping
+    | Retrying
+    | LeftBehind
+    | Cached
+    | Exited
 )

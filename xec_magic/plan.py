@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,7 +11,7 @@ from xec_magic.cachepolicy import CachePolicy
 from xec_magic.command import Command, encode_script
 from xec_magic.errors import OptionError
 
-__all__ = ["DEFAULT_MAX_OUTPUT_BYTES", "Batch", "Limits", "Plan", "RetryPolicy", "StopPolicy"]
+__all__ = ["DEFAULT_MAX_OUTPUT_BYTES", "Batch", "Limits", "MonitorPolicy", "Plan", "RetryPolicy", "StopPolicy"]
 
 DEFAULT_MAX_OUTPUT_BYTES: Final = 2**30  # 1 GiB: more than a person reads, less than a disk holds
 
@@ -90,6 +91,31 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class MonitorPolicy:
+    """How a run is watched.
+
+    Attributes:
+        rate_hz: Samples a second.
+        marks: Regular expressions; a line of output in which one matches is marked in the chart.
+    """
+
+    rate_hz: float = 4.0
+    marks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0.2 <= self.rate_hz <= 20:
+            raise OptionError(
+                f"rate must lie between 0.2 and 20 samples a second, not {self.rate_hz:g}; for a slow watch of hours "
+                "0.2 is one in five seconds"
+            )
+        for mark in self.marks:
+            try:
+                re.compile(mark)
+            except re.error as error:
+                raise OptionError(f"mark: {mark!r} is no regular expression: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Several commands that are one run, each with a result of its own.
 
@@ -120,6 +146,7 @@ class Plan:
         ok_codes: Exit codes that count as success.
         tee: File that gets every byte of output as well; None for none.
         label: What the user calls this run; empty for the script's first line.
+        monitor: How it is watched; None for not at all.
         batch: The commands, where the run is several of them; `command.script` then holds their texts for readers.
         cache: How its result is kept, so that an equal command need not run; None to run it always.
     """
@@ -131,6 +158,7 @@ class Plan:
     ok_codes: frozenset[int] = frozenset({0})
     tee: str | None = None
     label: str = ""
+    monitor: MonitorPolicy | None = None
     batch: Batch | None = None
     cache: CachePolicy | None = None
 

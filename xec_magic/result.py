@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from xec_magic import formats, frames
@@ -38,20 +39,24 @@ from xec_magic.events import (
     Event,
     Exited,
     LeftBehind,
+    Mark,
     Note,
     Output,
     ProcessInfo,
     Retrying,
+    Sample,
     Started,
     Stream,
     Usage,
 )
 from xec_magic.output import OutputLog
 from xec_magic.plan import Plan
+from xec_magic.timeline import Timeline
 from xec_magic.units import format_age, format_duration, format_size
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 __all__ = ["Outcome", "Result", "ResultFold", "explain_exit", "fold", "outcome_of", "tally"]
 
@@ -127,6 +132,7 @@ class Result:
         detail: Words to the outcome, for example why it could not start.
         kind: Name of the error that kept it from starting, as `AuthError`; empty for a general one.
         log: All that it printed.
+        timeline: What it used while it ran, of a run with `monitor`; None when nobody watched.
         parts: In a batch, the result of each of its commands.
     """
 
@@ -145,6 +151,7 @@ class Result:
     log: OutputLog = field(repr=False)
     detail: str = ""
     cached: float | None = None
+    timeline: Timeline | None = field(default=None, repr=False)
     parts: tuple[Result, ...] = field(default=(), repr=False)
     kind: str = ""
 
@@ -278,6 +285,38 @@ class Result:
         if form == "table":
             raise OptionError("columns under a header are told by looking at all of them; leave chunksize out")
         return frames.to_frames(self.chunks(), chunksize)
+
+    # -- use ----------------------------------------------------------------------------------
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """What it used while it ran, a row a sample: time_s, cpu_s, cpu_cores, rss_bytes, read_bytes, and so on.
+
+        What could not be read is NaN. Of an unmonitored run there are no rows.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        return (Timeline(0.0) if self.timeline is None else self.timeline).frame()
+
+    @property
+    def process_samples(self) -> pd.DataFrame:
+        """The same, a row a process and sample; of many processes those that used most.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        return (Timeline(0.0) if self.timeline is None else self.timeline).process_frame()
+
+    def plot(self) -> Figure:
+        """A matplotlib Figure of CPU, memory and I/O over time.
+
+        Raises:
+            OptionError: the run was not monitored, or ended before the first sample.
+        """
+        # By name: charts are the business of a floor above, and only who asks for one pays for matplotlib.
+        figure: Figure = import_module("xec_magic.display.chart").result_figure(self)
+        return figure
 
     # -- verdict ----------------------------------------------------------------------------
 
@@ -462,6 +501,7 @@ class ResultFold:
         self._exited: Exited | None = None
         self._left: tuple[ProcessInfo, ...] = ()
         self._first_at: float | None = None
+        self.timeline: Timeline | None = None
         self._cached: float | None = None
 
     def apply(self, event: Event) -> bool:
@@ -473,6 +513,11 @@ class ResultFold:
                 return self.log.append(stream, data) if self.plan.limits.keep else True
             case Started():
                 self._started = event
+                self._watched(event.at).started_at = event.at
+            case Sample():
+                self._watched(event.at).add(event)
+            case Mark():  # what is printed at once can come before the word that it was started
+                self._watched(event.at).marks.append(event)
             case LeftBehind(processes=processes):
                 self._left = processes
             case Note(text=text):
@@ -481,12 +526,21 @@ class ResultFold:
                 self._cached = age
             case Exited():
                 self._exited = event
+                if self.timeline is not None:
+                    self.timeline.finish(event.run_id, event.at, event.usage)
             case Retrying():
                 self._earlier.append(self.result())
                 self._begin()
             case _:
                 pass
         return True
+
+    def _watched(self, at: float) -> Timeline:
+        """Where samples go; kept for the result of a monitored run only."""
+        timeline = Timeline(at) if self.timeline is None else self.timeline
+        if self.plan.monitor is not None:
+            self.timeline = timeline
+        return timeline
 
     def result(self) -> Result:
         """The result so far; final after `Exited`."""
@@ -507,6 +561,7 @@ class ResultFold:
             notes=tuple(self._notes),
             log=self.log,
             detail=exited.detail if exited else "",
+            timeline=self.timeline,
             kind=exited.kind if exited else "",
             cached=self._cached,
         )

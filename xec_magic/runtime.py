@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from xec_magic.engine.executor import Executor
 from xec_magic.engine.run import Run
+from xec_magic.engine.watching import Watch
 from xec_magic.errors import RunInterrupted
 from xec_magic.options import Settings
+from xec_magic.profiles.session import Profiler
 from xec_magic.result import Result
 
 if TYPE_CHECKING:
@@ -24,15 +26,21 @@ CLEAN_UP_S: Final = 3.0  # for clean-up at the kernel's exit: Jupyter kills it a
 
 
 class Runtime:
-    """What lives as long as the kernel: the executor, the standing defaults, the last result."""
+    """What lives as long as the kernel: the executor, the standing defaults, the last result, what is watched."""
 
     def __init__(self) -> None:
         self.executor = Executor()
         self.settings = Settings()
         self.pid = os.getpid()
         self.last: Result | None = None
+        self.profiler = Profiler()
+        self.executor.observers.append(self._record)
+        self.watches: dict[str, Watch] = {}
         self._registry: Cleanup | None = None
         self._mutex = threading.Lock()
+
+    def _record(self, result: Result, asked_at: float) -> None:
+        self.profiler.record(result, asked_at, self.executor.redactor.mask(result.plan.title))
 
     def registry(self, make: Callable[[Runtime], Cleanup]) -> Cleanup:
         """What is to be cleaned up at the kernel's end; made on first use."""

@@ -2,7 +2,9 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 import weakref
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +14,10 @@ from xec_magic.command import Command
 from xec_magic.display import live, view, widget
 from xec_magic.display.view import Mode, View, choose_mode, display_result, mark_shown, request_allows_stdin
 from xec_magic.errors import OptionError, XecError
-from xec_magic.events import Cause, Note, Output, PartStarted, Queued, Retrying, Started, Stopping
+from xec_magic.events import Cause, Note, Output, PartStarted, Queued, Retrying, Sample, Started, Stopping
 from xec_magic.output import OutputLog
-from xec_magic.plan import Batch, Plan
+from xec_magic.plan import Batch, MonitorPolicy, Plan
+from xec_magic.timeline import Timeline
 
 
 class Handle:
@@ -29,6 +32,7 @@ class Handle:
         self.stops = []
         self.listeners = []
         self.timers = []
+        self.timeline = None
 
     def request_stop(self, now=False):
         self.stops.append(now)
@@ -399,6 +403,81 @@ def test_shown_results_are_not_kept_alive():
     del result
     gc.collect()
     assert ref() is None
+
+
+# -- charts -------------------------------------------------------------------------------------------
+
+
+def monitored(background=False):
+    handle = Handle(background)
+    handle.plan = replace(handle.plan, monitor=MonitorPolicy())
+    handle.timeline = Timeline(0.0)
+    return handle
+
+
+def use(handle, at):
+    event = Sample("r1", at, at / 2, 100)
+    handle.timeline.add(event)
+    handle.emit(event)
+
+
+def test_a_chart_gets_two_messages_a_second_at_most_and_the_first_has_all(shown, sent):
+    handle = monitored()
+    handle.timeline.add(Sample("r1", 0.1, 0.0, 5))
+    opened = make_view(handle, Mode.WIDGET)
+    opened.open()
+    for n in range(2, 12):
+        use(handle, n / 10)
+    assert [delay for delay, _ in handle.timers] == [live.CHART_S]
+    handle.fire()
+    content = [message for message, _ in sent if message["t"] == "use"]
+    assert [message.get("whole", False) for message in content] == [True, False]
+    assert (content[1]["first"], content[1]["next"]) == (1, 11)
+    use(handle, 1.3)
+    assert len(handle.timers) == 1
+
+
+def test_a_page_that_is_loaded_again_asks_for_the_whole_chart(shown, sent):
+    handle = monitored()
+    opened = make_view(handle, Mode.WIDGET)
+    opened.open()
+    use(handle, 0.5)
+    handle.fire()
+    sent.clear()
+    opened._live.widget._answer({"op": "use", "id": 3})
+    (message, buffers), *_ = sent
+    assert (message["id"], message["next"], message["problem"]) == (3, 1, "")
+    assert len(buffers[0]) == 28
+
+
+def test_a_run_that_nobody_watches_has_no_chart(shown, sent):
+    opened = make_view(Handle(), Mode.WIDGET)
+    opened.open()
+    assert opened._live.widget.head["chart"] is False
+    assert not [message for message, _ in sent if message["t"] == "use"]
+
+
+def test_the_chart_of_a_background_run_is_drawn_beside_the_loop(shown, sent, monkeypatch):
+    threads = []
+    real = view.render.render_html
+    monkeypatch.setattr(
+        view.render, "render_html", lambda *a, **k: threads.append(threading.current_thread().name) or real(*a, **k)
+    )
+    handle = monitored(background=True)
+    opened = make_view(handle, Mode.WIDGET)
+    opened.open()
+    use(handle, 0.5)
+    result = replace(make_result(b"x"), timeline=handle.timeline)
+    opened.close(result)
+    opened.close(result)  # as `%xec_runs wait` does: it returns when the record is there
+    assert threads == ["xec-chart"]
+    assert "<img src='data:image/svg" in shown[-1][1]["text/html"]
+
+
+def test_the_header_knows_what_a_command_usually_takes(shown, sent):
+    opened = View(Handle(), Mode.WIDGET, mask=str, usual_s=40.0)
+    opened.open()
+    assert opened._live.widget.head["usual"] == 40.0
 
 
 # -- a kept result ------------------------------------------------------------------------------------

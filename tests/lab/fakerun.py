@@ -51,6 +51,10 @@ class FakeRun:
     def log(self):
         return self._fold.log
 
+    @property
+    def timeline(self):
+        return self._fold.timeline
+
     def subscribe(self, listener):
         self._listeners.append(listener)
 

@@ -255,6 +255,8 @@ except xec.CallbackError as mine:
     print(mine.__cause__)
 except xec.CleanupError as unclean:
     assert_type(unclean.errors, tuple[BaseException, ...])
+except xec.ProfileFailed as failed_run:
+    print(failed_run.profile, failed_run.exit_code)
 except xec.OutputTooLarge as large:
     base: xec.XecError = large
 except xec.RunInterrupted as stopped:
@@ -271,6 +273,16 @@ with xec.ssh_pool(["web1", "web2"], connections_per_host=2, idle_timeout="60s", 
     pool.run_all("uptime")
     pool.warm()
     pool.drain()
+
+# -- what it costs --------------------------------------------------------------------------------
+
+watched = xec.run("true", monitor=True, rate=10, mark="^step")
+print(watched.samples, watched.plot())
+with xec.monitor("kernel", rate=10, alert="mem > 90%") as monitor:
+    print(monitor.timeline, monitor.alerts)
+assert_type(monitor.peak.cpu_cores, float | None)
+assert_type(xec.profile("nap", "sleep 0.1", runs=3), xec.Profile)
+assert_type(xec.profiler.report().total_s, float)
 
 # -- the scripted transport ----------------------------------------------------------------------
 

@@ -9,9 +9,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from xec_magic.display import render
 from xec_magic.display.feed import Feed
+from xec_magic.display.gauge import Gauge
 from xec_magic.display.widget import RunWidget
 from xec_magic.errors import XecError
-from xec_magic.events import Event, LeftBehind, Note, Output, PartStarted, Queued, Retrying, Started, Stopping
+from xec_magic.events import (
+    Event,
+    LeftBehind,
+    Mark,
+    Note,
+    Output,
+    PartStarted,
+    Queued,
+    Retrying,
+    Sample,
+    Started,
+    Stopping,
+)
 from xec_magic.units import format_duration
 
 if TYPE_CHECKING:
@@ -24,6 +37,7 @@ __all__ = ["Live"]
 FLUSH_S: Final = 0.1  # shorter intervals cost the browser more than they show
 FIRST_FLUSH_S: Final = 0.02  # after a silence: time for the rest of what is being printed
 SNAPSHOT_S: Final = 1.0
+CHART_S: Final = 0.5  # two chart messages a second: more is not seen, and costs the server's allowance
 OPEN_WIDGETS: Final = 32  # ended ones kept for reloaded pages; each holds some 100 kB here and in the page
 
 _ended: deque[RunWidget] = deque()  # the kept ones, oldest first
@@ -37,9 +51,10 @@ class Live:
         handle: The run.
         mask: Replaces secrets in a text.
         show: Show the script as well.
+        usual_s: What the command usually takes; None when nobody knows.
     """
 
-    def __init__(self, handle: RunHandle, mask: Mask, *, show: bool) -> None:
+    def __init__(self, handle: RunHandle, mask: Mask, *, show: bool, usual_s: float | None = None) -> None:
         self._handle = handle
         self._mask = mask
         self._lock = threading.RLock()  # one thread at a time writes traits
@@ -50,17 +65,22 @@ class Live:
         self._flushed_at = 0.0
         self._dirty = False  # the snapshot is older than the log
         self._over = False
+        self._gauge = Gauge(handle.timeline, mask) if handle.timeline is not None else None
+        self._chart_waits = False
         self._part = self._part_said = 0  # the command of a batch that runs, and that the page knows of
         self.widget = RunWidget(
             lambda: self._handle.log,
             self._stop,
             mask,
             self._refresh,
+            lambda: self._gauge.whole() if self._gauge is not None else ({}, b""),
             head={
                 "title": mask(handle.plan.title),
                 "target": render.place_of(handle.plan),
                 "run": handle.run_id,
                 "script": mask(handle.plan.command.script) if show else "",
+                "usual": usual_s,
+                "chart": handle.plan.monitor is not None,
             },
             blocking=not handle.background,
         )
@@ -69,6 +89,7 @@ class Live:
             self._say(render.waits_for(handle.plan), state="queued")
         # What came before the subscription; whatever comes later raises a flush of its own.
         self._flush(now=True)
+        self._send_use()
 
     @property
     def closed(self) -> bool:
@@ -86,6 +107,7 @@ class Live:
             if self._over:
                 return
             self._flush(now=True)
+            self._send_use()
             self._over = True
             with self.widget.hold_sync():
                 self.widget.note = ""
@@ -106,6 +128,8 @@ class Live:
         match event:
             case Output():
                 self._arm()
+            case Sample() | Mark():
+                self._take_use(event)
             case PartStarted(part=number):
                 self._part = number
                 self._arm()
@@ -116,6 +140,8 @@ class Live:
             case Queued():
                 self._say(render.waits_for(self._handle.plan), state="queued")
             case Started(attempt=attempt):
+                if self._handle.timeline is not None:  # a further attempt has a chart of its own
+                    self._gauge = Gauge(self._handle.timeline, self._mask)
                 self._say(f"attempt {attempt}" if attempt > 1 else "", state="running")
             case LeftBehind(processes=processes):
                 self._say("still running: " + ", ".join(map(str, processes)))
@@ -131,6 +157,30 @@ class Live:
             self.widget.note = self._mask(text)
             if state:
                 self.widget.state = state
+
+    def _take_use(self, event: Sample | Mark) -> None:
+        if self._gauge is None and self._handle.timeline is not None:
+            self._gauge = Gauge(self._handle.timeline, self._mask)
+        if self._gauge is None:
+            return
+        if isinstance(event, Mark):
+            self._gauge.mark(event)
+        else:
+            self._gauge.add(event)
+        if not self._chart_waits:
+            self._chart_waits = True
+            self._handle.call_later(CHART_S, self._chart_tick)
+
+    def _chart_tick(self) -> None:
+        self._chart_waits = False
+        with self._lock:
+            if not self._over:
+                self._send_use()
+
+    def _send_use(self) -> None:
+        fresh = self._gauge.take() if self._gauge is not None else None
+        if fresh is not None:
+            self.widget.send_use(*fresh)
 
     def _arm(self) -> None:
         if not self._flush_waits and not self._over:

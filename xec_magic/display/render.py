@@ -35,6 +35,7 @@ __all__ = [
     "render_text",
     "safe_html",
     "strong_html",
+    "use_lines",
     "waits_for",
 ]
 
@@ -82,11 +83,7 @@ def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:
             said.append(f"{badge(result)}; --refresh runs it again")
         elif result.started_at is not None:
             said.append(format_duration(result.duration_s))
-        usage = result.usage
-        if usage is not None and (result.duration_s >= CPU_FROM_S or result.outcome is Outcome.SIGNALLED):
-            said.append(f"CPU {format_duration(usage.cpu_s)}")
-            if usage.peak_rss_bytes is not None:
-                said.append(f"peak memory {format_size(usage.peak_rss_bytes)}")
+        said += _use(result)
         if result.log_path is not None:
             said.append(
                 f"{format_count(result.log.line_count, 'line')}, {format_size(result.log.size())} in {result.log_path}"
@@ -95,6 +92,29 @@ def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:
         said.append(badge(result, volatile=False))
     said.extend(result.notes)
     return [mask(fact) for fact in said]
+
+
+def _use(result: Result) -> list[str]:
+    """CPU time and memory; of a monitored run all that is known, each with what it counts."""
+    usage, watched = result.usage, result.timeline
+    if usage is None or (
+        watched is None and result.duration_s < CPU_FROM_S and result.outcome is not Outcome.SIGNALLED
+    ):
+        return []
+    said = [f"CPU {format_duration(usage.cpu_s)}"]
+    if usage.peak_rss_bytes is not None:
+        said.append(
+            f"peak memory {format_size(usage.peak_rss_bytes)}" + (" (largest process)" if watched is not None else "")
+        )
+    if watched is not None:
+        peak = watched.peak
+        if peak is not None and peak.rss_bytes and (usage.peak_rss_bytes is None or (peak.processes or 0) > 1):
+            said.append(f"all processes at least {format_size(peak.rss_bytes)} (sampled)")
+        if usage.read_bytes is not None and usage.written_bytes is not None:
+            said.append(f"read {format_size(usage.read_bytes)}, wrote {format_size(usage.written_bytes)} through calls")
+        if not watched.samples:
+            said.append("ended before the first sample")
+    return said
 
 
 def badge(result: Result, volatile: bool = True) -> str:
@@ -132,9 +152,20 @@ def render_text(result: Result, volatile: bool = True, *, mask: Mask = str, show
     if cut.gap:
         lines.append(f"[xec] … {cut.gap} …")
     lines += [mask(plain_line(line.text)) for line in cut.tail]
+    if volatile:
+        lines += use_lines(result, mask)
     if volatile or _remarkable(result):
         lines.append(_last_line(result, volatile, mask))
     return "\n".join(lines)
+
+
+def use_lines(result: Result, mask: Mask = str) -> list[str]:
+    """What a monitored run used over time, each line beginning with `[xec]`."""
+    if result.timeline is None:
+        return []
+    from xec_magic.display.usage import usage_lines
+
+    return [f"[xec] {line}" for line in usage_lines(result.timeline, mask)]
 
 
 def _last_line(result: Result, volatile: bool, mask: Mask) -> str:
@@ -146,7 +177,7 @@ def _last_line(result: Result, volatile: bool, mask: Mask) -> str:
 
 def closing_line(result: Result, *, mask: Mask = str) -> str:
     """The line `[xec] …` below output that was printed as it came; empty when there is nothing to say."""
-    if not _remarkable(result):
+    if not _remarkable(result) and result.timeline is None:
         return ""
     return _last_line(result, True, mask)
 
@@ -207,6 +238,10 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
             "<div tabindex='0' style='max-height:420px;overflow:auto;display:flex;flex-direction:column-reverse;padding:4px 0;"
             f"background:{palette.BACKGROUND}'><div>{body}</div></div>"
         )
+    if volatile and result.timeline is not None:
+        from xec_magic.display.usage import usage_html
+
+        parts.append(usage_html(result.timeline, plan.title, result.target, mask))
     parts.append(_footer(result, volatile, mask))
     return f"<div style='background:{palette.BACKGROUND};border:{RULE};border-radius:4px;overflow:hidden'>{''.join(parts)}</div>"
 

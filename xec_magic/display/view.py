@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from xec_magic.output import OutputLog
     from xec_magic.plan import Plan
     from xec_magic.result import Result
+    from xec_magic.timeline import Timeline
 
 __all__ = [
     "Cancellable",
@@ -67,6 +68,10 @@ class RunHandle(Protocol):
     @property
     def log(self) -> OutputLog:
         """Grows on the loop thread, is read from any; replaced when the run is retried."""
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """What has been sampled; None when nobody watches. Grows on the loop thread."""
 
     def request_stop(self, now: bool = False) -> None:
         """Begin the stop ladder, or kill at once; from any thread."""
@@ -128,21 +133,31 @@ class View:
         mask: Replaces secrets in a text.
         quiet: Show nothing; a failure is told by its error.
         show: Show the command as well.
+        usual_s: What this command usually takes, for an estimate; None when nobody knows.
     """
 
     def __init__(
-        self, handle: RunHandle, mode: Mode, *, mask: Callable[[str], str], quiet: bool = False, show: bool = False
+        self,
+        handle: RunHandle,
+        mode: Mode,
+        *,
+        mask: Callable[[str], str],
+        quiet: bool = False,
+        show: bool = False,
+        usual_s: float | None = None,
     ) -> None:
         self.handle = handle
         self.mode = mode
         self._mask = mask
         self._quiet = quiet
         self._show = show
+        self._usual_s = usual_s
         self._lock = threading.RLock()  # a run in the background may end while the main thread opens its view
         self._result: Result | None = None
         self._outputs: list[DisplayHandle] = []
         self._printer = Printer(mask)
         self._live: Live | None = None
+        self._drawing: threading.Thread | None = None
         self._command_said = False
         self.error_follows = False  # the error of the cell says how it ended, so a terminal need not say it before
 
@@ -174,11 +189,17 @@ class View:
         """Leave the record of how it ended; on the main thread for a run in the foreground, else on the loop's."""
         with self._lock:
             if self._result is not None:
+                if self._drawing is not None:  # who waits for the run waits for its record, too
+                    self._drawing.join()
                 return
             self._result = result
             if self._live is not None:
                 self._live.end(result)
-            if self._outputs:
+            if self._outputs and self.handle.background and result.timeline is not None:
+                # A chart takes some tenths of a second, which the loop has not.
+                self._drawing = threading.Thread(target=self._replace, args=(result,), name="xec-chart", daemon=True)
+                self._drawing.start()
+            elif self._outputs:
                 self._replace(result)
             elif not self._quiet and not self.handle.background:
                 self._show_result(result)
@@ -213,7 +234,7 @@ class View:
         from xec_magic.display.live import Live
 
         if self._live is None or self._live.closed:
-            self._live = Live(self.handle, self._mask, show=self._show)
+            self._live = Live(self.handle, self._mask, show=self._show, usual_s=self._usual_s)
             if self._result is not None:
                 self._live.end(self._result)
         view = {WIDGET_MIME: {"version_major": 2, "version_minor": 1, "model_id": self._live.model_id}}
@@ -224,6 +245,8 @@ class View:
             self._print_command()
             self._printer.print_new(self.handle.log)
             self._printer.finish()
+            for line in render.use_lines(result, self._mask):
+                self._printer.say(line)
             if result.parts:
                 results = Results(result.parts, result)
                 self._printer.say(table.render_results_text(results, mask=self._mask, outputs=False))

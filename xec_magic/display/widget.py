@@ -41,6 +41,7 @@ class RunWidget(anywidget.AnyWidget):
         request_stop: Called with True to kill at once.
         mask: Replaces secrets in a text.
         request_refresh: Called to run again what was answered from the cache.
+        read_use: Gives all rows of the chart; None without one.
     """
 
     _esm = (STATIC / "xec.js").read_text(encoding="utf-8")
@@ -63,6 +64,7 @@ class RunWidget(anywidget.AnyWidget):
         request_stop: Callable[[bool], None],
         mask: Mask,
         request_refresh: Callable[[], None] = lambda: None,
+        read_use: Callable[[], tuple[dict[str, Any], bytes]] | None = None,
         **traits: Any,
     ) -> None:
         super().__init__(kernel_id=_kernel_id(), **traits)
@@ -70,6 +72,7 @@ class RunWidget(anywidget.AnyWidget):
         self._request_stop = request_stop
         self._request_refresh = request_refresh
         self._mask = mask
+        self._read_use = read_use
         # ipykernel 7.4 answers a comm on the shell that last published on it: the blocked main shell here, so
         # that Stop would be heard when the run has ended. Leave requests on the thread that the page asked for.
         if hasattr(type(self.comm), "_reply_subshell_for"):
@@ -80,6 +83,10 @@ class RunWidget(anywidget.AnyWidget):
         """New lines for the page."""
         self.send({"t": "lines", "epoch": epoch, "elapsed": elapsed, **batch.content()}, buffers=batch.buffers())
 
+    def send_use(self, content: dict[str, Any], rows: bytes) -> None:
+        """New rows for the chart."""
+        self.send({"t": "use", **content}, buffers=[rows])
+
     def _on_request(self, _widget: Any, content: Any, _buffers: Any) -> None:
         match content:
             case {"op": "stop"}:
@@ -88,7 +95,7 @@ class RunWidget(anywidget.AnyWidget):
                 self._request_stop(True)
             case {"op": "refresh"}:
                 self._request_refresh()
-            case {"op": "page" | "find" | "copy"}:
+            case {"op": "page" | "find" | "copy" | "use"}:
                 # A search of a large log takes seconds; Stop must be heard meanwhile.
                 threading.Thread(target=self._answer, args=(content,), name="xec-answer", daemon=True).start()
             case _:
@@ -106,6 +113,10 @@ class RunWidget(anywidget.AnyWidget):
                     buffers = batch.buffers()
                 case {"op": "find", "text": str(text), "regex": bool(regex)}:
                     reply |= find(log, text[:FIND_CHARACTERS], regex=regex)._asdict()
+                case {"op": "use"} if self._read_use is not None:
+                    rows, data = self._read_use()
+                    reply |= rows
+                    buffers = [data]
                 case {"op": "copy"}:
                     text, reply["problem"] = copy_text(log)
                     buffers = [self._mask(text).encode()]

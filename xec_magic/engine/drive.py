@@ -14,6 +14,8 @@ from typing import Any, BinaryIO, Final, Protocol
 
 from xec_magic.engine.flight import Flights
 from xec_magic.engine.framing import Framing
+from xec_magic.engine.marks import MarkFinder
+from xec_magic.engine.monitor import watch
 from xec_magic.engine.pipes import open_for_writing
 from xec_magic.engine.retry import retry_delay
 from xec_magic.engine.run import Run
@@ -22,6 +24,7 @@ from xec_magic.events import (
     Cause,
     Exited,
     LeftBehind,
+    Mark,
     Note,
     Output,
     PartExited,
@@ -72,6 +75,7 @@ class Drive:
         self._redact: dict[Stream, StreamRedactor] = {}
         self._framing: Framing | None = None
         self._unkept = False
+        self._marks: MarkFinder | None = None
 
     async def go(self) -> None:
         """Take the run to its end. It has its result then, whatever went wrong."""
@@ -208,6 +212,8 @@ class Drive:
         run = self._run
         self._printed, self._over, self._unkept = 0, False, False
         self._redact.clear()
+        marks = self._plan.monitor.marks if self._plan.monitor else ()
+        self._marks = MarkFinder(marks, self._mark) if marks else None
         command = self._plan.command
         if self._plan.batch is not None:
             self._framing = Framing(run.run_id, self._plan, self._executor.redactor, self._now)
@@ -235,7 +241,33 @@ class Drive:
             process.pause()
         age = self._now() - process.started_at
         run.emit(Started(run.run_id, process.started_at, time.time() - age, process.pid, attempt))
-        return await self._follow(process)
+        watching = self._loop.create_task(self._watch(process)) if self._plan.monitor else None
+        try:
+            return await self._follow(process)
+        finally:
+            if watching is not None:
+                watching.cancel()
+
+    async def _watch(self, process: Process) -> None:
+        """Emit samples until it is cancelled. The run does not depend on them."""
+        assert self._plan.monitor is not None
+        rate_hz = self._plan.monitor.rate_hz
+        sampler = process.sampler(rate_hz)
+        if sampler is None:
+            where = "of a session" if self._plan.command.session else f"on {self._plan.command.target}"
+            self._run.emit(
+                Note(self._run.run_id, self._now(), f"not monitored: what a command {where} uses cannot be read")
+            )
+            return
+        try:
+            await watch(sampler, rate_hz, self._run.emit)
+        except Exception as error:  # noqa: BLE001 - the command is not to suffer from being watched
+            self._run.emit(Note(self._run.run_id, self._now(), f"monitoring has stopped: {error}"))
+        finally:
+            sampler.close()
+
+    def _mark(self, text: str) -> None:
+        self._run.emit(Mark(self._run.run_id, self._now(), text))
 
     async def _started(self, request: StartRequest) -> Process | None:
         """The process; None when the run was stopped, or its time was over, before there was one.
@@ -335,6 +367,8 @@ class Drive:
         for stream, redactor in self._redact.items():
             self._deliver(stream, redactor.flush())
             run.masked |= redactor.masked > 0
+        if self._marks is not None:
+            self._marks.end()
         if self._framing is not None:
             for name in STREAMS:
                 self._take(self._framing.flush(name))
@@ -388,6 +422,8 @@ class Drive:
             self._printed += len(data)
         if self._tee is not None:
             self._write_tee(self._tee, data)
+        if self._marks is not None:
+            self._marks.feed(stream, data)
         if not run.emit_output(Output(run.run_id, self._now(), stream, data, part)) and not self._unkept:
             self._unkept = True
             failure = run.log.failure

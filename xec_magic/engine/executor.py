@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import itertools
 import os
 import secrets
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -76,9 +78,11 @@ class Executor:
         self._pipes = Pipes(self)
         self._runs: dict[str, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._beside: set[concurrent.futures.Future[None]] = set()
         self._owner = os.getpid()
         self._closed = False
         self._unchecked = 0
+        self.observers: list[Callable[[Result, float], None]] = []  # told of each result, and when it was asked for
 
     # -- the outside: any thread ------------------------------------------------------------------
 
@@ -125,6 +129,7 @@ class Executor:
         run.begun = True
         run.replay(hit.entry.result, hit.age_s)
         self._runs[run.run_id] = run
+        self._observe(run)
         if len(self._runs) > HISTORY_RUNS + FORGET_RUNS:
             self.post(self._forget_old)
         if hit.refresh:
@@ -146,7 +151,9 @@ class Executor:
             return None
         if hit.refresh:
             self.refresh(plan, key)
-        return hit.entry.result.replayed(str(next(self._numbers)), plan, hit.age_s)
+        result = hit.entry.result.replayed(str(next(self._numbers)), plan, hit.age_s)
+        self._tell(result, time.time())
+        return result
 
     def refresh(self, plan: Plan, key: Key | None = None) -> Run:
         """Run a plan behind, and keep its result instead of what is kept.
@@ -300,6 +307,20 @@ class Executor:
         """The run with this id, or None."""
         return self._runs.get(run_id)
 
+    def beside(self, coroutine: Coroutine[Any, Any, None]) -> Callable[[], None]:
+        """Run a coroutine on the loop until it ends, is stopped by what this gives, or the executor closes.
+
+        Raises:
+            XecError: the executor is closed.
+        """
+        if self._closed or not self._portal.is_open:
+            coroutine.close()
+            raise XecError("the executor is closed; make a new one, or load the extension again")
+        future = self._portal.submit(coroutine)
+        self._beside.add(future)
+        future.add_done_callback(self._beside.discard)
+        return lambda: self.post(future.cancel)
+
     def ask(self, question: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of the transports on the loop, and give back what it gives. Any thread but the loop's.
 
@@ -416,13 +437,23 @@ class Executor:
 
     def finished(self, run: Run) -> None:
         """Now and then keep the history of finished runs within its bounds: looking costs time for each of them."""
+        self._observe(run)
         self._unchecked += FORGET_BYTES // FORGET_RUNS + run.log.size()
         if self._unchecked >= FORGET_BYTES:
             self._unchecked = 0
             self._forget_old()
 
+    def _observe(self, run: Run) -> None:
+        if self.observers and run.recorded:
+            run.add_done_callback(lambda result: self._tell(result, run.created_at))
+
+    def _tell(self, result: Result, asked_at: float) -> None:
+        for observer in self.observers:
+            observer(result, asked_at)
+
     def finished_here(self, run: Run) -> None:
         """The same, from another thread."""
+        self._observe(run)
         self._unchecked += FORGET_BYTES // FORGET_RUNS + run.log.size()
         if self._unchecked >= FORGET_BYTES:
             self._unchecked = 0
@@ -440,6 +471,8 @@ class Executor:
             self._runs.pop(oldest.run_id, None)
 
     async def _close(self, grace_s: float) -> None:
+        for future in list(self._beside):
+            future.cancel()
         for run in self._runs.values():
             run.grace_s = min(run.grace_s, grace_s)
             if run.hurry is not None:  # a ladder that is being walked has a grace of its own

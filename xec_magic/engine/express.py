@@ -41,6 +41,7 @@ class Express(Drive):
         return (
             bool(command.worker or command.session)
             and plan.tee is None
+            and plan.monitor is None
             and plan.batch is None
             and plan.cache is None
             and not plan.retry.retries

@@ -26,6 +26,7 @@ from xec_magic.splitting import Chunks, Lines
 
 if TYPE_CHECKING:
     from xec_magic.engine.cachekey import Key
+    from xec_magic.timeline import Timeline
     from xec_magic.transport.base import Function, Process
 
 __all__ = ["Engine", "Run"]
@@ -129,6 +130,7 @@ class Run:
         self.created_at = time.time()
         self.full_channels = 0
         self.ending = False
+        self.recorded = True  # observers hear of it
         self.masked = False  # a secret was found in its output
         self.followed = False  # others wait for its result
         self._follows = False
@@ -269,6 +271,11 @@ class Run:
     def log(self) -> OutputLog:
         """What has been kept of the output; it grows until the run is over. A retry begins a new one."""
         return self._fold.log
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """What has been sampled until now, of a run with `monitor`; it grows on the loop's thread."""
+        return self._fold.timeline
 
     def chunks(self, stream: Stream | None = "stdout") -> OutputStream[bytes]:
         """Output as bytes, as it arrives, for `for` and `async for`; None for both streams in arrival order.

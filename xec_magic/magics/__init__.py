@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from xec_magic.magics import completion
 from xec_magic.magics.cache import CacheMagics
+from xec_magic.magics.monitor import MonitorMagics
 from xec_magic.magics.pool import PoolMagics
+from xec_magic.magics.profile import ProfileMagics
 from xec_magic.magics.runs import RunsMagics
 from xec_magic.magics.targets import TargetsMagics
 from xec_magic.magics.tasks import TasksMagics
@@ -22,6 +25,8 @@ __all__ = ["load", "unload"]
 
 _FURTHER = (
     RunsMagics,
+    MonitorMagics,
+    ProfileMagics,
     CacheMagics,
     PoolMagics,
     TargetsMagics,
@@ -32,6 +37,8 @@ _SHOWN = {
     ("xec_magic.result", "Result"): ("view", "display_result"),
     ("xec_magic.results", "Results"): ("view", "display_results"),
     ("xec_magic.compose.tasks_result", "TaskResults"): ("tasks_view", "display_tasks"),
+    ("xec_magic.profiles.comparison", "Profile"): ("measured", "display_profile"),
+    ("xec_magic.profiles.session", "Report"): ("measured", "display_report"),
 }
 
 
@@ -62,6 +69,8 @@ def unload(shell: InteractiveShell) -> None:
         shell.magics_manager.registry.pop(type(magics).__name__, None)
         if isinstance(magics, CommandMagics):
             shell.configurables.remove(magics.defaults)
+        if isinstance(magics, MonitorMagics):
+            magics.detach()
     formatter = _formatter(shell)
     for known in _SHOWN:
         formatter.deferred_printers.pop(known, None)
@@ -84,7 +93,6 @@ def _formatter(shell: InteractiveShell) -> Any:
 
 
 def _display(module: str, function: str, value: Any) -> None:
-    from importlib import import_module
 
     getattr(import_module(f"xec_magic.display.{module}"), function)(value)
 

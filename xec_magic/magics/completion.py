@@ -12,11 +12,13 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 from xec_magic.errors import OptionError
 from xec_magic.magics.cache import VERBS
 from xec_magic.options import RunOptions
+from xec_magic.options.monitor import MonitorOptions
+from xec_magic.options.profile import ProfileOptions
 from xec_magic.options.tasks import TaskOptions, TasksOptions
-from xec_magic.optionspec import Option, next_word
+from xec_magic.optionspec import Option, OptionSet, next_word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
     from IPython.core.interactiveshell import InteractiveShell
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["register", "unregister"]
 
 _IDENTIFIER: Final = "xec_magic.matcher"
-_LINE = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec\s+")  # also `result = %xec …`
-_CELL = re.compile(r"\s*%%xec(?![^\s])[^\S\n]*")
+_LINE = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%(xec|xec_profile)\s+")  # also `result = %xec …`
+_CELL = re.compile(r"\s*%%(xec|xec_profile)(?![^\s])[^\S\n]*")
+_MONITOR = re.compile(r"\s*%xec_monitor\s+((?:(?:start|stop|show)\s+)?(?:(?:machine|kernel)\s+)?)")
+_SPECS: Final = {"xec": RunOptions.SPEC, "xec_profile": ProfileOptions.SPEC}
 _TASKS = re.compile(r"\s*%%xec_tasks(?![^\s])[^\S\n]*")
 _TASK_HEAD = re.compile(r"(?:\w[\w.-]*)[ \t]*:[ \t]")
 _TASK_NAME = re.compile(r"^(\w[\w.-]*)[ \t]*:(?:[ \t]|$)", re.MULTILINE)
@@ -97,15 +101,17 @@ def _find(context: CompletionContext, world: _World, run_ids: Names) -> _Found |
         if context.cursor_line > magic_line:
             return _of_shell(before)
         head = _CELL.match(before)
-        if head is None or before.endswith("%%xec"):
+        if head is None or before.endswith(head[1]):
             return None  # still in the magic's name
-        return _of_options(before[head.end() :], world, cell=True)
+        return _of_options(before[head.end() :], world, _SPECS[head[1]], cell=True)
     if tasks := _TASKS.match(context.full_text):
         return _of_tasks(context, tasks, world)
     if line := _LINE.match(before):
-        return _of_options(before[line.end() :], world, cell=False)
+        return _of_options(before[line.end() :], world, _SPECS[line[1]], cell=False)
+    if monitor := _MONITOR.match(before):
+        return _of_monitor(before[monitor.end() :], monitor[1].split(), world)
     if warm := _CACHE_WARM.match(before):
-        return _of_options(before[warm.end() :], world, cell=False)
+        return _of_options(before[warm.end() :], world, RunOptions.SPEC, cell=False)
     if verb := _CACHE_VERB.match(before):
         return _Found(verb[1], [(name, "verb") for name in VERBS if name.startswith(verb[1])])
     if pool := _POOL.match(before):
@@ -117,6 +123,14 @@ def _find(context: CompletionContext, world: _World, run_ids: Names) -> _Found |
     return None
 
 
+def _of_monitor(rest: str, words: Sequence[str], world: _World) -> _Found:
+    """What can follow the words of `%xec_monitor` that stand there."""
+    if rest.startswith("-") or len(words) == 2:
+        return _of_options(rest, world, MonitorOptions.SPEC, cell=True)
+    known = ["machine", "kernel"] if words else ["start", "stop", "show"]
+    return _Found(rest, [(word, "word") for word in known if word.startswith(rest)])
+
+
 def _of_tasks(context: CompletionContext, magic: re.Match[str], world: _World) -> _Found | None:
     """What can stand at the cursor in a cell of tasks: options, names of tasks, files."""
     before, magic_line = context.text_until_cursor, magic[0].count("\n")
@@ -125,7 +139,9 @@ def _of_tasks(context: CompletionContext, magic: re.Match[str], world: _World) -
         head = _TASKS.match(before)
         if head is None or before.endswith("%%xec_tasks"):
             return None  # still in the magic's name
-        return _of_options(before[head.end() :], world, cell=True, of=TasksOptions, words=names)
+        return _of_options(
+            before[head.end() :], world, TasksOptions.SPEC, cell=True, allowed=TasksOptions.names(), words=names
+        )
     if before[:1] in (" ", "\t"):
         return _of_shell(before)
     if head := _TASK_HEAD.match(before):
@@ -133,8 +149,9 @@ def _of_tasks(context: CompletionContext, magic: re.Match[str], world: _World) -
         return _of_options(
             before[head.end() :],
             world,
+            TaskOptions.SPEC,
             cell=True,
-            of=TaskOptions,
+            allowed=TaskOptions.names(),
             words=[name for name in names if name != own],
         )
     return _Found("")
@@ -143,9 +160,10 @@ def _of_tasks(context: CompletionContext, magic: re.Match[str], world: _World) -
 def _of_options(
     line: str,
     world: _World,
+    spec: OptionSet,
     *,
     cell: bool,
-    of: type[RunOptions] = RunOptions,
+    allowed: Container[str] | None = None,
     words: Sequence[str] | None = None,
 ) -> _Found:
     """What can stand at the end of a line behind `%xec`.
@@ -154,10 +172,10 @@ def _of_options(
         line: What stands there up to the cursor.
         world: What can be named.
         cell: It is the line of a cell, which holds no command.
-        of: Whose options.
+        spec: Whose options.
+        allowed: Those of them that can stand there; None for all.
         words: Names that can stand between the options; None where options end at the first other word.
     """
-    allowed = of.names() if issubclass(of, TaskOptions) else None
     at = 0
     waiting: Option | None = None  # the option whose value comes next
     given: set[str] = set()
@@ -171,7 +189,7 @@ def _of_options(
             return _Found("") if cell else _of_shell(line)
         else:
             name = word.text.partition("=")[0] if word.text.startswith("--") else word.text[:2]
-            option = of.SPEC.by_flag.get(name)
+            option = spec.by_flag.get(name)
             if option is None:
                 return _Found("")
             given.add(option.name)
@@ -182,7 +200,7 @@ def _of_options(
         return _of_value(waiting, text, raw, world)
     if raw.startswith("--") and "=" in text:
         name, _, value = text.partition("=")
-        option = of.SPEC.by_flag.get(name)
+        option = spec.by_flag.get(name)
         if option is None or option.is_switch:
             return _Found("")
         return _of_value(option, value, raw.partition("=")[2], world)
@@ -191,7 +209,7 @@ def _of_options(
         return _Found(raw, named) if cell else _of_shell(line)
     options = [
         (flag, option.brief)
-        for option in of.SPEC
+        for option in spec
         for flag in option.flags
         if flag.startswith(raw)
         and (allowed is None or option.name in allowed)

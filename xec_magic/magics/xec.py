@@ -144,8 +144,10 @@ class CommandMagics(Magics):
         else:
             shell = options.shell or (("bash",) if target.kind == "ssh" else ())
             plan = options.plan(expand(text, evaluate, family=family_of(shell)), namespace, target)
+        mode = choose_mode(self.shell, request_allows_stdin(self.shell))
+        usual_s = now.profiler.usual_s(plan.command)
         run = now.executor.start(plan, check=options.check, background=options.bg)
-        view = View(run, mode, mask=redactor.mask, quiet=options.quiet, show=options.show)
+        view = View(run, mode, mask=redactor.mask, quiet=options.quiet, show=options.show, usual_s=usual_s)
         self._remember(view)
         if options.bg:
             return self._in_background(run, view, options)

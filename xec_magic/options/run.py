@@ -31,6 +31,8 @@ from xec_magic.optionspec import (
     IDENTIFIER,
     PAIRS,
     PATH,
+    RATE,
+    REGEX,
     SIZE,
     SWITCH,
     TEXT,
@@ -42,7 +44,7 @@ from xec_magic.optionspec import (
     nearest,
     option,
 )
-from xec_magic.plan import DEFAULT_MAX_OUTPUT_BYTES, Limits, Plan, RetryPolicy, StopPolicy
+from xec_magic.plan import DEFAULT_MAX_OUTPUT_BYTES, Limits, MonitorPolicy, Plan, RetryPolicy, StopPolicy
 
 if TYPE_CHECKING:
     from xec_magic.options.settings import Settings
@@ -306,6 +308,17 @@ class RunOptions:
         "--persist", group="cache", line_only=True, help="Keep the result on disk as well, for later kernels."
     )
 
+    monitor: bool = flag(
+        "--monitor", group="watch", help="Show what the command and its processes use while they run, and keep the chart."
+    )  # fmt: skip
+    rate: float = option(
+        "--rate", unit=RATE, metavar="HZ", group="watch", default=4.0,
+        help="With --monitor, take this many samples a second, 0.2 to 20. Default: 4.",
+    )  # fmt: skip
+    mark: tuple[str, ...] = option(
+        "--mark", unit=REGEX, metavar="REGEX", group="watch", default=(), repeatable=True, line_only=True,
+        help="With --monitor, mark lines of output in which this matches in the chart.",
+    )  # fmt: skip
     bg: bool = flag(
         "--bg", group="watch", line_only=True, in_python=False, help="Give the notebook back at once and let it run."
     )
@@ -370,6 +383,20 @@ class RunOptions:
         return cls._over(settings, config, cls.SPEC.read_keywords(keywords), THE_CALL)
 
     @classmethod
+    def from_values(
+        cls, values: Mapping[str, Any], *, settings: Settings | None, config: Mapping[str, Any] | None, who: str
+    ) -> Self:
+        """The options of values that have been read already, laid over the standing defaults.
+
+        Args:
+            values: Option names to values.
+            settings: As for `from_line`.
+            config: As for `from_line`.
+            who: Where the values come from, for messages.
+        """
+        return cls._over(settings, config, values, who)
+
+    @classmethod
     def _over(
         cls, settings: Settings | None, config: Mapping[str, Any] | None, values: Mapping[str, Any], who: str
     ) -> Self:
@@ -398,6 +425,11 @@ class RunOptions:
         Raises:
             OptionError: a value out of range; a retry that could do things twice.
         """
+        policy = MonitorPolicy(
+            self.rate, self.mark
+        )  # made in any case: a wrong value is refused also where it is not used
+        if not self.monitor:
+            self._refuse_idle("rate", "mark")
         return Plan(
             command,
             stop=StopPolicy(timeout_s=self.timeout, grace_s=self.grace, wait=self.wait),
@@ -408,8 +440,16 @@ class RunOptions:
             ok_codes=self.ok_codes,
             tee=self._tee_path(),
             label=self.label,
+            monitor=policy if self.monitor else None,
             cache=self._cache_policy(),
         )
+
+    def _refuse_idle(self, *names: str) -> None:
+        """Refuse options of the line or the call that would do nothing; as standing defaults they may wait."""
+        for name in names:
+            if self.sources.get(name) in (THE_LINE, THE_CALL):
+                what = "--monitor" if self.sources[name] == THE_LINE else "monitor=True"
+                raise OptionError(f"{self._who(name)} belongs to {what}, which is not given")
 
     def plan(self, script: str | bytes, namespace: Mapping[str, Any] | None = None, target: Target = LOCAL) -> Plan:
         """The complete plan to run a script by these options. Looks at directories and files, and runs nothing.

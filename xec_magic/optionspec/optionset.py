@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import Any, Final
@@ -47,6 +47,7 @@ class OptionSet:
 
     Args:
         owner: The dataclass.
+        also: Options that another class declares and this one takes as well.
 
     Example:
         >>> from xec_magic.optionspec import DURATION, option
@@ -57,9 +58,10 @@ class OptionSet:
         ParsedLine(values={'nap': 300.0}, rest="echo  'done'")
     """
 
-    def __init__(self, owner: type) -> None:
-        self.options: tuple[Option, ...] = tuple(
-            dataclasses.replace(f.metadata["option"], name=f.name) for f in fields(owner) if "option" in f.metadata
+    def __init__(self, owner: type, also: Iterable[Option] = ()) -> None:
+        self.options: tuple[Option, ...] = (
+            *(dataclasses.replace(f.metadata["option"], name=f.name) for f in fields(owner) if "option" in f.metadata),
+            *also,
         )
         assert all(f.default is not MISSING for f in fields(owner) if "option" in f.metadata)
 

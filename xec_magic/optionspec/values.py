@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -14,7 +15,8 @@ from xec_magic.optionspec.words import nearest
 from xec_magic.units import parse_duration, parse_size
 
 __all__ = [
-    "CODES", "COUNT", "DURATION", "EXPRESSION", "IDENTIFIER", "PAIRS", "PATH", "SIZE", "SWITCH", "TEXT", "WORDS", "Unit", "choice",
+    "CODES", "COUNT", "DURATION", "EXPRESSION", "IDENTIFIER", "PAIRS", "PATH", "RATE", "REGEX", "SIZE", "SWITCH", "TEXT",
+    "WORDS", "Unit", "choice",
 ]  # fmt: skip
 
 
@@ -58,6 +60,32 @@ def _read_count(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     raise OptionError(f"{value!r} is no count; write a whole number, zero or more")
+
+
+def _read_rate(value: Any) -> float:
+    try:
+        rate = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else math.nan
+    except ValueError:
+        rate = math.nan
+    if not math.isfinite(rate):
+        raise OptionError(f"{value!r} is no number of samples a second; write 4, or 0.5 for one in two seconds")
+    return rate
+
+
+def _read_regex(value: Any) -> tuple[str, ...]:
+    """One regular expression or several, as texts."""
+    patterns = [value] if isinstance(value, str) else value
+    if not isinstance(patterns, Iterable):
+        raise OptionError(f"{value!r} is no regular expression; write a text")
+    found = []
+    for pattern in patterns:
+        text = _read_text(pattern)
+        try:
+            re.compile(text)
+        except re.error as error:
+            raise OptionError(f"{text!r} is no regular expression: {error}") from None
+        found.append(text)
+    return tuple(found)
 
 
 def _read_identifier(value: Any) -> str:
@@ -170,6 +198,8 @@ PATH: Final = Unit("path", _read_path)
 COUNT: Final = Unit("count", _read_count)
 IDENTIFIER: Final = Unit("identifier", _read_identifier)
 SWITCH: Final = Unit("switch", _read_switch)
+RATE: Final = Unit("rate", _read_rate)
+REGEX: Final = Unit("regex", _read_regex)
 CODES: Final = Unit("codes", _read_codes)
 WORDS: Final = Unit("words", _read_words)
 PAIRS: Final = Unit("pairs", _read_pairs)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from xec_magic.command import Command
 from xec_magic.transport import fake
-from xec_magic.transport.base import Process, StartRequest, Transport
+from xec_magic.transport.base import Process, Sampler, StartRequest, Transport
 from xec_magic.transport.function import FunctionTransport
 from xec_magic.transport.local import LocalTransport
 from xec_magic.transport.pool import PoolLimits
@@ -119,6 +119,20 @@ class Transports:
     def session_names(self) -> list[str]:
         """The sessions that can be gone on with; any thread may ask."""
         return sorted(self.workers.sessions)
+
+    def machine_sampler(self) -> Sampler:
+        """What reads the use of this machine."""
+        return self._local.machine_sampler()
+
+    def kernel_sampler(self) -> Sampler:
+        """What reads the use of this process, without its children."""
+        return self._local.kernel_sampler()
+
+    def size_of_machine(self) -> tuple[int, int]:
+        """How many cores this machine has, and how many bytes of memory."""
+        from xec_magic.transport.sampling.machine import size_of_machine
+
+        return size_of_machine()
 
     def warm(self) -> None:
         """Do ahead what the first command would have to wait for."""

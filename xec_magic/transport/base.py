@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from xec_magic.command import Command
-from xec_magic.events import ProcessInfo, Stream, Usage
+from xec_magic.events import ProcessInfo, Sample, Stream, Usage
 
-__all__ = ["Distant", "ExitStatus", "Function", "Process", "Sink", "StartRequest", "Transport"]
+__all__ = ["Distant", "ExitStatus", "Function", "Process", "Sampler", "Sink", "StartRequest", "Transport"]
 
 Sink: TypeAlias = Callable[[Stream, bytes], None]
 
@@ -72,6 +72,25 @@ class StartRequest:
     note: Callable[[str], None] = _ignore
 
 
+class Sampler(Protocol):
+    """Tells what a command uses while it runs. All methods are called on the loop's thread.
+
+    Attributes:
+        cost_s: CPU seconds of this process that the last sample took.
+    """
+
+    cost_s: float
+
+    async def sample(self) -> Sample | None:
+        """What is used now; None when there is nothing left that could be read. The loop goes on meanwhile.
+
+        Cancelling is safe.
+        """
+
+    def close(self) -> None:
+        """Let go of what it holds, also while a sample is on its way."""
+
+
 class Process(Protocol):
     """A command that has been started. All methods run on the loop's thread."""
 
@@ -102,6 +121,9 @@ class Process(Protocol):
 
     def alive(self) -> list[ProcessInfo]:
         """The command's living processes, strays included. May take some milliseconds."""
+
+    def sampler(self, rate_hz: float) -> Sampler | None:
+        """What reads its use; None where that cannot be had. `rate_hz` says how often it will be asked."""
 
     def close(self) -> None:
         """Take what has already arrived, then let go of the streams."""

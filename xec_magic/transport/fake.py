@@ -22,10 +22,10 @@ from weakref import WeakValueDictionary
 
 from xec_magic.command import Target
 from xec_magic.errors import SpawnError
-from xec_magic.events import ProcessInfo, Stream
-from xec_magic.transport.base import ExitStatus, Process, StartRequest
+from xec_magic.events import ProcessInfo, Sample, Stream
+from xec_magic.transport.base import ExitStatus, Process, Sampler, StartRequest
 
-__all__ = ["Exit", "FakeHost", "FakeProcess", "Ignore", "Refuse", "Say", "Step", "Wait", "transport_of"]
+__all__ = ["Exit", "FakeHost", "FakeProcess", "Ignore", "Refuse", "Say", "Step", "Use", "Wait", "transport_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,15 @@ class Refuse:
     reason: str
 
 
-Step: TypeAlias = Say | Wait | Ignore | Exit | Refuse
+@dataclass(frozen=True, slots=True)
+class Use:
+    """From now on a sample of the command says this; before the first one there is nothing to read."""
+
+    cpu_s: float | None = None
+    rss_bytes: int | None = None
+
+
+Step: TypeAlias = Say | Wait | Ignore | Exit | Refuse | Use
 
 _HOSTS: Final[WeakValueDictionary[str, FakeHost]] = WeakValueDictionary()
 _PIDS: Final = itertools.count(4_000_001)  # above any real one
@@ -140,6 +148,7 @@ class FakeProcess:
         self._reading = asyncio.Event()
         self._reading.set()
         self._child = ""
+        self._use: Use | None = None
         self._task = asyncio.get_running_loop().create_task(self._go(steps))
 
     async def _go(self, steps: tuple[Step, ...]) -> None:
@@ -156,6 +165,8 @@ class FakeProcess:
                     self._child = child
                     self._end(ExitStatus(code, None))
                     return
+                case Use():
+                    self._use = step
                 case Refuse():
                     pass
         self._end(ExitStatus(0, None))
@@ -188,10 +199,35 @@ class FakeProcess:
             return [ProcessInfo(self.pid, "fake")]
         return [ProcessInfo(self.pid + 1, self._child)] if self._child else []
 
+    def sampler(self, rate_hz: float) -> Sampler:  # noqa: ARG002 - it says what it was told at any rate
+        """What says the last `Use`."""
+        return _FakeSampler(self)
+
+    def use(self) -> Sample | None:
+        """A sample, as told."""
+        if self.exit is not None:
+            return None
+        told = self._use or Use()
+        now = asyncio.get_running_loop().time()
+        return Sample(self._request.run_id, now, told.cpu_s, told.rss_bytes, processes=1)
+
     def close(self) -> None:
         """Let go of the streams."""
         self.streams_open = False
         self._task.cancel()
+
+
+class _FakeSampler:
+    cost_s = 0.0
+
+    def __init__(self, process: FakeProcess) -> None:
+        self._process = process
+
+    async def sample(self) -> Sample | None:
+        return self._process.use()
+
+    def close(self) -> None:
+        pass
 
 
 def transport_of(target: Target) -> FakeHost:

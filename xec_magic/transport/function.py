@@ -225,6 +225,9 @@ class FunctionProcess:
         if self.reader is not None:
             self.reader.resume()
 
+    def sampler(self, rate_hz: float) -> None:
+        """Nothing reads its use: it is a thread of the kernel."""
+
     def send_signal(self, number: int) -> None:
         """INT ends its input and refuses its output; TERM and KILL also raise an exception where it is, once.
 

@@ -16,7 +16,9 @@ from xec_magic.command import Command, FileInput
 from xec_magic.errors import SpawnError, map_errors
 from xec_magic.events import ProcessInfo, Stream
 from xec_magic.private import temp_path_of
-from xec_magic.transport.base import ExitStatus, Process, Sink, StartRequest
+from xec_magic.transport.base import ExitStatus, Process, Sampler, Sink, StartRequest
+from xec_magic.transport.sampling import tree_reader
+from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.shells import dress
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawner import Spawned, Spawner
@@ -137,8 +139,10 @@ class LocalProcess:
         stdout_fd: int | None,
         stderr_fd: int,
         script_file: str | None,
+        sampling: SamplingThreads,
     ) -> None:
         self._spawned = spawned
+        self._sampling = sampling
         self._request = request
         self._script_file = script_file
         self._marker = marker
@@ -200,6 +204,10 @@ class LocalProcess:
         """The command's living processes, strays included. May take some milliseconds."""
         return [ProcessInfo(process.pid, process.name) for process in self._living()]
 
+    def sampler(self, rate_hz: float) -> Sampler:  # noqa: ARG002 - reading here costs the same at any rate
+        """What reads the use of the command and of all its processes."""
+        return self._sampling.of_tree(self.pid, self._marker, self._request.run_id)
+
     def _living(self) -> list[proctree.Living]:
         return proctree.living(self._sessions(), self._marker)
 
@@ -228,6 +236,7 @@ class LocalTransport:
         self._kernel_marker = f"XEC_RUN_ID={kernel_id}."
         self._spawner = Spawner(self._kernel_marker, temp_path_of(kernel_id))
         self._script_dir = script_dir
+        self.sampling = SamplingThreads()
 
     @property
     def spawner(self) -> Spawner:
@@ -276,7 +285,7 @@ class LocalTransport:
             for fd in theirs:
                 os.close(fd)
         marker = b"XEC_RUN_ID=" + mark.encode() + b"\0"
-        return LocalProcess(spawned, request, marker, stdout, stderr, script_file)
+        return LocalProcess(spawned, request, marker, stdout, stderr, script_file, self.sampling)
 
     def _dress(self, command: Command) -> tuple[list[bytes], str | None]:
         argv, text = dress(command)
@@ -291,12 +300,23 @@ class LocalTransport:
             raise
         return [*argv, os.fsencode(path)], path
 
+    def machine_sampler(self) -> Sampler:
+        """What reads the use of this machine."""
+        from xec_magic.transport.sampling.machine import MachineReader  # psutil takes its time to import
+
+        return self.sampling.of_reader(MachineReader(), "")
+
+    def kernel_sampler(self) -> Sampler:
+        """What reads the use of this process, without its children."""
+        return self.sampling.of_reader(tree_reader(os.getpid(), alone=True), "")
+
     def strays(self) -> list[ProcessInfo]:
         """All living processes that commands of this kernel have left."""
         return [ProcessInfo(process.pid, process.name) for process in proctree.living((), self._kernel_marker.encode())]
 
     async def close(self, within_s: float) -> None:
         """End the helper process; it ends by the stop ladder whatever is left of the commands."""
+        self.sampling.close()
         await self._spawner.close(within_s)
 
     def __repr__(self) -> str:

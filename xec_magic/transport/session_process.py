@@ -129,6 +129,9 @@ class SessionProcess:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, each)
 
+    def sampler(self, rate_hz: float) -> None:
+        """Nothing reads its use: its shell has used something before, and uses more for others."""
+
     def alive(self) -> list[ProcessInfo]:
         """The command's living processes: the shell while it is busy, and what the command has started."""
         return [ProcessInfo(process.pid, process.name) for process in self._living()]

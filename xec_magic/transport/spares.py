@@ -16,6 +16,7 @@ from xec_magic.command import Command
 from xec_magic.errors import SpawnError
 from xec_magic.transport.base import StartRequest
 from xec_magic.transport.local import LocalProcess, directory_of
+from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.shells import default_shell, dress
 from xec_magic.transport.spare import ROOM_BYTES, Kind, Spare, start_spare
 from xec_magic.transport.spawner import Spawner
@@ -41,13 +42,17 @@ class Spares:
         kernel_id: Begin of the mark by which their processes are known.
         preamble: Gives the file that holds a start-up text.
         bound: So many at once; reserved ones come on top.
+        sampling: Reads what their commands use.
     """
 
-    def __init__(self, spawner: Spawner, kernel_id: str, preamble: Callable[[str], str], bound: int) -> None:
+    def __init__(
+        self, spawner: Spawner, kernel_id: str, preamble: Callable[[str], str], bound: int, sampling: SamplingThreads
+    ) -> None:
         self._spawner = spawner
         self._kernel_id = kernel_id
         self._preamble = preamble
         self._bound = bound
+        self._sampling = sampling
         self._numbers = itertools.count(1)
         self._environ: dict[bytes, bytes] = {}
         self._kinds: dict[int, Kind] = {}
@@ -86,7 +91,7 @@ class Spares:
         self.served += 1
         self._early.clear()
         spare.spawned.started_at = time.monotonic()
-        return LocalProcess(spare.spawned, request, spare.marker, spare.stdout, spare.stderr, None)
+        return LocalProcess(spare.spawned, request, spare.marker, spare.stdout, spare.stderr, None, self._sampling)
 
     def _kind_of(self, command: Command) -> Kind | None:
         """The kind of a command; None when no spare could run it."""

@@ -172,10 +172,12 @@ class Spawner:
                 peak,
                 int(blocks_in),
                 int(blocks_out),
+                read,
+                written,
             ):
                 ended = self._exits.pop(number, None)
                 if ended is not None and not ended.done():
-                    usage = Usage(user, system, peak, blocks_in, blocks_out)
+                    usage = Usage(user, system, peak, blocks_in, blocks_out, read, written)
                     code = os.waitstatus_to_exitcode(status)
                     ended.set_result(ExitStatus(code, None, usage) if code >= 0 else ExitStatus(None, -code, usage))
 

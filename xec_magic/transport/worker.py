@@ -79,7 +79,7 @@ class WorkerTransport:
         self.sessions: dict[str, Session] = {}
         self._texts: dict[str, str] = {}  # start-up texts to their files
         self._preambles: dict[str, str] = {}  # and to their snapshots
-        self.spares = Spares(local.spawner, kernel_id, self._preamble, SPARES)
+        self.spares = Spares(local.spawner, kernel_id, self._preamble, SPARES, local.sampling)
 
     def start_now(self, request: StartRequest) -> Process | None:
         """Start a command without any waiting; None where that is not possible, and `start` is needed."""

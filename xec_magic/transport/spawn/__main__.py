@@ -10,7 +10,8 @@ Why a process of its own:
 
 Messages are marshal'd tuples behind four bytes of length, little-endian. To the spawner:
 `(number, argv, cwd, env)`, with descriptors for stdin, stdout and stderr. From it: `("started", number, pid, at)`,
-`("refused", number, errno, text)`, `("exited", number, pid, status, user_s, system_s, peak_kib, in_blocks, out_blocks)`.
+`("refused", number, errno, text)`,
+`("exited", number, pid, status, user_s, system_s, peak, in_blocks, out_blocks, read_bytes, written_bytes)`.
 """
 
 from __future__ import annotations
@@ -129,8 +130,16 @@ def find(name: bytes, env: dict[bytes, bytes]) -> bytes:
 def reap(kernel: socket.socket, running: dict[int, int], remains: set[int]) -> None:
     """Report every child that has ended."""
     while True:
+        through: tuple[int | None, int | None] = (None, None)
         try:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
+            if proctree.HAS_PROC:  # look before it is collected: then its counters are gone
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if ended is None:
+                    return
+                through = io_of(ended.si_pid)
+                pid, status, usage = os.wait4(ended.si_pid, 0)
+            else:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if pid == 0:
@@ -143,10 +152,20 @@ def reap(kernel: socket.socket, running: dict[int, int], remains: set[int]) -> N
         reply(
             kernel,
             ("exited", number, pid, status, usage.ru_utime, usage.ru_stime, peak if peak > own_peak() else None,
-             usage.ru_inblock, usage.ru_oublock),
+             usage.ru_inblock, usage.ru_oublock, *through),
         )  # fmt: skip
         if has_members(pid):
             remains.add(pid)  # the shell has gone, children of it are still there
+
+
+def io_of(pid: int) -> tuple[int | None, int | None]:
+    """Bytes that an ended child, and the children that it had waited for, read and wrote through calls."""
+    try:
+        with open(f"/proc/{pid}/io", "rb", buffering=0) as file:
+            words = file.read(256).split()
+        return int(words[1]), int(words[3])
+    except (OSError, ValueError, IndexError):  # no /proc, or it had become another user
+        return None, None
 
 
 _own_peak = [0]

@@ -370,6 +370,9 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
             self._looking.add_done_callback(self._delivered)
         await asyncio.shield(self._looking)
 
+    def sampler(self, rate_hz: float) -> None:
+        """Nothing reads what is used on the host."""
+
     def alive(self) -> list[ProcessInfo]:
         """The command's living processes, as they were at the last `look`."""
         return list(self._living)

@@ -1,19 +1,18 @@
 // Copy the whole output, as text, to the clipboard.
 
+import { button } from "./dom.js";
+
 export function copyButton(questions, say) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = "Copy";
-  button.title = "Copy the whole output";
-  button.onclick = async () => {
-    button.disabled = true;
+  const copy = async () => {
+    element.disabled = true;
     const reply = await questions.ask("copy");
-    button.disabled = false;
+    element.disabled = false;
     if (reply.problem) return say(reply.problem);
     const text = new TextDecoder().decode(reply.data);
     say((await toClipboard(text)) ? "copied" : "the browser refused the clipboard");
   };
-  return button;
+  const element = button("Copy", copy, "Copy the whole output");
+  return element;
 }
 
 async function toClipboard(text) {

@@ -1,5 +1,7 @@
 // The lines above and below the output: state, title, time; how it ended.
 
+import { button, make } from "./dom.js";
+
 export function elapsedText(seconds) {
   const whole = Math.floor(seconds);
   if (whole < 60) return `${whole} s`;
@@ -7,17 +9,18 @@ export function elapsedText(seconds) {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
-const span = (className, text = "") => {
-  const element = document.createElement("span");
-  element.className = className;
-  element.textContent = text;
-  return element;
-};
+const span = (className, text) => make("span", className, text);
+
+// The time so far, and what is to be expected of a command that was run before.
+export function usually(now, usual) {
+  if (!usual) return elapsedText(now);
+  const rest = usual - now;
+  return `${elapsedText(now)} · usually ${elapsedText(Math.max(1, Math.round(usual)))}` + (rest > 1 ? ` · ${elapsedText(rest)} to go` : "");
+}
 
 export function header(model) {
   const head = model.get("head");
-  const element = document.createElement("div");
-  element.className = "xec-head";
+  const element = make("div", "xec-head");
   const status = span("xec-status");
   status.setAttribute("role", "status");
   const state = span("xec-state");
@@ -26,20 +29,23 @@ export function header(model) {
   const title = span("xec-title", head.title);
   title.title = head.title;
   const badge = span("xec-badge");
-  const again = document.createElement("button");
-  again.type = "button";
-  again.textContent = "Refresh";
-  again.title = "Run it again, and keep the new result";
-  again.onclick = () => model.send({ op: "refresh" });
+  const again = button("Refresh", () => model.send({ op: "refresh" }), "Run it again, and keep the new result");
   const time = span("xec-time");
-  element.append(status, ...(head.target ? [span("xec-target", head.target)] : []), title, badge, again, time);
+  const bar = make("progress", "");
+  bar.hidden = !head.usual;
+  bar.max = head.usual || 1;
+  bar.setAttribute("aria-label", "Progress");
+  element.append(status, ...(head.target ? [span("xec-target", head.target)] : []), title, badge, again, bar, time);
 
   let base = model.get("elapsed");
   let since = performance.now();
   let message = "";
   const tick = () => {
     const done = model.get("state") === "done";
-    time.textContent = done ? "" : elapsedText(base + (performance.now() - since) / 1000);
+    const now = base + (performance.now() - since) / 1000;
+    time.textContent = done ? "" : usually(now, head.usual);
+    bar.value = now;
+    bar.hidden ||= done;
   };
   const draw = () => {
     const word = model.get("state");
@@ -73,15 +79,12 @@ export function header(model) {
 }
 
 export function footer(model) {
-  const element = document.createElement("div");
-  element.className = "xec-foot";
+  const element = make("div", "xec-foot");
   const draw = () => {
     const end = model.get("end");
     element.hidden = model.get("state") !== "done";
     if (element.hidden) return;
-    const words = document.createElement(end.ok ? "span" : "strong");
-    words.className = end.ok ? "" : "xec-failed";
-    words.textContent = end.words;
+    const words = make(end.ok ? "span" : "strong", end.ok ? "" : "xec-failed", end.words);
     element.replaceChildren(words, ...(end.facts ?? []).map((fact) => " · " + fact));
   };
   model.on("change:state change:end", draw);

@@ -1,5 +1,6 @@
 // The scrolling output. It follows the end, or stands still while somebody reads; a window of rows, loaded as needed.
 
+import { button, make } from "./dom.js";
 import { LineReader, RING } from "./log.js";
 import { lookOf } from "./look.js";
 
@@ -14,13 +15,6 @@ const LINE_PX = 17; // as in the style sheet
 const LONG = 400; // characters; longer lines wrap, so that one does not make everything scroll sideways
 
 const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
-
-const make = (name, className, text = "") => {
-  const element = document.createElement(name);
-  element.className = className;
-  element.textContent = text;
-  return element;
-};
 
 // Text nodes, classes and computed colours only: output can never become markup.
 function drawRow(row, theme) {
@@ -55,9 +49,8 @@ export class Pane {
     this.box.setAttribute("aria-live", "off"); // a stream would flood a screen reader
     this.box.setAttribute("aria-label", "Output");
     this.box.append(this.rows, this.partial);
-    this.toEnd = make("button", "xec-end", "Jump to the end");
-    this.toEnd.type = "button";
-    this.toEnd.onclick = () => this.follow();
+    this.toEnd = button("Jump to the end", () => this.follow());
+    this.toEnd.className = "xec-end";
     this.element = make("div", "xec-pane");
     this.element.append(this.box, this.toEnd);
     this.box.addEventListener("scroll", () => this.scrolled());
@@ -237,17 +230,17 @@ export class Pane {
   }
 
   gap(row) {
-    const button = make("button", "xec-gap", `${counted(row.gap, "line")} not shown: show them`);
-    button.type = "button";
-    button.onclick = () => this.goTo(row.n, false);
-    return button;
+    return this.offer(`${counted(row.gap, "line")} not shown: show them`, () => this.goTo(row.n, false));
   }
 
   earlier() {
-    const button = make("button", "xec-gap", `${counted(this.first, "earlier line")}: show them`);
-    button.type = "button";
-    button.onclick = () => this.loadBefore();
-    return button;
+    return this.offer(`${counted(this.first, "earlier line")}: show them`, () => this.loadBefore());
+  }
+
+  offer(text, does) {
+    const element = button(text, does);
+    element.className = "xec-gap";
+    return element;
   }
 
   trimTop() {

@@ -1,29 +1,26 @@
 // Search in the whole output, in the kernel; the page steps from one found line to the next.
 
+import { button, make } from "./dom.js";
+
 const PAUSE_MS = 300; // typing ends
 
 export function searchBox(questions, pane) {
-  const box = document.createElement("span");
-  box.className = "xec-search";
-  const input = document.createElement("input");
+  const box = make("span", "xec-search");
+  const input = make("input", "");
   input.type = "search";
   input.placeholder = "Search output";
   input.setAttribute("aria-label", "Search the whole output");
-  const count = document.createElement("span");
-  count.className = "xec-count";
+  const count = make("span", "xec-count");
   count.setAttribute("role", "status");
-  const button = (text, label) => {
-    const element = document.createElement("button");
-    element.type = "button";
-    element.textContent = text;
-    element.title = label;
+  const labelled = (text, label) => {
+    const element = button(text, null, label);
     element.setAttribute("aria-label", label);
     return element;
   };
-  const regex = button(".*", "Regular expression");
+  const regex = labelled(".*", "Regular expression");
   regex.setAttribute("aria-pressed", "false");
-  const previous = button("↑", "Previous match");
-  const next = button("↓", "Next match");
+  const previous = labelled("↑", "Previous match");
+  const next = labelled("↓", "Next match");
   box.append(input, regex, previous, next, count);
 
   let found = { lines: [], total: 0 };

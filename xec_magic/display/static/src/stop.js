@@ -1,5 +1,7 @@
 // The Stop button: first press asks, second kills; by interrupt where the kernel cannot hear the page.
 
+import { button } from "./dom.js";
+
 const HEARD_MS = 600; // a kernel that serves messages beside a running cell answers in a tenth of this
 
 // The notebook server's settings, where there is one: JupyterLab, Notebook 7.
@@ -26,27 +28,26 @@ async function interruptKernel(id) {
 }
 
 export function stopButton(model, say) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "xec-stop";
+  const element = button("", () => press());
+  element.className = "xec-stop";
   let presses = 0;
   const draw = () => {
     presses = Math.max(presses, model.get("heard"));
-    button.textContent = presses ? "Kill now" : "Stop";
-    button.title = presses ? "End it at once (SIGKILL)" : "Ask the command to end (interrupt, then terminate, then kill)";
-    button.hidden = model.get("state") === "done";
+    element.textContent = presses ? "Kill now" : "Stop";
+    element.title = presses ? "End it at once (SIGKILL)" : "Ask the command to end (interrupt, then terminate, then kill)";
+    element.hidden = model.get("state") === "done";
   };
-  button.onclick = () => {
-    const press = ++presses;
-    model.send({ op: press > 1 ? "kill" : "stop" });
+  const press = () => {
+    const mine = ++presses;
+    model.send({ op: mine > 1 ? "kill" : "stop" });
     draw();
     setTimeout(async () => {
       // Only while the cell waits for this run: an interrupt would hit the next cell otherwise.
-      if (model.get("heard") >= press || !model.get("blocking") || model.get("state") === "done") return;
+      if (model.get("heard") >= mine || !model.get("blocking") || model.get("state") === "done") return;
       if (!(await interruptKernel(model.get("kernel_id")))) say("not heard yet: use the notebook's interrupt button");
     }, HEARD_MS);
   };
   model.on("change:heard change:state", draw);
   draw();
-  return button;
+  return element;
 }

@@ -1,0 +1,203 @@
+"""`Profiler`: the record of all runs of a kernel, bounded; and what it says of them."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from xec_magic.errors import OptionError
+from xec_magic.units import format_duration
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from xec_magic.command import Command
+    from xec_magic.result import Result
+
+__all__ = ["Profiler", "Record", "Report"]
+
+MOST_RECORDS: Final = 5000  # runs; a record is some 300 bytes
+SLOWEST: Final = 5
+LAST_TIMES: Final = 9  # of one command: what it took long ago says little
+
+
+class Record(NamedTuple):
+    """One run.
+
+    Attributes:
+        name: What it is called; secrets masked.
+        began_at: Seconds since the epoch, when it was asked for.
+        waited_s: From then until its process was there: in the queue, for a connection.
+        cached_s: Age of the answer, when it came from the cache.
+    """
+
+    run_id: str
+    name: str
+    target: str
+    began_at: float
+    waited_s: float
+    duration_s: float
+    outcome: str
+    ok: bool
+    cpu_s: float | None
+    peak_rss_bytes: int | None
+    cached_s: float | None
+
+
+class Profiler:
+    """Keeps what every run of a kernel took, the last 5,000 of them. Any thread."""
+
+    def __init__(self) -> None:
+        self._records: deque[Record] = deque(maxlen=MOST_RECORDS)
+        self._times: dict[Command, deque[float]] = {}
+        self._lock = threading.Lock()
+        self._all = 0
+
+    def record(self, result: Result, began_at: float, name: str) -> None:
+        """Take a run that is over."""
+        started = result.started_at.timestamp() if result.started_at else began_at
+        usage = result.usage
+        entry = Record(
+            result.run_id, name, result.target, began_at, max(0.0, started - began_at), result.duration_s,
+            result.outcome.value, result.ok, usage.cpu_s if usage else None, usage.peak_rss_bytes if usage else None,
+            result.cached,
+        )  # fmt: skip
+        with self._lock:
+            self._all += 1
+            self._records.append(entry)
+            if result.ok and result.cached is None:
+                command = result.plan.command
+                times = self._times.pop(command, None) or deque(maxlen=LAST_TIMES)
+                times.append(result.duration_s)
+                self._times[command] = times  # the last used stay
+                if len(self._times) > MOST_RECORDS:
+                    del self._times[next(iter(self._times))]
+
+    def usual_s(self, command: Command) -> float | None:
+        """What this very command usually takes, by its last good runs; None when there was none."""
+        with self._lock:
+            times = self._times.get(command)
+            return statistics.median(times) if times else None
+
+    def report(self) -> Report:
+        """What the runs come to.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> r = xec.run("true")
+            >>> xec.profiler.report().runs >= 1
+            True
+        """
+        with self._lock:
+            return Report(tuple(self._records), self._all)
+
+    def clear(self) -> None:
+        """Forget all runs."""
+        with self._lock:
+            self._records.clear()
+            self._times.clear()
+            self._all = 0
+
+    def __repr__(self) -> str:
+        return f"<Profiler of {self._all:,} runs>"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the runs of a kernel come to.
+
+    Attributes:
+        records: The runs that are still known, oldest first.
+        all_runs: How many there were in all.
+    """
+
+    records: tuple[Record, ...]
+    all_runs: int
+
+    @property
+    def runs(self) -> int:
+        """How many runs this tells of."""
+        return len(self.records)
+
+    @property
+    def total_s(self) -> float:
+        """Seconds that ran, added up; runs at the same time count each."""
+        return sum(record.duration_s for record in self._ran)
+
+    @property
+    def average_s(self) -> float | None:
+        """Mean duration; None without a run."""
+        return self.total_s / len(self._ran) if self._ran else None
+
+    @property
+    def slowest(self) -> tuple[Record, ...]:
+        """The five that took longest."""
+        return tuple(sorted(self._ran, key=lambda record: -record.duration_s)[:SLOWEST])
+
+    @property
+    def failures(self) -> tuple[Record, ...]:
+        """The runs that ended badly."""
+        return tuple(record for record in self.records if not record.ok)
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds from asking to a living process, added up: the queue, connections."""
+        return sum(record.waited_s for record in self._ran)
+
+    @property
+    def cached(self) -> tuple[Record, ...]:
+        """The answers that came from the cache."""
+        return tuple(record for record in self.records if record.cached_s is not None)
+
+    @property
+    def saved_s(self) -> float:
+        """Seconds that the cache saved: what its answers had taken when they were run."""
+        return sum(record.duration_s for record in self.cached)
+
+    @property
+    def _ran(self) -> Sequence[Record]:
+        return [record for record in self.records if record.cached_s is None]
+
+    def lines(self) -> list[str]:
+        """The report in words."""
+        if not self.records:
+            return ["nothing has run yet"]
+        said = [f"{self.runs:,} runs, {format_duration(self.total_s)} in all" + (
+            f", {format_duration(self.average_s)} on average" if self.average_s is not None else ""
+        )]  # fmt: skip
+        if self.all_runs > self.runs:
+            said[0] += f" (the last of {self.all_runs:,})"
+        said.append(f"waited {format_duration(self.waited_s)} for a free place, a process, a connection")
+        if self.cached:
+            said.append(f"{len(self.cached):,} answers from the cache saved {format_duration(self.saved_s)}")
+        said += [f"slowest: {format_duration(record.duration_s)}  {record.name}" for record in self.slowest]
+        said.append(f"{len(self.failures):,} failed" if self.failures else "none failed")
+        said += [f"failed: {record.outcome}  {record.name}" for record in self.failures[-SLOWEST:]]
+        return said
+
+    def df(self) -> pd.DataFrame:
+        """A row a run.
+
+        Raises:
+            OptionError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise OptionError("pandas is not installed; pip install 'xec-magic[frames]'") from error
+        frame: pd.DataFrame = pd.DataFrame(self.records, columns=Record._fields)
+        return frame
+
+    def to_markdown(self) -> str:
+        """The report in Markdown."""
+        return "\n".join(f"- {line}" for line in self.lines())
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def __repr__(self) -> str:
+        return f"<Report of {self.runs:,} runs, {format_duration(self.total_s)}, {len(self.failures)} failed>"
