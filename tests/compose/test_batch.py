@@ -478,6 +478,14 @@ def test_a_batch_is_one_process_and_one_run(ex):
     assert [result.run_id for result in results] == [f"{results.whole.run_id}.{number}" for number in (1, 2, 3)]
 
 
+def test_a_warm_shell_runs_a_batch_as_a_new_one_does(ex):
+    commands = ["x=1; cd /", "echo $x; pwd", "false", "echo $nope", "echo b", "exit 3", "echo c"]
+    warm = ex.batch(commands, worker=True, keep_going=True)
+    new = ex.batch(commands, keep_going=True)
+    assert outputs(warm)[:3] == outputs(new)[:3] == [("", ""), ("1\n/\n", ""), ("", "")]
+    assert codes(warm) == codes(new) == [0, 0, 1, 1, 0, 3, None]
+
+
 def test_ten_thousand_commands_run(ex):
     results = ex.batch([f"echo {number}" for number in range(10_000)])
     assert results

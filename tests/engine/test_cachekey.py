@@ -31,6 +31,7 @@ BASE = {
     "cwd": ("/", "/usr"),
     "env": ((("A", "1"),), (("A", "2"),)),
     "stdin": (b"one", b"two"),
+    "rc": ("", "export STAGE=night"),
 }
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -47,7 +48,7 @@ def test_each_part_of_a_command_makes_another_key(name):
 
 
 def test_every_field_of_a_command_is_in_the_key_or_left_out_on_purpose():
-    assert {each.name for each in fields(Command)} - set(BASE) <= {"secret_env", "session", "worker"}
+    assert {each.name for each in fields(Command)} - set(BASE) <= {"secret_env", "session", "worker", "reset"}
 
 
 def test_the_order_of_variables_counts_and_their_borders_too():

@@ -24,7 +24,7 @@ from xec_magic.transport.spawn import proctree
 def ex():
     with xec.Executor(grace="0.5s") as made:
         yield made
-        assert proctree.living((), f"XEC_RUN_ID={made._engine.kernel_id}.".encode()) == []
+        until(lambda: proctree.living((), f"XEC_RUN_ID={made._engine.kernel_id}.".encode()) == [])
     assert [thread for thread in threading.enumerate() if thread.name.startswith("xec-") and "()" in thread.name] == []
 
 

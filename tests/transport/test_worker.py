@@ -225,6 +225,7 @@ IN_ANY_SESSION = {
 IN_BASH = IN_ANY_SESSION | {
     "plain: code that is none",  # the complaint names a function
     "plain: too many codes",
+    "options: options",  # inherit_errexit stays on for the strict scripts of the session
     "options: xtrace with a prefix",  # the prefix is repeated
     "options: ulimit beyond",  # the shell's own descriptors are beyond it
     "flow: functions for everything",  # those that the shell needs itself: it is ended

