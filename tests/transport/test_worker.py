@@ -105,6 +105,7 @@ class TestSession(Shared):
         assert started.process.streams_open
         [left] = started.process.alive()
         assert left.name == "sleep"
+        await asyncio.sleep(0.03)  # two clock ticks: by them the system tells which process is older
         second = await self.start(transport, "echo second")
         await second.ended()
         assert second.of("stdout") == b"second\n"
