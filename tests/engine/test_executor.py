@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import pickle
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -62,6 +64,20 @@ def test_the_result_is_the_fold_of_the_events_that_views_see(executor):
         result.outcome, result.output, result.exit_code, result.duration_s,
     )  # fmt: skip
     assert [type(event) for event in seen] == [Started, Output, Output, Exited]
+
+
+@pytest.mark.parametrize("script", ["true", "echo out; echo err >&2; exit 3"])
+def test_a_run_that_is_over_goes_without_the_garbage_collector(executor, script):
+    run = executor.start(Plan(Command(script)), check=False)
+    run.wait()
+    gone = weakref.ref(run)
+    gc.disable()
+    try:
+        executor._runs.clear()
+        del run
+        until(lambda: gone() is None)
+    finally:
+        gc.enable()
 
 
 def test_at_its_time_limit_it_is_stopped_and_what_it_printed_is_kept(executor):

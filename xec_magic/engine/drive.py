@@ -68,6 +68,7 @@ class Drive:
         self._plan = run.plan
         self._loop = asyncio.get_running_loop()
         self._changed = _Bell(self._loop)
+        self._way = _Way(self)
         self._printed = 0
         self._arrived = 0
         self._over = False
@@ -106,6 +107,8 @@ class Drive:
                     await asyncio.wait([run.pouring])
             finally:
                 run.finish()
+                if run.process is None or not run.process.streams_open:
+                    self._way.drive = None
 
     async def _poured(self, exited: Exited) -> Exited:
         """How the run ended, once the file that gets its output by way of the loop is complete."""
@@ -221,12 +224,12 @@ class Drive:
         request = StartRequest(
             command,
             run.run_id,
-            self._output,
+            self._way.output,
             self._changed.set,
             run.stdin_fd,
             run.stdout_fd,
             run.function,
-            self._note,
+            self._way.note,
         )
         run.stdin_fd = run.stdout_fd = None  # the transport closes them
         try:
@@ -446,6 +449,29 @@ class Drive:
             tee.close()
             note = f"cannot write the --tee file {self._plan.tee}: {error.strerror}; the command goes on"
             self._run.emit(Note(self._run.run_id, self._now(), note))
+
+
+class _Way:
+    """What a process tells its run, until the run is over and nothing can come any more.
+
+    From then on the two do not hold each other: thousands of short runs, each a circle of references, keep the garbage
+    collector busier than the runs themselves.
+    """
+
+    __slots__ = ("drive",)
+
+    def __init__(self, drive: Drive) -> None:
+        self.drive: Drive | None = drive
+
+    def output(self, stream: Stream, data: bytes) -> None:
+        """The transport's sink."""
+        if self.drive is not None:
+            self.drive._output(stream, data)
+
+    def note(self, text: str) -> None:
+        """What the reader should know about the run itself."""
+        if self.drive is not None:
+            self.drive._note(text)
 
 
 class _Bell:
