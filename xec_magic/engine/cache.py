@@ -256,8 +256,8 @@ class ResultCache:
 
         policy = result.plan.cache
         assert policy is not None
-        # Notes and earlier attempts are of that run; who gets its result has had none of them.
-        result = replace(result, notes=(), attempts=())
+        # Notes, earlier attempts and what was watched are of that run; who gets its result has had none of them.
+        result = replace(result, notes=(), attempts=(), timeline=None)
         entry = Entry(
             key, result, self.clock.now(), policy.ttl_s if result.ok else policy.failures_s,
             policy.stale_s if result.ok else 0.0, secrets=self._redactor.generation,
