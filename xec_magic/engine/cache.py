@@ -328,15 +328,13 @@ class ResultCache:
             TimeoutError: the disk does not answer.
         """
         wanted = [shown for shown in self.entries() if matches(shown)]
-        in_memory = {
-            shown.digest
-            for shown in wanted
-            if shown.tier == "memory" and shown.entry is not None and not (shown.entry.saving or shown.entry.on_disk)
-        }
+        here = [shown.entry for shown in wanted if shown.entry is not None]
         if self._memory is not None:
-            self._memory.drop([shown.entry for shown in wanted if shown.entry is not None])
-        on_disk = [shown.digest for shown in wanted if shown.digest not in in_memory]
-        return len(in_memory) + (self.disk.forget(on_disk) if on_disk else 0)
+            self._memory.drop(here)
+        elsewhere = [shown.digest for shown in wanted if shown.entry is None]
+        on_disk = elsewhere + [entry.key.digest for entry in here if entry.on_disk or entry.saving]
+        removed = self.disk.forget(on_disk) if on_disk else set()
+        return len(removed | {entry.key.digest for entry in here})
 
     def _forget(self, entries: list[Entry]) -> None:
         if self._memory is not None:
@@ -351,11 +349,11 @@ class ResultCache:
         Raises:
             TimeoutError: the disk does not answer.
         """
-        in_memory = 0
+        here = set()
         if self._memory is not None:
-            in_memory = sum(not (entry.on_disk or entry.saving) for entry in self._memory.entries())
+            here = {entry.key.digest for entry in self._memory.entries()}
             self._memory.clear()
-        return in_memory + self.disk.clear()
+        return len(self.disk.clear() | here)
 
     def close(self) -> None:
         """Write down what waits for the disk, within a bound."""
