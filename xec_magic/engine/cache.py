@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xec_magic.engine.cachekey import Captured, Key
 from xec_magic.engine.clock import Clock
@@ -52,8 +52,7 @@ class CacheStats:
     saved_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A kept result that may be used.
 
     Attributes:
