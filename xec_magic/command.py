@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from functools import lru_cache
+from typing import Final, Literal
 
 __all__ = ["KERNEL", "LOCAL", "Command", "FileInput", "Target", "decode_script", "encode_script"]
+
+
+SHORT_SCRIPT: Final = 4096  # characters; titles of longer ones are not remembered, nor are they held for that
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +92,18 @@ class Command:
 
     def title(self, width: int = 72) -> str:
         """The script's first line of substance, cut to `width` characters."""
-        lines = [line.strip() for line in self.script.splitlines()]
-        lines = [line for line in lines if line and not line.startswith("#")] or [self.script.strip()]
-        text = encode_script(lines[0]).decode("utf-8", "replace")
-        more = " …" if len(lines) > 1 else ""
-        return text + more if len(text) + len(more) <= width else text[: width - 2] + " …"
+        return (_known_title if len(self.script) <= SHORT_SCRIPT else _title)(self.script, width)
+
+
+def _title(script: str, width: int) -> str:
+    lines = [line.strip() for line in script.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")] or [script.strip()]
+    text = encode_script(lines[0]).decode("utf-8", "replace")
+    more = " …" if len(lines) > 1 else ""
+    return text + more if len(text) + len(more) <= width else text[: width - 2] + " …"
+
+
+_known_title = lru_cache(maxsize=256)(_title)  # asked for at each hit of the cache
 
 
 def decode_script(script: str | bytes) -> str:

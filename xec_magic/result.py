@@ -418,11 +418,13 @@ class Result:
 
     def replayed(self, run_id: str, plan: Plan, age_s: float) -> Result:
         """The same end and the same output for another run of an equal command, which asks by policies of its own."""
-        again = Result.restore(**self.__dict__)
-        again.__dict__.update(run_id=run_id, plan=plan, cached=age_s)
+        again = object.__new__(Result)  # as `restore` does it
+        fields = again.__dict__
+        fields.update(self.__dict__)
+        fields["run_id"], fields["plan"], fields["cached"] = run_id, plan, age_s
         if plan.ok_codes != self.plan.ok_codes and self.exit_code is not None:
             ended = self.exit_code in plan.ok_codes
-            again.__dict__["outcome"] = Outcome.OK if ended else Outcome.FAILED
+            fields["outcome"] = Outcome.OK if ended else Outcome.FAILED
         return again
 
     def __bool__(self) -> bool:

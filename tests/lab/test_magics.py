@@ -113,9 +113,12 @@ def test_a_kept_result_is_refreshed_by_its_button_in_the_same_place(notebook):
         n.run_wait(cell)
     assert "cached" in n.text(2)
     until(n, 3, ".xec-badge", "cached")
+    until(n, 3, ".xec-row", "made at")
+    kept = n.find(3, ".xec-row").first.inner_text()
     n.find(3, "button").filter(has_text="Refresh").click()
     until(n, 3, ".xec-state", "running")
     until(n, 3, ".xec-state", "done")
     assert not n.find(3, ".xec-badge").is_visible()
+    assert n.find(3, ".xec-row").first.inner_text() != kept
     n.run_wait(4)
     assert n.run_wait(5).strip() == "True True"

@@ -95,6 +95,7 @@ def test_in_the_background_a_hit_is_there_at_once(run, shell):
         ("--cache 5 --cache-env 'A B'", "--cache-env: 'A B'"),
         ("--cache 5 --depends nmubers.txt", "no such file or directory"),
         ("--cache 5 --secret TOKEN", "what a command makes of a secret is never kept"),
+        ("--cache 5 --session etl", "a session's state is in no key"),
         ("--persist", "--persist does nothing without a cache; give --cache TTL as well"),
         ("--refresh", "--refresh does nothing without a cache"),
         ("--depends numbers.txt", "--depends does nothing without a cache"),

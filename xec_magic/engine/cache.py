@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xec_magic.engine.cachekey import Captured, Key
 from xec_magic.engine.clock import Clock
@@ -52,8 +52,7 @@ class CacheStats:
     saved_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A kept result that may be used.
 
     Attributes:
@@ -256,8 +255,8 @@ class ResultCache:
 
         policy = result.plan.cache
         assert policy is not None
-        # Notes and earlier attempts are of that run; who gets its result has had none of them.
-        result = replace(result, notes=(), attempts=())
+        # Notes, earlier attempts and what was watched are of that run; who gets its result has had none of them.
+        result = replace(result, notes=(), attempts=(), timeline=None)
         entry = Entry(
             key, result, self.clock.now(), policy.ttl_s if result.ok else policy.failures_s,
             policy.stale_s if result.ok else 0.0, secrets=self._redactor.generation,
@@ -328,15 +327,13 @@ class ResultCache:
             TimeoutError: the disk does not answer.
         """
         wanted = [shown for shown in self.entries() if matches(shown)]
-        in_memory = {
-            shown.digest
-            for shown in wanted
-            if shown.tier == "memory" and shown.entry is not None and not (shown.entry.saving or shown.entry.on_disk)
-        }
+        here = [shown.entry for shown in wanted if shown.entry is not None]
         if self._memory is not None:
-            self._memory.drop([shown.entry for shown in wanted if shown.entry is not None])
-        on_disk = [shown.digest for shown in wanted if shown.digest not in in_memory]
-        return len(in_memory) + (self.disk.forget(on_disk) if on_disk else 0)
+            self._memory.drop(here)
+        elsewhere = [shown.digest for shown in wanted if shown.entry is None]
+        on_disk = elsewhere + [entry.key.digest for entry in here if entry.on_disk or entry.saving]
+        removed = self.disk.forget(on_disk) if on_disk else set()
+        return len(removed | {entry.key.digest for entry in here})
 
     def _forget(self, entries: list[Entry]) -> None:
         if self._memory is not None:
@@ -351,11 +348,11 @@ class ResultCache:
         Raises:
             TimeoutError: the disk does not answer.
         """
-        in_memory = 0
+        here = set()
         if self._memory is not None:
-            in_memory = sum(not (entry.on_disk or entry.saving) for entry in self._memory.entries())
+            here = {entry.key.digest for entry in self._memory.entries()}
             self._memory.clear()
-        return in_memory + self.disk.clear()
+        return len(self.disk.clear() | here)
 
     def close(self) -> None:
         """Write down what waits for the disk, within a bound."""

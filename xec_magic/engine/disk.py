@@ -177,9 +177,13 @@ class DiskTier:
         if self._writer.pending + size > PENDING_BYTES:
             self._complain("the disk is too slow for what is to be kept; some results are not")
             return False
+
+        def undone() -> None:
+            entry.on_disk = entry.saving = False
+
         entry.saving = True  # before it can be done
-        if not self._writer.post(lambda db: self._save(db, entry), size):
-            entry.saving = False
+        if not self._writer.post(lambda db: self._save(db, entry), size, undone):
+            undone()
         return entry.saving or entry.on_disk
 
     def used(self, digest: int) -> None:
@@ -193,34 +197,36 @@ class DiskTier:
         row = (os.fsencode(path), repr(stamp), digest, time.time())
         self._writer.post(lambda db: db.execute("insert or replace into stamps values(?, ?, ?, ?)", row))
 
-    def forget(self, digests: Iterable[int], within_s: float = 10.0) -> int:
-        """Remove entries; how many were still there. Entries that are being written are removed as well.
+    def forget(self, digests: Iterable[int], within_s: float = 10.0) -> set[int]:
+        """Remove entries; those that were still there. Entries that are being written are removed as well.
 
         Raises:
             TimeoutError: the disk has not done it in time; it will.
         """
         wanted = list(digests)
-        return self._writer.ask(lambda db: self._remove(db, wanted), within_s, default=0)
+        nothing: set[int] = set()
+        return self._writer.ask(lambda db: self._remove(db, wanted), within_s, default=nothing)
 
     def forget_later(self, digests: Iterable[int]) -> None:
         """Remove entries, without waiting for it."""
         wanted = list(digests)
         self._writer.post(lambda db: self._remove(db, wanted))
 
-    def clear(self, within_s: float = 10.0) -> int:
-        """Remove everything; how many entries that was.
+    def clear(self, within_s: float = 10.0) -> set[int]:
+        """Remove everything; the entries that there were.
 
         Raises:
             TimeoutError: as for `forget`.
         """
 
-        def job(db: sqlite3.Connection) -> int:
+        def job(db: sqlite3.Connection) -> set[int]:
             digests = [digest for (digest,) in db.execute("select digest from entries")]
             db.execute("delete from stamps")
             self._shrink = True
             return self._remove(db, digests)
 
-        return self._writer.ask(job, within_s, default=0)
+        nothing: set[int] = set()
+        return self._writer.ask(job, within_s, default=nothing)
 
     def flush(self, within_s: float = 10.0) -> None:
         """Wait until what was to be kept is on disk.
@@ -272,14 +278,14 @@ class DiskTier:
         self._taken_back |= bool(live)  # kernels that hold the old one in memory look again
         self._make_room(db, entry.stored.wall)
 
-    def _remove(self, db: sqlite3.Connection, digests: list[int], *, quietly: bool = False) -> int:
-        removed = 0
+    def _remove(self, db: sqlite3.Connection, digests: list[int], *, quietly: bool = False) -> set[int]:
+        removed: set[int] = set()
         for digest in digests:
             row = db.execute("select file from entries where digest = ?", (digest,)).fetchone()
             if row is None:
                 continue
             db.execute("delete from entries where digest = ?", (digest,))
-            removed += 1
+            removed.add(digest)
             self._gone += [row[0]] if row[0] else []
             self._touched.pop(digest, None)
         self._taken_back |= bool(removed) and not quietly
@@ -294,7 +300,7 @@ class DiskTier:
             if not oldest:
                 return
             for (digest,) in oldest:
-                self.evictions += self._remove(db, [digest], quietly=True)
+                self.evictions += len(self._remove(db, [digest], quietly=True))
                 if db.execute("select bytes from totals").fetchone()[0] <= self._limit_bytes:
                     return
 

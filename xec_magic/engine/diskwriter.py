@@ -26,10 +26,18 @@ class Moved(Exception):
 
 
 class Job:
-    """A change, what it holds in memory, and who waits for it."""
+    """A change, what it holds in memory, who waits for it, and what to do when it cannot be made."""
 
-    def __init__(self, work: Callable[[sqlite3.Connection], Any], size: int = 0, *, waiting: bool = False) -> None:
+    def __init__(
+        self,
+        work: Callable[[sqlite3.Connection], Any],
+        size: int = 0,
+        *,
+        waiting: bool = False,
+        undone: Callable[[], None] = lambda: None,
+    ) -> None:
         self._work = work
+        self.undone = undone
         self.size = size
         self.future: concurrent.futures.Future[Any] | None = concurrent.futures.Future() if waiting else None
         self.value: Any = None
@@ -70,9 +78,11 @@ class Writer:
         self._closed = False
         self.pending = 0  # bytes that waiting jobs hold
 
-    def post(self, work: Callable[[sqlite3.Connection], Any], size: int = 0) -> bool:
-        """Do something soon; False when it will not be done."""
-        return self._put(Job(work, size))
+    def post(
+        self, work: Callable[[sqlite3.Connection], Any], size: int = 0, undone: Callable[[], None] = lambda: None
+    ) -> bool:
+        """Do something soon; False when it will not be done. `undone` is called when it then fails."""
+        return self._put(Job(work, size, undone=undone))
 
     def ask(self, work: Callable[[sqlite3.Connection], T], within_s: float, default: T) -> T:
         """Do something after all that came before, and wait for it; `default` when the disk refuses.
@@ -123,6 +133,7 @@ class Writer:
         ended = False
         while not ended:
             jobs, ended = self._next()
+            done = False
             try:
                 if jobs and not self.resting:
                     db = db or self._open()
@@ -133,20 +144,18 @@ class Writer:
                         db = None
                         db = self._open()
                         self._commit(db, jobs)
+                    done = True
             except (sqlite3.Error, OSError) as error:
                 if db is not None:
                     db.close()
                     db = None
                 self._failed(error)
-                for job in jobs:
-                    job.end(None)
             except Exception:  # a fault of ours costs these jobs, and no later ones
                 logging.getLogger("xec_magic").exception("results could not be kept on disk")
-                for job in jobs:
-                    job.end(None)
-            else:
-                for job in jobs:
-                    job.end(job.value)
+            for job in jobs:
+                if not done:
+                    job.undone()
+                job.end(job.value if done else None)
         if db is not None:
             db.close()
 

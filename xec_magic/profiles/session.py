@@ -59,7 +59,8 @@ class Profiler:
 
     def record(self, result: Result, began_at: float, name: str) -> None:
         """Take a run that is over."""
-        started = result.started_at.timestamp() if result.started_at else began_at
+        ran = result.started_at if result.cached is None else None  # what was answered at once has not waited
+        started = ran.timestamp() if ran is not None else began_at
         usage = result.usage
         entry = Record(
             result.run_id, name, result.target, began_at, max(0.0, started - began_at), result.duration_s,
