@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict, Unpack, cast
 
 from xec_magic import runtime
 from xec_magic.cachepolicy import CachePolicy
@@ -18,7 +18,7 @@ from xec_magic.compose.lazy import Lazy
 from xec_magic.compose.tasks import Tasks
 from xec_magic.compose.workers import Workers, start_text, with_start_text
 from xec_magic.engine import executor as engine
-from xec_magic.engine.asks import Ask, Asks, name_of
+from xec_magic.engine.asks import Ask, Asks, holds, name_of
 from xec_magic.engine.run import Run
 from xec_magic.errors import OptionError, RunInterrupted
 from xec_magic.inventory import Inventory
@@ -54,6 +54,11 @@ __all__ = [
     "using",
     "workers",
 ]
+
+
+_AGAIN: Final = frozenset(
+    {"cache", "worker", "session"}
+)  # such calls come often, and planning would be most of their time
 
 
 class TemplateString(Protocol):
@@ -163,9 +168,11 @@ class Commands:
             >>> r.stdout, r.stderr, r.exit_code
             ('out\\n', 'err\\n', 0)
         """
-        name = name_of(script, options) if "cache" in options or "cache" in self._defaults else None
+        name = None if _AGAIN.isdisjoint(options) and _AGAIN.isdisjoint(self._defaults) else name_of(script, options)
         ask = self._asks.recall(name) if name is not None else None
-        if ask is not None:
+        if ask is not None and ask.captured is None:
+            return self._run(self._executor(), ask.plan, ask.check, ask.keep)
+        if ask is not None and ask.captured is not None:
             kept = self._executor().hit(ask.captured, ask.plan)
             if kept is not None:
                 runtime.current().last = kept
@@ -175,8 +182,23 @@ class Commands:
         if name is not None and plan.cache is not None and plan.tee is None:
             ask = Ask(plan, check, executor.cache.captured(plan), self._asks.surroundings())
             self._asks.remember(name, ask)
-        result = runtime.current().wait(executor.plan_run(plan, check=False, keep=keep))
-        return result.check() if check else result
+        elif name is not None and holds(plan):
+            self._asks.remember(name, Ask(plan, check, None, self._asks.surroundings(), keep))
+        return self._run(executor, plan, check, keep)
+
+    @staticmethod
+    def _run(executor: engine.Executor, plan: Plan, check: bool, keep: bool | None) -> Result:
+        now = runtime.current()
+        try:
+            result = executor.run_here(plan, keep) if plan.command.session else None
+        except RunInterrupted as error:
+            now.last = error.result
+            raise
+        if result is None:
+            result = now.wait(executor.plan_run(plan, check=False, keep=keep))
+        else:
+            now.last = result
+        return result.check() if check and not result.ok else result
 
     def cached(self, key: str, script: Script, ttl: float | str = 60.0, **options: Unpack[RunKeywords]) -> Result:
         """The result of a script that is kept under a name of its own; runs it when there is none, or it is too old.

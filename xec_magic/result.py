@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["Outcome", "Result", "ResultFold", "explain_exit", "fold", "outcome_of", "tally"]
+__all__ = ["Outcome", "Result", "ResultFold", "ended_by_itself", "explain_exit", "fold", "outcome_of", "tally"]
 
 STRING_LIMIT_BYTES: Final = 64 * 2**20  # one Python string of more is a mistake in a notebook
 STDERR_TAIL_LINES: Final = 10
@@ -567,6 +567,32 @@ class ResultFold:
             kind=exited.kind if exited else "",
             cached=self._cached,
         )
+
+
+def ended_by_itself(
+    run_id: str, plan: Plan, log: OutputLog, exit_code: int, wall_time: float, duration_s: float
+) -> Result:
+    """The result of a command of which nothing else is to be told than its output and its exit code.
+
+    Args:
+        wall_time: When it was started, in seconds since the epoch.
+        duration_s: Seconds that it took.
+    """
+    return Result(
+        run_id=run_id,
+        plan=plan,
+        outcome=Outcome.OK if exit_code in plan.ok_codes else Outcome.FAILED,
+        exit_code=exit_code,
+        signal=None,
+        started_at=datetime.fromtimestamp(wall_time, UTC),
+        duration_s=duration_s,
+        usage=None,
+        truncated=False,
+        left_behind=(),
+        attempts=(),
+        notes=(),
+        log=log,
+    )
 
 
 def outcome_of(exited: Exited | None, plan: Plan) -> Outcome:

@@ -14,7 +14,7 @@ from xec_magic.command import FileInput, Target
 from xec_magic.engine.cachekey import Captured
 from xec_magic.plan import Plan
 
-__all__ = ["Ask", "Asks", "name_of"]
+__all__ = ["Ask", "Asks", "holds", "name_of"]
 
 KNOWN: Final = 1024  # calls; then all are forgotten, and the next ones plan again
 LARGEST: Final = 64 * 1024  # characters of a script; a larger one is not held here
@@ -56,14 +56,23 @@ class Ask:
     Attributes:
         plan: What it led to.
         check: It raises when the command has failed.
-        captured: What the plan's keys are made of.
+        captured: What the plan's keys are made of; None for a command that is run each time.
         surroundings: What it was planned in.
+        keep: Whether its output is kept; None where that depends on who reads it.
     """
 
     plan: Plan
     check: bool
-    captured: Captured
+    captured: Captured | None
     surroundings: tuple[object, ...]
+    keep: bool | None = None
+
+
+def holds(plan: Plan) -> bool:
+    """A plan for a warm shell can be used again: nothing in it was looked up in the file system, or holds a secret."""
+    command = plan.command
+    outside = command.cwd, command.stdin, command.secret_env, command.shell, command.rc, command.reset, plan.tee
+    return bool(command.worker or command.session) and plan.cache is None and not any(outside)
 
 
 class Asks:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final, Protocol
 
 from xec_magic.engine.flight import Flights
 from xec_magic.engine.framing import Framing
+from xec_magic.engine.gates import Gate, take_at_once
 from xec_magic.engine.marks import MarkFinder
 from xec_magic.engine.monitor import watch
 from xec_magic.engine.pipes import open_for_writing
@@ -155,9 +156,7 @@ class Drive:
             return await self._attempts()
         return await self._behind(self._executor.admission, self._attempts)
 
-    async def _behind(
-        self, gate: asyncio.Lock | asyncio.Semaphore, course: Callable[[], Coroutine[Any, Any, Exited]]
-    ) -> Exited:
+    async def _behind(self, gate: Gate, course: Callable[[], Coroutine[Any, Any, Exited]]) -> Exited:
         """Take the run on when a gate lets it pass, and hold that while it lasts."""
         if not await self._passed(gate):
             self._drop_pipes()
@@ -167,11 +166,10 @@ class Drive:
         finally:
             gate.release()
 
-    async def _passed(self, gate: asyncio.Lock | asyncio.Semaphore) -> bool:
+    async def _passed(self, gate: Gate) -> bool:
         """Wait until there is room; False when the run is stopped before."""
         run = self._run
-        if not gate.locked():
-            await gate.acquire()  # at once
+        if take_at_once(gate):
             return True
         run.emit(Queued(run.run_id, self._now()))
         place = asyncio.ensure_future(gate.acquire())

@@ -8,6 +8,7 @@ import itertools
 import os
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,13 +19,14 @@ from xec_magic.engine.cachekey import Captured, Key
 from xec_magic.engine.drive import Drive
 from xec_magic.engine.express import Express
 from xec_magic.engine.flight import Flights
-from xec_magic.engine.here import begin_here
+from xec_magic.engine.here import run_here
 from xec_magic.engine.pipes import DEFER_S, Pipes, plan_of_function
 from xec_magic.engine.portal import WAKE_S, Portal
 from xec_magic.engine.run import Run
 from xec_magic.engine.spool import SpoolDirectory
 from xec_magic.errors import OptionError, TransportError, XecError
 from xec_magic.events import Cause
+from xec_magic.output import OutputLog
 from xec_magic.plan import Plan
 from xec_magic.redact import Redactor
 from xec_magic.result import Result
@@ -77,6 +79,7 @@ class Executor:
         self.flights = Flights(self)
         self._pipes = Pipes(self)
         self._runs: dict[str, Run] = {}
+        self._ended_here: deque[Result] = deque(maxlen=HISTORY_RUNS)
         self._tasks: set[asyncio.Task[None]] = set()
         self._beside: set[concurrent.futures.Future[None]] = set()
         self._owner = os.getpid()
@@ -253,16 +256,47 @@ class Executor:
         else:
             self._portal.post(self.start_now, run)
 
-    def begin_waited(self, run: Run) -> None:
-        """Start a run in the thread that waits for it, where that is possible, else as `begin` does. It may be over then."""
-        # Only one that nobody else can begin: it is in no list yet, so this thread alone has it.
-        if run.plan.command.session and run.run_id not in self._runs and self._portal.is_open:
+    def run_here(self, plan: Plan, keep: bool | None) -> Result | None:
+        """The result of a short command in an idle session, run by the calling thread; None when it is to be run as others are.
+
+        Raises:
+            OptionError: a secret stands where others can read it; nothing has run.
+            RunInterrupted: interrupted while waiting.
+        """
+        if self._closed or not self._portal.is_open or self._portal.inside or os.getpid() != self._owner:
+            return None
+        self.guard_secrets(plan)
+        return run_here(self, plan, keep)
+
+    def new_id(self) -> str:
+        """An id for a run."""
+        return str(next(self._numbers))
+
+    def adopt(self, plan: Plan, here: HereRun, keep: bool | None) -> Run:
+        """A run that goes on with what the calling thread has begun in a session."""
+        run = self._new_run(plan, check=False, background=False, keep=keep if plan.limits.keep else False)
+        run.begun = True
+        run.state = "running"
+        self._runs[run.run_id] = run
+        self.post(self.take_over, run, here)
+        return run
+
+    def note_result(self, result: Result) -> None:
+        """Keep the result of a run that nobody had a handle of, so that it can be listed."""
+        self._ended_here.append(result)
+        if self.observers:
+            assert result.started_at is not None
+            self._tell(result, result.started_at.timestamp())
+
+    def _list_ended(self) -> None:
+        """Make runs of the results that have been kept without one."""
+        while self._ended_here:
+            result = self._ended_here.popleft()
+            run = Run(self, result.run_id, result.plan, lambda: OutputLog(0), check=False, background=False, keep=True)
             run.begun = True
+            run.conclude(result)
             self._runs[run.run_id] = run
-            if begin_here(self, run):
-                return
-            run.begun = False
-        self.begin(run)
+        self._runs = dict(sorted(self._runs.items(), key=lambda item: int(item[0])))
 
     def take_over(self, run: Run, here: HereRun) -> None:
         """Go on with a run that the waiting thread has begun. On the loop's thread."""
@@ -301,10 +335,14 @@ class Executor:
 
     def runs(self) -> list[Run]:
         """All runs that are alive or can still be shown, oldest first."""
+        if self._ended_here:
+            self._list_ended()
         return list(self._runs.values())
 
     def find(self, run_id: str) -> Run | None:
         """The run with this id, or None."""
+        if self._ended_here:
+            self._list_ended()
         return self._runs.get(run_id)
 
     def beside(self, coroutine: Coroutine[Any, Any, None]) -> Callable[[], None]:
@@ -450,14 +488,6 @@ class Executor:
     def _tell(self, result: Result, asked_at: float) -> None:
         for observer in self.observers:
             observer(result, asked_at)
-
-    def finished_here(self, run: Run) -> None:
-        """The same, from another thread."""
-        self._observe(run)
-        self._unchecked += FORGET_BYTES // FORGET_RUNS + run.log.size()
-        if self._unchecked >= FORGET_BYTES:
-            self._unchecked = 0
-            self.post(self._forget_old)
 
     def _forget_old(self) -> None:
         runs = list(self._runs.values())  # other threads add to it

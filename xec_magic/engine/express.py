@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from xec_magic.engine.drive import Drive, Surroundings
+from xec_magic.engine.gates import Gate, take_at_once
+from xec_magic.engine.here import suits
 from xec_magic.engine.run import Run
 from xec_magic.events import Exited, Started
 from xec_magic.transport.base import Process, StartRequest
@@ -31,20 +33,14 @@ class Express(Drive):
         super().__init__(executor, run)
         self._keep = keep
         self._process: Process | None = None
-        self._gates: list[asyncio.Lock | asyncio.Semaphore] = []
+        self._gates: list[Gate] = []
         self._timer: asyncio.TimerHandle | None = None
 
     @staticmethod
     def suits(run: Run) -> bool:
         """The run is of a kind that can take this way."""
-        plan, command = run.plan, run.plan.command
         return (
-            bool(command.worker or command.session)
-            and plan.tee is None
-            and plan.monitor is None
-            and plan.batch is None
-            and plan.cache is None
-            and not plan.retry.retries
+            suits(run.plan)
             and run.upstream is None
             and run.stdin_fd is None
             and run.stdout_fd is None
@@ -55,16 +51,16 @@ class Express(Drive):
         """Start the command; False when it cannot be started at once, and nothing has happened."""
         run, transports = self._run, self._executor.transports
         turn, admission = transports.turn(self._plan.command), self._executor.admission
-        if run.stop_cause is not None or admission.locked() or (turn is not None and turn.locked()):
+        if run.stop_cause is not None:
             return False
-        self._changed.call = self._hold
-        request = StartRequest(self._plan.command, run.run_id, self._output, self._changed.set, note=self._note)
-        process = transports.start_now(request)
+        process = None
+        if self._enter(turn) and self._enter(admission):
+            self._changed.call = self._hold
+            request = StartRequest(self._plan.command, run.run_id, self._output, self._changed.set, note=self._note)
+            process = transports.start_now(request)
         if process is None:
+            self._let_go()
             return False
-        for gate in (admission,) if turn is None else (turn, admission):
-            _pass(gate)
-            self._gates.append(gate)
         self._process = run.process = process
         self._begun(process)
         return True
@@ -86,10 +82,8 @@ class Express(Drive):
         """Go on with a command that the thread that waits for it has begun."""
         run = self._run
         # It runs already, so it takes what places there are.
-        for gate in (self._executor.admission, self._executor.transports.turn(self._plan.command)):
-            if gate is not None and not gate.locked():
-                _pass(gate)
-                self._gates.append(gate)
+        self._enter(self._executor.transports.turn(self._plan.command))
+        self._enter(self._executor.admission)
         self._changed.call = self._hold
         request = StartRequest(self._plan.command, run.run_id, self._output, self._changed.set, note=self._note)
         self._process = run.process = process = here.session.adopt(here, request)
@@ -120,9 +114,20 @@ class Express(Drive):
         self._changed.call = None
         if self._timer is not None:
             self._timer.cancel()
-        for gate in self._gates:
-            gate.release()
-        self._gates.clear()
+        self._let_go()
+
+    def _enter(self, gate: Gate | None) -> bool:
+        """Take a place that is free, or needs none."""
+        if gate is None:
+            return True
+        taken = take_at_once(gate)
+        if taken:
+            self._gates.append(gate)
+        return taken
+
+    def _let_go(self) -> None:
+        while self._gates:
+            self._gates.pop().release()
 
     def _go_on(self) -> None:
         """Go on as any other run: there is something to wait for."""
@@ -138,12 +143,3 @@ class Express(Drive):
             return await self._follow(process)
         finally:
             self._done()
-
-
-def _pass(gate: asyncio.Lock | asyncio.Semaphore) -> None:
-    """Acquire what is free: the coroutine then ends without waiting."""
-    try:
-        gate.acquire().send(None)
-    except StopIteration:
-        return
-    raise AssertionError("the gate was not free")

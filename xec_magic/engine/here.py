@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Final, Protocol
+from collections.abc import Iterator
+from typing import Final, Protocol
 
-from xec_magic.engine.express import Express
 from xec_magic.engine.run import Run
-from xec_magic.events import Exited, Output, Started, Stream
+from xec_magic.events import Stream
+from xec_magic.output import OutputLog
+from xec_magic.plan import Plan
 from xec_magic.redact import Redactor, StreamRedactor
+from xec_magic.result import Result, ended_by_itself
 from xec_magic.transport import Transports
 from xec_magic.transport.here import HereRun
 
-__all__ = ["begin_here"]
+__all__ = ["run_here", "suits"]
 
 PATIENCE_S: Final = 0.02  # a waiting thread reads by itself for so long
 
@@ -24,50 +26,60 @@ class Surroundings(Protocol):
     redactor: Redactor
     transports: Transports
 
-    def post(self, callback: Callable[..., object], *args: Any) -> None:
-        """Call on the loop's thread, soon."""
+    def adopt(self, plan: Plan, here: HereRun, keep: bool | None) -> Run:
+        """A run that goes on, on the loop, with what has been begun here."""
 
-    def take_over(self, run: Run, here: HereRun) -> None:
-        """Go on with a run that takes longer. On the loop's thread."""
+    def note_result(self, result: Result) -> None:
+        """A run is over that nobody had a handle of."""
 
-    def finished_here(self, run: Run) -> None:
-        """A run is about to have its result."""
+    def new_id(self) -> str:
+        """An id for a run."""
 
 
-def begin_here(executor: Surroundings, run: Run) -> bool:
-    """Run a short command in an idle session, in this thread; False when that is not possible, and nothing has happened.
+def run_here(executor: Surroundings, plan: Plan, keep: bool | None) -> Result | None:
+    """The result of a command in an idle session, run by this thread as long as it is short; None when it cannot be done so,
+    and nothing has happened.
 
-    Otherwise the run is over, or goes on on the loop. An interrupt leaves it to the loop as well, and is raised.
+    Raises:
+        RunInterrupted: interrupted while waiting.
     """
-    command, timeout_s = run.plan.command, run.plan.stop.timeout_s
-    if (
-        not command.session
-        or not Express.suits(run)
-        or run.is_watched
-        or (timeout_s is not None and timeout_s <= 2 * PATIENCE_S)
-    ):
-        return False
-    here = executor.transports.workers.lend(command)
+    timeout_s = plan.stop.timeout_s
+    if not suits(plan) or keep is False or (timeout_s is not None and timeout_s <= 2 * PATIENCE_S):
+        return None
+    here = executor.transports.workers.lend(plan.command)
     if here is None:
-        return False
-    run.state = "running"
+        return None
     try:
         code = here.wait(PATIENCE_S)
+    except KeyboardInterrupt:
+        return executor.adopt(plan, here, keep).wait(interrupted=True)
     except BaseException:
-        executor.post(executor.take_over, run, here)
+        executor.adopt(plan, here, keep).cancel()
         raise
     if code is None:
-        executor.post(executor.take_over, run, here)
-        return True
+        return executor.adopt(plan, here, keep).wait()
     here.session.give_back()
-    now = time.monotonic()
-    run.emit(Started(run.run_id, here.started_at, time.time() - (now - here.started_at), here.session.pid))
-    for stream, data in _masked(here.pieces, executor.redactor):
-        run.emit_output(Output(run.run_id, now, stream, data))
-    run.emit(Exited(run.run_id, now, code, None))
-    executor.finished_here(run)
-    run.finish()
-    return True
+    took_s = time.monotonic() - here.started_at
+    log = OutputLog(plan.limits.memory_bytes)
+    for stream, data in _masked(here.pieces, executor.redactor) if plan.limits.keep else ():
+        log.append(stream, data)
+    result = ended_by_itself(executor.new_id(), plan, log, code, time.time() - took_s, took_s)
+    executor.note_result(result)
+    return result
+
+
+def suits(plan: Plan) -> bool:
+    """Nothing has to be done around the command but to start it and to take its output."""
+    command = plan.command
+    return (
+        command.target.kind == "local"
+        and bool(command.worker or command.session)
+        and plan.tee is None
+        and plan.monitor is None
+        and plan.batch is None
+        and plan.cache is None
+        and not plan.retry.retries
+    )
 
 
 def _masked(pieces: list[tuple[Stream, bytes]], redactor: Redactor) -> Iterator[tuple[Stream, bytes]]:

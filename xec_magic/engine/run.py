@@ -40,9 +40,6 @@ class Engine(Protocol):
     def begin(self, run: Run) -> None:
         """Start a run that has only been planned. Any thread; a second call does nothing."""
 
-    def begin_waited(self, run: Run) -> None:
-        """The same, by a thread that is going to wait for it."""
-
     @property
     def is_open(self) -> bool:
         """It can still run something."""
@@ -142,7 +139,12 @@ class Run:
         return self._future.done()
 
     def wait(
-        self, timeout: float | None = None, *, on_tick: Callable[[], None] | None = None, tick_s: float = WAKE_S
+        self,
+        timeout: float | None = None,
+        *,
+        on_tick: Callable[[], None] | None = None,
+        tick_s: float = WAKE_S,
+        interrupted: bool = False,
     ) -> Result:
         """The result, good or bad, when the run is over.
 
@@ -152,22 +154,28 @@ class Run:
         Args:
             timeout: Seconds to wait; None for as long as it takes.
             on_tick: Called in this thread every `tick_s` seconds while waiting.
+            tick_s: Seconds between two of these calls.
+            interrupted: There has been an interrupt already.
 
         Raises:
             TimeoutError: not over after `timeout` seconds; the run goes on.
             RunInterrupted: interrupted while waiting.
         """
         with self._engine.questions.attended():
-            return self._wait(timeout, on_tick, tick_s)
+            return self._wait(timeout, on_tick, tick_s, interrupted)
 
-    def _wait(self, timeout: float | None, on_tick: Callable[[], None] | None, tick_s: float) -> Result:
+    def _wait(
+        self, timeout: float | None, on_tick: Callable[[], None] | None, tick_s: float, interrupted: bool
+    ) -> Result:
         self._refuse_inside()
+        self.begin()
         deadline = None if timeout is None else time.monotonic() + timeout
-        interrupted = 0
+        interrupts = 0
+        if interrupted:
+            interrupts = 1
+            self.request_stop(cause=Cause.INTERRUPT)
         while True:
             try:
-                if self.state == "planned":
-                    self._engine.begin_waited(self)
                 pause = min(tick_s, WAKE_S)
                 if deadline is not None:
                     pause = max(0.0, min(pause, deadline - time.monotonic()))
@@ -177,23 +185,23 @@ class Run:
                 if not self._engine.is_open:
                     self.abandon()
                     continue
-                if deadline is not None and not interrupted and time.monotonic() >= deadline:
+                if deadline is not None and not interrupts and time.monotonic() >= deadline:
                     raise TimeoutError(f"{self.plan.title} still runs after {timeout:g} s") from None
             except KeyboardInterrupt:
-                interrupted += 1
-                self.request_stop(now=interrupted > 1, cause=Cause.INTERRUPT)
+                interrupts += 1
+                self.request_stop(now=interrupts > 1, cause=Cause.INTERRUPT)
                 continue
             try:
                 self._engine.questions.serve()
                 if on_tick is not None:
                     on_tick()
             except KeyboardInterrupt:
-                interrupted += 1
-                self.request_stop(now=interrupted > 1, cause=Cause.INTERRUPT)
+                interrupts += 1
+                self.request_stop(now=interrupts > 1, cause=Cause.INTERRUPT)
             except BaseException:
                 self.request_stop(cause=Cause.CANCEL, detail="who waited for it failed")
                 raise
-        if interrupted:
+        if interrupts:
             error = result.error()
             if result.outcome is Outcome.INTERRUPTED and error is not None:
                 raise error from None
@@ -433,6 +441,12 @@ class Run:
         now = time.monotonic()
         self._tell(Cached(self.run_id, now, age_s))
         self._end_like(kept.replayed(self.run_id, self.plan, age_s), now)
+
+    def conclude(self, result: Result) -> None:
+        """Be the run of a result that came about without one. Before anybody else knows the run."""
+        self._fold.log = result.log
+        self.created_at = result.started_at.timestamp() if result.started_at is not None else self.created_at
+        self.finish(result)
 
     def share(self, kept: Result, note: str) -> None:
         """End with the result of an equal run that has just ended. On the loop's thread."""

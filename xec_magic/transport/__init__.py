@@ -72,7 +72,7 @@ class Transports:
 
     def turn(self, command: Command) -> asyncio.Lock | None:
         """What a command must hold while it runs; None where it need not wait for others of its kind."""
-        return self.workers.turn(command) if command.session else None
+        return self.workers.turn(command) if command.session and command.target.kind == "local" else None
 
     def start_now(self, request: StartRequest) -> Process | None:
         """Start a command without any waiting, where a warm shell is there for it; None where `start` is needed."""

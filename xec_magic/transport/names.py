@@ -26,7 +26,7 @@ class Names(Protocol):
         """The slot's name, for the shell. It needs no quoting."""
 
     def output(self, slot: str) -> int:
-        """Put a new pipe into a slot; gives its end to read from. Our own end to write to stays open until `shut`."""
+        """Put a new pipe into a slot; gives its end to read from, which does not block. Our own end to write to stays open until `shut`."""
 
     def shut(self, slot: str) -> None:
         """Close our own end of an output's pipe: when the others have done so as well, the reader sees the end."""
@@ -76,7 +76,8 @@ class ProcNames:
 
     def output(self, slot: str) -> int:
         """See `Names`."""
-        read, write = os.pipe()
+        # Not blocking for us alone: who opens the name has an end of its own.
+        read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._put(slot, write)
         return read
 

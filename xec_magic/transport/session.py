@@ -86,7 +86,6 @@ class Session:
         self._late_exit: ExitStatus | None = None
         self.control = names.output("ctl")
         self._feed = names.orders("feed")
-        os.set_blocking(self.control, False)
 
     # -- beginning ------------------------------------------------------------------------------------
 
@@ -130,36 +129,50 @@ class Session:
         wrong = [name for name, _ in (*command.env, *command.secret_env) if not _NAME.fullmatch(name)]
         return f"{wrong[0]!r} is no variable that a shell can hold" if wrong else ""
 
+    def claim(self) -> bool:
+        """Have the idle shell for a command, which `run` then takes. Any thread may ask."""
+        if not self._loan.acquire(blocking=False):
+            return False
+        if self._closed or self.ended_because or not self._ready.done():
+            self._loan.release()
+            return False
+        return True
+
     def run(self, request: StartRequest, *, first: bool) -> SessionProcess:
-        """Put a command to the shell, which is not busy. The request's descriptors are closed, whatever comes of it.
+        """Put a command to the shell, which was claimed. The request's descriptors are closed, whatever comes of it.
 
         Raises:
             SpawnError: its input cannot be opened.
         """
-        command = request.command
-        if not self._loan.acquire(blocking=False):
-            raise AssertionError("the session is busy")
-        with map_errors(OSError, to=SpawnError, what="cannot open the command's streams"):
-            try:
-                if request.stdin_fd is not None or command.stdin is not None:
-                    self._names.read(
-                        "in", open_stdin(command) if request.stdin_fd is None else os.dup(request.stdin_fd)
-                    )
-                    self._input_is_null = False
-                stdout, stderr = self._pipes or self._new_pipes()
-                self._pipes = None
-                if request.stdout_fd is not None:
-                    os.close(stdout)
-                    self._names.give("out", os.dup(request.stdout_fd))
-            finally:
-                for fd in (request.stdin_fd, request.stdout_fd):
-                    if fd is not None:
-                        os.close(fd)
-        text = self._order(command, first=first)
-        self.current = process = SessionProcess(self, request, stdout if request.stdout_fd is None else None, stderr)
+        try:
+            with map_errors(OSError, to=SpawnError, what="cannot open the command's streams"):
+                stdout, stderr = self._open_streams(request)
+        except BaseException:
+            self._loan.release()
+            raise
+        text = self._order(request.command, first=first)
+        self.current = process = SessionProcess(self, request, stdout, stderr)
         self._write(text)
         self._watch()
         return process
+
+    def _open_streams(self, request: StartRequest) -> tuple[int | None, int]:
+        """Put the command's streams in their places; what is to be read of it."""
+        try:
+            if request.stdin_fd is not None or request.command.stdin is not None:
+                given = open_stdin(request.command) if request.stdin_fd is None else os.dup(request.stdin_fd)
+                self._names.read("in", given)
+                self._input_is_null = False
+            (stdout, stderr), self._pipes = self._pipes or self._new_pipes(), None
+            if request.stdout_fd is None:
+                return stdout, stderr
+            os.close(stdout)
+            self._names.give("out", os.dup(request.stdout_fd))
+            return None, stderr
+        finally:
+            for fd in (request.stdin_fd, request.stdout_fd):
+                if fd is not None:
+                    os.close(fd)
 
     def _order(self, command: Command, *, first: bool) -> bytes:
         env = (*command.env, *command.secret_env)
@@ -184,18 +197,13 @@ class Session:
         """
         if self.ended_because or self._sent or command.stdin is not None or self.refusal(command):
             return None
-        if not self._loan.acquire(blocking=False):
-            return None
-        if self._closed or self.ended_because or not self._ready.done():
-            self._loan.release()
+        if not self.claim():
             return None
         try:
             pipes, self._pipes = self._pipes or self._new_pipes(), None
         except OSError:
             self._loan.release()
             return None
-        for fd in pipes:
-            os.set_blocking(fd, False)
         return HereRun(self, self._order(command, first=False), pipes)
 
     def put(self, order: bytes) -> None:
@@ -353,11 +361,11 @@ class Session:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         if self._spawned is None:
-            self.close()
+            self._close()
 
     def _exited(self, exit: asyncio.Future[ExitStatus]) -> None:  # noqa: A002 - the word for it
         self._ended_at = time.monotonic()
-        if self.current is None and self._loan.locked():
+        if self.current is None and not self._loan.acquire(blocking=False):
             self._late_exit = exit.result()  # whoever has borrowed it hands it over
             return
         self._gone(exit.result())
@@ -371,7 +379,7 @@ class Session:
             self._ready.exception()  # nobody may be waiting any more
         self._on_end(self)
         self._free()
-        self.close()
+        self._close()
         if process is not None:
             process.lost(
                 status,
@@ -379,7 +387,11 @@ class Session:
             )
 
     def close(self) -> None:
-        """Let go of everything. A second call does nothing."""
+        """Let go of everything, when the shell is ended. A second call does nothing."""
+        if self.current is not None or not self._loan.locked():  # who has borrowed it still reads
+            self._close()
+
+    def _close(self) -> None:
         if self._closed:
             return
         self._closed = True

@@ -87,7 +87,7 @@ class WorkerTransport:
         if not command.session:
             return self.spares.take(request)
         session = self.sessions.get(command.session)
-        if session is None or command.reset or session.state != "idle" or session.refusal(command):
+        if session is None or command.reset or session.refusal(command) or not session.claim():
             return None
         return session.run(request, first=False)
 
@@ -124,17 +124,20 @@ class WorkerTransport:
     async def _start_in_session(self, request: StartRequest) -> Process:
         command = request.command
         try:
-            session, first = await self._session_for(command, request.note)
-            refusal = session.refusal(command)
-            if refusal:
-                raise SpawnError(refusal)
+            while True:
+                session, first = await self._session_for(command, request.note)
+                refusal = session.refusal(command)
+                if refusal:
+                    raise SpawnError(refusal)
+                if session.claim():
+                    break
+                command = replace(command, reset=False)
+                await asyncio.sleep(LENT_PAUSE_S)  # lent to a thread, for a moment; or it has just ended
         except BaseException:
             for fd in (request.stdin_fd, request.stdout_fd):
                 if fd is not None:
                     os.close(fd)
             raise
-        while session.state == "busy" and not session.ended_because:  # noqa: ASYNC110 - lent to a thread, for a moment
-            await asyncio.sleep(LENT_PAUSE_S)
         return session.run(request, first=first)
 
     async def _session_for(self, command: Command, note: Callable[[str], None]) -> tuple[Session, bool]:

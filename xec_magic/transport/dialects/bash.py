@@ -20,37 +20,46 @@ INLINE_BYTES: Final = 4096  # bash reads orders byte by byte; a longer script co
 
 _STREAMS: Final = "<@in@ >@out@ 2>@err@ 62>&- 63<&-"
 
+# A strict script sets these four; what was set before stays so.
+_STRICT: Final = "__xec_was=:$SHELLOPTS:$BASHOPTS:; \\builtin shopt -s inherit_errexit; "
+_LENIENT: Final = "; ".join(
+    f"[[ $__xec_was == *:{option}:* ]] || {undo}"
+    for option, undo in (
+        ("errexit", "\\builtin set +e"),
+        ("nounset", "\\builtin set +u"),
+        ("pipefail", "\\builtin set +o pipefail"),
+        ("inherit_errexit", "\\builtin shopt -u inherit_errexit"),
+    )
+)
 # One line, so that a script's first line is line 1 for the shell as well. It is what `mapfile` calls for each NUL that comes, and
 # no loop: `break` and `continue` of a script must not find one around it. `#` hides what mapfile puts behind it.
 # An order is a NUL, then a letter and a text: `p` a script, `s` a strict one, `x` a text that runs the script itself.
 # The answer is redirected by itself, in no group: what a DEBUG trap prints must not get among the frames.
 _EACH: Final = one_line(rf"""
 IFS= \builtin read -r -d '' -u 63 BASH_EXECUTION_STRING;
-__xec_was=$- __xec_busy=${{BASH_EXECUTION_STRING:0:1}} BASH_EXECUTION_STRING=${{BASH_EXECUTION_STRING:1}};
+__xec_busy=${{BASH_EXECUTION_STRING:0:1}} BASH_EXECUTION_STRING=${{BASH_EXECUTION_STRING:1}};
+if [[ $__xec_busy == s ]]; then {_STRICT}fi;
 if [[ $__xec_busy != x ]]; then \builtin eval "$BASH_EXECUTION_STRING" {_STREAMS};
 else \builtin eval "$BASH_EXECUTION_STRING"; fi;
 \builtin echo "s $?" >&62;
 __xec_orders=();
 case $__xec_busy in
-s) case $__xec_was in *e*) ;; *) \builtin set +e ;; esac; case $__xec_was in *u*) ;; *) \builtin set +u ;; esac ;;
+s) {_LENIENT};;
 x) . @after@ ;;
 esac;
 __xec_busy=; #
 """)
 _SERVER: Final = "\\builtin mapfile -d '' -t -c 1 -C {} -u 63 __xec_orders"
 _PRELUDE: Final = (
-    b"shopt -s inherit_errexit 2>/dev/null || :; "  # of strict scripts; every bash that has sessions knows the option
+    b"shopt -s inherit_errexit 2>/dev/null || :; "  # of strict scripts; the shell does it itself, see `_STRICT`
 )
 
-_AFTER: Final = r"""
-if [[ ${__xec_strict-} ]]; then
-  [[ $__xec_was == *e* ]] || \builtin set +e
-  [[ $__xec_was == *u* ]] || \builtin set +u
-fi
-if [[ ${__xec_own-} ]]; then
+_AFTER: Final = rf"""
+if [[ ${{__xec_strict-}} ]]; then {_LENIENT}; fi
+if [[ ${{__xec_own-}} ]]; then
   \builtin unset -f $__xec_own
 fi
-if [[ ${__xec_from-} && $PWD == "$__xec_to" ]]; then \builtin cd -- "$__xec_from"; fi
+if [[ ${{__xec_from-}} && $PWD == "$__xec_to" ]]; then \builtin cd -- "$__xec_from"; fi
 \builtin unset -v __xec_own __xec_from __xec_to __xec_strict __xec_trap __xec_exit __xec_names __xec_old __xec_text __xec_code
 """
 
@@ -68,7 +77,6 @@ if [[ ${__xec_back-} ]]; then
 else
   if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then \builtin echo "v $BASH_VERSION" >&62; \builtin exit; fi
   . @rc@
-  \builtin shopt -s inherit_errexit
   \builtin trap '__xec_code=$?; . @end@' EXIT
   \builtin echo "r $$" >&62
 fi
@@ -178,7 +186,7 @@ class _Bash:
         names.write("script", script + b"\0")
         words = [f"IFS= \\builtin read -r -d '' BASH_EXECUTION_STRING <{names.path('script')}; ".encode()]
         if order.strict:
-            words.append(b"__xec_strict=1; ")
+            words.append(b"__xec_strict=1; " + _STRICT.encode())
         own = [] if order.defines_own_words() else [b"exit"] * exits + [b"trap"] * traps
         if b"exit" in own:
             words.append(_EXIT)
