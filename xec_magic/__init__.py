@@ -21,6 +21,9 @@ from xec_magic.errors import (
     CommandError,
     ConnectError,
     ConnectionLost,
+    CopyError,
+    CopyInterrupted,
+    FileError,
     HostKeyError,
     NonZeroExit,
     OptionError,
@@ -38,6 +41,7 @@ from xec_magic.errors import (
     TemplateError,
     TimedOut,
     TransportError,
+    TunnelError,
     XecError,
 )
 
@@ -65,6 +69,7 @@ if TYPE_CHECKING:
     from xec_magic.compose.cleanup import Cleanup
     from xec_magic.compose.lazy import Lazy
     from xec_magic.compose.tasks_result import TaskResult, TaskResults, TaskState
+    from xec_magic.copied import Copied, CopyResult
     from xec_magic.engine.run import Run
     from xec_magic.monitoring import monitor
     from xec_magic.profiles.comparison import Profile
@@ -74,6 +79,7 @@ if TYPE_CHECKING:
     from xec_magic.result import Outcome, Result
     from xec_magic.results import Results
     from xec_magic.sshpool import SSHPool, ssh_pool
+    from xec_magic.transfers import copy
 
     last: Result | None
     profiler: Profiler
@@ -91,7 +97,12 @@ __all__ = [
     "CommandError",
     "ConnectError",
     "ConnectionLost",
+    "Copied",
+    "CopyError",
+    "CopyInterrupted",
+    "CopyResult",
     "Executor",
+    "FileError",
     "HostKeyError",
     "Lazy",
     "NonZeroExit",
@@ -119,11 +130,13 @@ __all__ = [
     "TemplateError",
     "TimedOut",
     "TransportError",
+    "TunnelError",
     "XecError",
     "batch",
     "cached",
     "chunks",
     "cleanup",
+    "copy",
     "defer",
     "files",
     "last",
@@ -145,6 +158,8 @@ __all__ = [
 _HOMES = {
     "CachePolicy": "cachepolicy",
     "Cleanup": "compose.cleanup",
+    "Copied": "copied",
+    "CopyResult": "copied",
     "Executor": "api",
     "Lazy": "compose.lazy",
     "Outcome": "result",
@@ -160,6 +175,7 @@ _HOMES = {
     "cached": "api",
     "chunks": "compose.chunks",
     "cleanup": "api",
+    "copy": "transfers",
     "defer": "api",
     "files": "api",
     "lazy": "api",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from xec_magic.magics import completion
 from xec_magic.magics.cache import CacheMagics
+from xec_magic.magics.copy import CopyMagics
 from xec_magic.magics.monitor import MonitorMagics
 from xec_magic.magics.pool import PoolMagics
 from xec_magic.magics.profile import ProfileMagics
@@ -31,12 +32,14 @@ _FURTHER = (
     PoolMagics,
     TargetsMagics,
     TasksMagics,
+    CopyMagics,
 )  # each is made with the shell and the magics that run commands
 # By name: the formatters then cost nothing until there is a result.
 _SHOWN = {
     ("xec_magic.result", "Result"): ("view", "display_result"),
     ("xec_magic.results", "Results"): ("view", "display_results"),
     ("xec_magic.compose.tasks_result", "TaskResults"): ("tasks_view", "display_tasks"),
+    ("xec_magic.copied", "CopyResult"): ("copyview", "display_copy"),
     ("xec_magic.profiles.comparison", "Profile"): ("measured", "display_profile"),
     ("xec_magic.profiles.session", "Report"): ("measured", "display_report"),
 }

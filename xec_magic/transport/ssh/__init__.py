@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import asyncssh
@@ -30,6 +31,7 @@ from xec_magic.transport.ssh.remote import (
     read_living,
     upload_line,
 )
+from xec_magic.transport.ssh.sftp import SftpFiles, sftp_files
 
 __all__ = ["PoolLimits", "Row", "SSHTransport"]
 
@@ -208,6 +210,10 @@ class SSHTransport:
                 f"{host.target}: it did not say what still runs: {done.stderr.decode('utf-8', 'replace').strip()[:200]}"
             )
         return found
+
+    def files(self, target: Target) -> AbstractAsyncContextManager[SftpFiles]:
+        """The files of a host, for a block; see `sftp_files`."""
+        return sftp_files(self.host(target))
 
     # -- the pool ---------------------------------------------------------------------------------------------
 
