@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+from IPython.core.completer import SimpleCompletion
 
 from xec_magic.errors import OptionError
 from xec_magic.magics.cache import VERBS
@@ -21,13 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
-    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
 
     Names: TypeAlias = Callable[[], Sequence[str]]
 
-__all__ = ["register", "unregister"]
+__all__ = ["complete"]
 
-_IDENTIFIER: Final = "xec_magic.matcher"
 _LINE = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%(xec|xec_profile)\s+")  # also `result = %xec …`
 _CELL = re.compile(r"\s*%%(xec|xec_profile)(?![^\s])[^\S\n]*")
 _MONITOR = re.compile(r"\s*%xec_monitor\s+((?:(?:start|stop|show)\s+)?(?:(?:machine|kernel)\s+)?)")
@@ -62,33 +61,24 @@ class _World:
     targets: Names
 
 
-def register(ip: InteractiveShell, run_ids: Names, session_names: Names = tuple, targets: Names = tuple) -> None:
-    """Complete what belongs to this package in `ip` from now on.
+def complete(
+    context: CompletionContext, namespace: Mapping[str, Any], run_ids: Names, session_names: Names, targets: Names
+) -> SimpleMatcherResult:
+    """What can stand at the cursor.
 
     Args:
-        ip: The shell.
+        context: Where the cursor is.
+        namespace: The variables.
         run_ids: Gives the ids of the runs that can be named now.
         session_names: Gives the names of the sessions that can be gone on with.
         targets: Gives the names that `--on` can take.
     """
-    unregister(ip)
-
-    @context_matcher(identifier=_IDENTIFIER, priority=100)  # type: ignore[untyped-decorator]  # IPython's
-    def matcher(context: CompletionContext) -> SimpleMatcherResult:
-        found = _find(context, _World(ip.user_ns, session_names, targets), run_ids)
-        if found is None:
-            return {"completions": []}
-        # Nobody else completes here: what others know of Python means nothing to a shell.
-        items = [SimpleCompletion(text, type=kind) for text, kind in found.items]
-        return {"completions": items, "matched_fragment": found.fragment, "ordered": True, "suppress": True}
-
-    ip.Completer.custom_matchers.append(matcher)
-
-
-def unregister(ip: InteractiveShell) -> None:
-    """Undo `register`; nothing if it was not called."""
-    matchers = ip.Completer.custom_matchers
-    matchers[:] = [matcher for matcher in matchers if getattr(matcher, "matcher_identifier", "") != _IDENTIFIER]
+    found = _find(context, _World(namespace, session_names, targets), run_ids)
+    if found is None:
+        return {"completions": []}
+    # Nobody else completes here: what others know of Python means nothing to a shell.
+    items = [SimpleCompletion(text, type=kind) for text, kind in found.items]
+    return {"completions": items, "matched_fragment": found.fragment, "ordered": True, "suppress": True}
 
 
 def _find(context: CompletionContext, world: _World, run_ids: Names) -> _Found | None:
