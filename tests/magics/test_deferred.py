@@ -27,9 +27,9 @@ def ip(tmp_path, monkeypatch):
 @pytest.mark.parametrize("family", FURTHER, ids=lambda family: family.magic)
 def test_each_is_where_the_table_says(family):
     kind = getattr(import_module(f"xec_magic.magics.{family.module}"), family.name)
-    assert {name: [*names] for name, names in kind.magics.items() if names} == dict.fromkeys(
-        family.kinds, [family.magic]
-    )
+    assert {name: [*names] for name, names in kind.magics.items() if names} == {
+        key: [family.magic] for key in family.kinds
+    }
 
 
 @pytest.mark.parametrize("family", FURTHER, ids=lambda family: family.magic)
