@@ -40,6 +40,7 @@ def notebook(jlab, request, tmp_path):
             opened = shared["page"]
             opened.switch(name)
         made.append(opened)
+        opened.theme("JupyterLab Light")  # the server keeps what a test before chose
         return opened
 
     yield make

@@ -201,6 +201,8 @@ class Notebook:
 
     def theme(self, name):
         """Change the theme: `JupyterLab Light`, `JupyterLab Dark`, `JupyterLab Dark High Contrast`."""
+        if self.js("() => document.body.dataset.jpThemeName") == name:
+            return
         self.command("apputils:change-theme", {"theme": name}, wait=True)
         self.page.wait_for_function("n => document.body.dataset.jpThemeName === n", arg=name, timeout=15_000)
         self.page.wait_for_timeout(400)  # its style sheet is there, but not yet drawn

@@ -6,8 +6,8 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
+from xec_magic import magics
 from xec_magic.magics.cache import VERBS
-from xec_magic.magics.completion import register, unregister
 from xec_magic.options import RunOptions
 
 # Terminals and %complete still use the older interface, so it is tested as well.
@@ -26,9 +26,10 @@ def ip(tmp_path, monkeypatch):
         warnings.simplefilter("ignore")
         shell = InteractiveShell()
     shell.user_ns.update(TOKEN="x", rows=b"x", number=3, tables=["x"])
-    register(shell, lambda: ["r1", "r12", "q3"])
+    monkeypatch.setattr(magics, "_run_ids", lambda: ["r1", "r12", "q3"])
+    magics.load(shell)
     yield shell
-    unregister(shell)
+    magics.unload(shell)
     shell.history_manager.end_session()
 
 
@@ -125,12 +126,13 @@ def test_a_directory_that_cannot_be_read_gives_nothing(ip):
     assert complete(ip, "%xec --cwd /nowhere/x") == []
 
 
-def test_registering_twice_completes_once_and_unregistering_ends_it(ip):
-    register(ip, lambda: ["other"])
+def test_loading_twice_completes_once_and_unloading_ends_it(ip):
+    before = len(ip.Completer.custom_matchers)
+    magics.load(ip)
+    assert len(ip.Completer.custom_matchers) == before
     assert complete(ip, "%xec --ti") == ["%xec --timeout"]
-    assert complete(ip, "%xec_runs stop o") == ["%xec_runs stop other"]
-    unregister(ip)
-    unregister(ip)
+    magics.unload(ip)
+    magics.unload(ip)
     assert "%xec --timeout" not in complete(ip, "%xec --ti")
 
 

@@ -73,7 +73,7 @@ def _chosen(result: CopyResult) -> list[Copied]:
 def _headline(result: CopyResult, volatile: bool) -> str:
     what = f"{result.source} → {result.destination}"
     ended = sum(part.state in _ENDED for part in result)
-    if not result or ended < len(result):
+    if ended < len(result) or not len(result):
         done, total = result.size_bytes, sum(part.total_bytes for part in result)
         share = f"{100 * done // total} % of {format_size(total)}" if total else "looking"
         rate = f", {format_size(done / result.duration_s)}/s" if volatile and done and result.duration_s >= 1 else ""

@@ -16,6 +16,7 @@ T = TypeVar("T")
 __all__ = ["Helpers", "Portal"]
 
 WAKE_S: Final = 0.2  # a waiting thread looks up so often, so that an interrupt is heard whoever received the signal
+LAST_CHANCE_S: Final = 1.0  # for tasks that are left when the loop stops
 
 
 class Portal:
@@ -44,7 +45,15 @@ class Portal:
         try:
             self._loop.run_forever()
         finally:
+            self._end_tasks()
             self._loop.close()
+
+    def _end_tasks(self) -> None:
+        """Let tasks that were left go through their clean-up; none of them can hold up the end."""
+        if left := asyncio.all_tasks(self._loop):
+            for task in left:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.wait(left, timeout=LAST_CHANCE_S))
 
     @property
     def is_open(self) -> bool:
@@ -136,10 +145,15 @@ class Helpers:
         done: concurrent.futures.Future[T] = concurrent.futures.Future()
 
         def work() -> None:
+            wanted = done.set_running_or_notify_cancel()  # what nobody waits for any more is done all the same
             try:
-                done.set_result(function(*args))
+                value = function(*args)
             except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
-                done.set_exception(error)
+                if wanted:
+                    done.set_exception(error)
+            else:
+                if wanted:
+                    done.set_result(value)
             self._waiting -= 1
 
         self._waiting += 1

@@ -32,7 +32,7 @@ def part_path(item: Item, source_name: str, sink_name: str) -> bytes:
     A source that has changed has another size or time, and so another part.
     """
     entry = item.entry
-    names = "\0".join((source_name, sink_name)).encode("utf-8", "surrogateescape")
+    names = f"{source_name}\0{sink_name}".encode("utf-8", "surrogateescape")
     said = b"\0".join((names, item.source, b"%d %d" % (entry.size, entry.mtime)))
     return _beside(item, blake2b(said, digest_size=4).hexdigest())
 

@@ -169,8 +169,19 @@ class Transfer:
         if parent and parent != path:
             await self._make_way(parent)
         with about(self._at_sink(path)):
+            if await self._made(path):
+                await self.sink.finish_directory(path, _now(0o755))
+
+    async def _made(self, path: bytes) -> bool:
+        """Make a directory; whether it was not there. Another host's files may come into the same one."""
+        try:
             await self.sink.make_directory(path)
-            await self.sink.finish_directory(path, _now(0o755))
+        except FileError:
+            there = await self.sink.look(path, follow=False)
+            if there is None or there.kind != "directory":
+                raise
+            return False
+        return True
 
     async def _make_directories(self, tree: Tree) -> None:
         """All of them, from above; what is in those that are there already is looked at.
@@ -192,7 +203,7 @@ class Transfer:
             # What the user has named may be a link to a directory; what the other side has named may not.
             there = await self.sink.look(item.sink, follow=item.sink == self._named)
             if there is None:
-                await self.sink.make_directory(item.sink)
+                await self._made(item.sink)
                 self._there[item.sink] = {}
             elif there.kind != "directory":
                 raise FileError(f"a {there.kind} is there, where a directory is to be; nothing of it was copied")

@@ -7,33 +7,18 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from xec_magic.magics import completion
-from xec_magic.magics.cache import CacheMagics
-from xec_magic.magics.copy import CopyMagics
-from xec_magic.magics.monitor import MonitorMagics
-from xec_magic.magics.pool import PoolMagics
-from xec_magic.magics.profile import ProfileMagics
-from xec_magic.magics.runs import RunsMagics
-from xec_magic.magics.targets import TargetsMagics
-from xec_magic.magics.tasks import TasksMagics
+from IPython.core.completer import context_matcher
+
+from xec_magic.magics.deferred import FURTHER, defer, real
 from xec_magic.magics.xec import CommandMagics
 
 if TYPE_CHECKING:
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
     from IPython.core.interactiveshell import InteractiveShell
-    from IPython.core.magic import Magics
 
 __all__ = ["load", "unload"]
 
-_FURTHER = (
-    RunsMagics,
-    MonitorMagics,
-    ProfileMagics,
-    CacheMagics,
-    PoolMagics,
-    TargetsMagics,
-    TasksMagics,
-    CopyMagics,
-)  # each is made with the shell and the magics that run commands
+_COMPLETES = "xec_magic.matcher"
 # By name: the formatters then cost nothing until there is a result.
 _SHOWN = {
     ("xec_magic.result", "Result"): ("view", "display_result"),
@@ -47,16 +32,16 @@ _SHOWN = {
 
 def load(shell: InteractiveShell) -> None:
     """Register everything with a shell; a second call does nothing."""
-    if _loaded(shell):
+    if CommandMagics.__name__ in shell.magics_manager.registry:
         return
     commands = CommandMagics(shell)
-    for magics in (commands, *(kind(shell, commands) for kind in _FURTHER)):
-        shell.register_magics(magics)
+    shell.register_magics(commands)
+    defer(shell, commands)
     shell.configurables.append(commands.defaults)  # for %config
     formatter = _formatter(shell)
     for (module, name), function in _SHOWN.items():
         formatter.for_type_by_name(module, name, partial(_display, *function))
-    completion.register(shell, _run_ids, _session_names, _target_names)
+    shell.Completer.custom_matchers.append(_matcher(shell))
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -65,15 +50,18 @@ def unload(shell: InteractiveShell) -> None:
         from xec_magic import runtime
 
         runtime.close()
-    for magics in _loaded(shell):
-        for kind, names in magics.magics.items():
-            for name in names:
-                shell.magics_manager.magics[kind].pop(name, None)
-        shell.magics_manager.registry.pop(type(magics).__name__, None)
-        if isinstance(magics, CommandMagics):
-            shell.configurables.remove(magics.defaults)
-        if isinstance(magics, MonitorMagics):
+    manager = shell.magics_manager
+    commands = manager.registry.pop(CommandMagics.__name__, None)
+    if commands is not None:
+        shell.configurables.remove(commands.defaults)
+    for family in FURTHER:
+        magics = real(shell, family)
+        if magics is not None and hasattr(magics, "detach"):
             magics.detach()
+        manager.registry.pop(family.name, None)
+    for names in manager.magics.values():
+        for name in ("xec", *(family.magic for family in FURTHER)):
+            names.pop(name, None)
     formatter = _formatter(shell)
     for known in _SHOWN:
         formatter.deferred_printers.pop(known, None)
@@ -82,12 +70,22 @@ def unload(shell: InteractiveShell) -> None:
         for kind, printer in formatter.type_printers.items()
         if getattr(printer, "func", None) is not _display
     }
-    completion.unregister(shell)
+    matchers = shell.Completer.custom_matchers
+    matchers[:] = [matcher for matcher in matchers if getattr(matcher, "matcher_identifier", "") != _COMPLETES]
 
 
-def _loaded(shell: InteractiveShell) -> list[Magics]:
-    registry = shell.magics_manager.registry
-    return [registry[kind.__name__] for kind in (CommandMagics, *_FURTHER) if kind.__name__ in registry]
+def _matcher(shell: InteractiveShell) -> Any:
+    """What completes lines and cells of this package."""
+
+    @context_matcher(identifier=_COMPLETES, priority=100)  # type: ignore[untyped-decorator]  # IPython's
+    def matcher(context: CompletionContext) -> SimpleMatcherResult:
+        if "%xec" not in context.full_text:
+            return {"completions": []}
+        from xec_magic.magics.completion import complete
+
+        return complete(context, shell.user_ns, _run_ids, _session_names, _target_names)
+
+    return matcher
 
 
 def _formatter(shell: InteractiveShell) -> Any:

@@ -7,11 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+from IPython.core.completer import SimpleCompletion
 
 from xec_magic.errors import OptionError
 from xec_magic.magics.cache import VERBS
 from xec_magic.options import RunOptions
+from xec_magic.options.copy import CopyOptions
 from xec_magic.options.monitor import MonitorOptions
 from xec_magic.options.profile import ProfileOptions
 from xec_magic.options.tasks import TaskOptions, TasksOptions
@@ -21,13 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
-    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
 
     Names: TypeAlias = Callable[[], Sequence[str]]
 
-__all__ = ["register", "unregister"]
+__all__ = ["complete"]
 
-_IDENTIFIER: Final = "xec_magic.matcher"
 _LINE = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%(xec|xec_profile)\s+")  # also `result = %xec …`
 _CELL = re.compile(r"\s*%%(xec|xec_profile)(?![^\s])[^\S\n]*")
 _MONITOR = re.compile(r"\s*%xec_monitor\s+((?:(?:start|stop|show)\s+)?(?:(?:machine|kernel)\s+)?)")
@@ -38,6 +38,7 @@ _TASK_NAME = re.compile(r"^(\w[\w.-]*)[ \t]*:(?:[ \t]|$)", re.MULTILINE)
 _RUNS = re.compile(r"\s*%xec_runs\s+(?:stop|show|wait)\s+(?:.*\s)?(\S*)$")
 _POOL = re.compile(r"\s*%xec_pool\s+(?:stop|reset)\s+(?:.*\s)?(\S*)$")
 _TARGETS = re.compile(r"\s*%xec_targets\s+(?:.*\s)?(\S*)$")
+_COPY = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec_copy\s+(?:.*\s)?(\S*)$")
 _CACHE_VERB = re.compile(r"\s*%xec_cache\s+(\S*)$")
 _CACHE_WARM = re.compile(r"\s*%xec_cache\s+warm\s+")
 _SHELL_WORD = re.compile(r"(?:\\.|[^\s\\;|&<>()=:`'\"])*$")  # what ends at the cursor and may be a path
@@ -62,33 +63,24 @@ class _World:
     targets: Names
 
 
-def register(ip: InteractiveShell, run_ids: Names, session_names: Names = tuple, targets: Names = tuple) -> None:
-    """Complete what belongs to this package in `ip` from now on.
+def complete(
+    context: CompletionContext, namespace: Mapping[str, Any], run_ids: Names, session_names: Names, targets: Names
+) -> SimpleMatcherResult:
+    """What can stand at the cursor.
 
     Args:
-        ip: The shell.
+        context: Where the cursor is.
+        namespace: The variables.
         run_ids: Gives the ids of the runs that can be named now.
         session_names: Gives the names of the sessions that can be gone on with.
         targets: Gives the names that `--on` can take.
     """
-    unregister(ip)
-
-    @context_matcher(identifier=_IDENTIFIER, priority=100)  # type: ignore[untyped-decorator]  # IPython's
-    def matcher(context: CompletionContext) -> SimpleMatcherResult:
-        found = _find(context, _World(ip.user_ns, session_names, targets), run_ids)
-        if found is None:
-            return {"completions": []}
-        # Nobody else completes here: what others know of Python means nothing to a shell.
-        items = [SimpleCompletion(text, type=kind) for text, kind in found.items]
-        return {"completions": items, "matched_fragment": found.fragment, "ordered": True, "suppress": True}
-
-    ip.Completer.custom_matchers.append(matcher)
-
-
-def unregister(ip: InteractiveShell) -> None:
-    """Undo `register`; nothing if it was not called."""
-    matchers = ip.Completer.custom_matchers
-    matchers[:] = [matcher for matcher in matchers if getattr(matcher, "matcher_identifier", "") != _IDENTIFIER]
+    found = _find(context, _World(namespace, session_names, targets), run_ids)
+    if found is None:
+        return {"completions": []}
+    # Nobody else completes here: what others know of Python means nothing to a shell.
+    items = [SimpleCompletion(text, type=kind) for text, kind in found.items]
+    return {"completions": items, "matched_fragment": found.fragment, "ordered": True, "suppress": True}
 
 
 def _find(context: CompletionContext, world: _World, run_ids: Names) -> _Found | None:
@@ -118,6 +110,8 @@ def _find(context: CompletionContext, world: _World, run_ids: Names) -> _Found |
         return _Found(pool[1], [(name, "session") for name in world.session_names() if name.startswith(pool[1])])
     if named := _TARGETS.match(before):
         return _of_targets(named[1], world)
+    if copied := _COPY.match(before):
+        return _of_copy(copied[1], world)
     if runs := _RUNS.match(before):
         return _Found(runs[1], [(name, "run") for name in run_ids() if name.startswith(runs[1])])
     return None
@@ -248,6 +242,20 @@ def _of_targets(text: str, world: _World) -> _Found:
     except OptionError:  # a file of targets is wrong; running will say so
         names = []
     return _Found(last, [(name, "target") for name in names if name.startswith(last)][:_MOST])
+
+
+def _of_copy(word: str, world: _World) -> _Found:
+    """What a word of `%xec_copy` can be: an option, a path of this machine, a host with the colon behind it."""
+    if word.startswith("-"):
+        flags = [(flag, option.brief) for option in CopyOptions.SPEC for flag in option.flags if flag.startswith("--")]
+        return _Found(word, [(flag, brief) for flag, brief in flags if flag.startswith(word)])
+    if ":" in word:
+        return _Found(word)  # a path on a host: asking it would hold up the page
+    hosts = _of_targets(word, world)
+    paths = _of_shell(word)
+    if hosts.fragment != word:
+        return _Found(hosts.fragment, [(f"{name}:", kind) for name, kind in hosts.items])
+    return _Found(word, [*paths.items, *((f"{name}:", kind) for name, kind in hosts.items)])
 
 
 def _of_shell(before: str) -> _Found:

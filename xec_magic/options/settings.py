@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import time
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,6 +178,8 @@ def _project_directories(start: Path | None, home: Path | None) -> list[Path]:
 
 
 def _read_file(path: Path, *, trusted: bool) -> _Content | None:
+    import tomllib  # only where there is a file
+
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:

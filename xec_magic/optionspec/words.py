@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 import warnings
 from collections.abc import Iterable
@@ -28,6 +27,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
     def plain(text: str) -> str:
         return text.lower().replace("_", "-").strip("-")
+
+    import difflib  # only when something is wrong
 
     scores = {known: difflib.SequenceMatcher(None, plain(known), plain(name)).ratio() for known in names}
     best = max(scores.values(), default=0.0)

@@ -38,7 +38,7 @@ function render({ model, el, log, questions, samples }) {
   const head = model.get("head");
   const root = make("div", "xec");
   root.setAttribute("role", "group");
-  root.setAttribute("aria-label", head.title);
+  root.setAttribute("aria-label", (head.bare ? "" : "Run: ") + head.title);
   // Keys typed here are no notebook commands; JupyterLab wants that said on the very element that has the focus.
   root.addEventListener("focusin", (event) => (event.target.dataset.lmSuppressShortcuts = "true"));
   const colours = make("style", "", colourRules());

@@ -1,0 +1,61 @@
+"""The loop's own thread, as those outside see it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from xec_magic.engine.portal import Helpers, Portal
+
+
+def test_tasks_that_are_left_go_through_their_clean_up(caplog):
+    portal = Portal()
+    begun, cleaned = threading.Event(), []
+
+    async def left():
+        try:
+            begun.set()
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0)
+            cleaned.append(True)
+
+    portal.submit(left())
+    assert begun.wait(10)
+    portal.close()
+    assert cleaned == [True]
+    assert not portal.is_open
+    assert not caplog.records  # asyncio logs "Task was destroyed but it is pending!"
+
+
+def test_a_task_that_will_not_end_does_not_hold_up_the_end(monkeypatch):
+    monkeypatch.setattr("xec_magic.engine.portal.LAST_CHANCE_S", 0.01)
+    portal = Portal()
+    begun = threading.Event()
+
+    async def stubborn():
+        asyncio.current_task()._log_destroy_pending = False  # it will be, here
+        begun.set()
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                pass
+
+    portal.submit(stubborn())
+    assert begun.wait(10)
+    portal.close()
+    assert not portal.is_open
+
+
+def test_what_a_helper_was_given_is_done_also_when_nobody_waits_for_it_any_more():
+    helpers, held, done = Helpers(1, "xec-test"), threading.Event(), []
+    first = helpers.submit(held.wait, 10)
+    given_up = helpers.submit(done.append, 1)
+    assert given_up.cancel()
+    last = helpers.submit(done.append, 2)
+    held.set()
+    assert first.result(10)
+    last.result(10)
+    helpers.close()
+    assert done == [1, 2]
