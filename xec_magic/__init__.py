@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from xec_magic.results import Results
     from xec_magic.sshpool import SSHPool, ssh_pool
     from xec_magic.transfers import copy
+    from xec_magic.tunnels import Tunnel, tunnel
 
     last: Result | None
     profiler: Profiler
@@ -130,6 +131,7 @@ __all__ = [
     "TemplateError",
     "TimedOut",
     "TransportError",
+    "Tunnel",
     "TunnelError",
     "XecError",
     "batch",
@@ -151,6 +153,7 @@ __all__ = [
     "temp_dir",
     "temp_file",
     "template",
+    "tunnel",
     "using",
     "workers",
 ]
@@ -171,6 +174,7 @@ _HOMES = {
     "TaskResult": "compose.tasks_result",
     "TaskResults": "compose.tasks_result",
     "TaskState": "compose.tasks_result",
+    "Tunnel": "tunnels",
     "batch": "api",
     "cached": "api",
     "chunks": "compose.chunks",
@@ -188,6 +192,7 @@ _HOMES = {
     "temp_dir": "api",
     "temp_file": "api",
     "template": "quoting",
+    "tunnel": "tunnels",
     "using": "api",
     "workers": "api",
 }

@@ -327,4 +327,7 @@ except xec.CopyError as error:
     assert_type(error.result.failed.targets, list[str])
 except xec.FileError as error:
     print(error.why, xec.TunnelError)
+with xec.tunnel("db1", 5432) as tunnel:
+    assert_type(tunnel, xec.Tunnel)
+    print(tunnel.port, xec.tunnel("gate", socks=0, name="proxy").state, xec.tunnel("web1", remote="0:localhost:80"))
 xec.copy("a", 3)  # type: ignore[arg-type]

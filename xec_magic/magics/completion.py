@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ from xec_magic.options.copy import CopyOptions
 from xec_magic.options.monitor import MonitorOptions
 from xec_magic.options.profile import ProfileOptions
 from xec_magic.options.tasks import TaskOptions, TasksOptions
+from xec_magic.options.tunnel import TunnelOptions
 from xec_magic.optionspec import Option, OptionSet, next_word
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ _RUNS = re.compile(r"\s*%xec_runs\s+(?:stop|show|wait)\s+(?:.*\s)?(\S*)$")
 _POOL = re.compile(r"\s*%xec_pool\s+(?:stop|reset)\s+(?:.*\s)?(\S*)$")
 _TARGETS = re.compile(r"\s*%xec_targets\s+(?:.*\s)?(\S*)$")
 _COPY = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec_copy\s+(?:.*\s)?(\S*)$")
+_TUNNEL = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec_tunnel\s+((?:.*\s)?)(\S*)$")
 _CACHE_VERB = re.compile(r"\s*%xec_cache\s+(\S*)$")
 _CACHE_WARM = re.compile(r"\s*%xec_cache\s+warm\s+")
 _SHELL_WORD = re.compile(r"(?:\\.|[^\s\\;|&<>()=:`'\"])*$")  # what ends at the cursor and may be a path
@@ -112,6 +115,8 @@ def _find(context: CompletionContext, world: _World, run_ids: Names) -> _Found |
         return _of_targets(named[1], world)
     if copied := _COPY.match(before):
         return _of_copy(copied[1], world)
+    if tunnel := _TUNNEL.match(before):
+        return _of_tunnel(tunnel[1].split(), tunnel[2], world)
     if runs := _RUNS.match(before):
         return _Found(runs[1], [(name, "run") for name in run_ids() if name.startswith(runs[1])])
     return None
@@ -256,6 +261,31 @@ def _of_copy(word: str, world: _World) -> _Found:
     if hosts.fragment != word:
         return _Found(hosts.fragment, [(f"{name}:", kind) for name, kind in hosts.items])
     return _Found(word, [*paths.items, *((f"{name}:", kind) for name, kind in hosts.items)])
+
+
+def _of_tunnel(before: Sequence[str], word: str, world: _World) -> _Found:
+    """What a word of `%xec_tunnel` can be: an option, a host, `list`, `close` and a tunnel's name."""
+    if before[:1] == ["close"]:
+        return _Found(word, [(name, "tunnel") for name in [*_tunnel_names(), "all"] if name.startswith(word)])
+    if word.startswith("-"):
+        flags = [
+            (flag, option.brief) for option in TunnelOptions.SPEC for flag in option.flags if flag.startswith("--")
+        ]
+        return _Found(word, [(flag, brief) for flag, brief in flags if flag.startswith(word)])
+    if before:
+        return _Found(word)
+    hosts = _of_targets(word, world)
+    return _Found(
+        hosts.fragment, [*hosts.items, *((verb, "verb") for verb in ("close", "list") if verb.startswith(word))]
+    )
+
+
+def _tunnel_names() -> list[str]:
+    if "xec_magic.tunnels" not in sys.modules:
+        return []
+    from xec_magic.tunnels import tunnels
+
+    return [each.name for each in tunnels()]
 
 
 def _of_shell(before: str) -> _Found:

@@ -43,6 +43,7 @@ FURTHER: Final = (
     Family("targets", "TargetsMagics", "xec_targets"),
     Family("tasks", "TasksMagics", "xec_tasks", ("line", "cell")),
     Family("copy", "CopyMagics", "xec_copy"),
+    Family("tunnel", "TunnelMagics", "xec_tunnel"),
 )
 
 

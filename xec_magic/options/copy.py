@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -34,8 +35,15 @@ class CopyOptions:
 CopyOptions.SPEC = OptionSet(CopyOptions, also=[RunOptions.SPEC.by_name[name] for name in RUN_OPTIONS])
 
 
-def read_words(spec: OptionSet, line: str) -> tuple[dict[str, Any], list[str]]:
+def read_words(
+    spec: OptionSet, line: str, expand: Callable[..., str] | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """What a line sets and the words between its options, which may stand before and behind them; `${{…}}` is left in words.
+
+    Args:
+        spec: The options.
+        line: Behind the name of the magic.
+        expand: Fills `${{…}}` in values of options.
 
     Raises:
         OptionError: an option is wrong or given twice; a quote is not closed.
@@ -49,7 +57,7 @@ def read_words(spec: OptionSet, line: str) -> tuple[dict[str, Any], list[str]]:
     plain = False
     while True:
         if not plain:
-            parsed = spec.parse_line(line)
+            parsed = spec.parse_line(line, expand=expand)
             for name, value in parsed.values.items():
                 if name in values:
                     raise OptionError(f"{spec.by_name[name].long} is given twice; write it once")
