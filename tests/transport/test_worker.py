@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from xec_magic.transport.worker import WorkerTransport
 
 pytestmark = pytest.mark.anyio
 
-KERNEL_ID = "0123456789ab"
+KERNEL_ID = uuid.uuid4().hex[:12]  # tests may run beside one another
 
 
 @pytest.fixture
