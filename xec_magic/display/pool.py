@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from xec_magic.display.mime import both_forms
 from xec_magic.units import format_count, format_duration
 
 if TYPE_CHECKING:
@@ -53,10 +54,8 @@ def render_pool(entries: Sequence[PoolEntry], volatile: bool = True) -> dict[str
     body = "".join(
         "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
     )
-    return {
-        "text/plain": "\n".join(lines),
-        "text/html": f'<table style="{_TABLE}"><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>',
-    }
+    page = f'<table style="{_TABLE}"><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>'
+    return both_forms("\n".join(lines), page)
 
 
 def _row(entry: PoolEntry, volatile: bool) -> list[str]:
