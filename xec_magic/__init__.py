@@ -44,6 +44,7 @@ from xec_magic.errors import (
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from xec_magic import demo
     from xec_magic.api import (
         Executor,
         batch,
@@ -125,6 +126,7 @@ __all__ = [
     "chunks",
     "cleanup",
     "defer",
+    "demo",
     "files",
     "last",
     "lazy",
@@ -183,6 +185,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(f"xec_magic.{_HOMES[name]}"), name)
     elif name in ("last", "profiler"):  # they change, so they are never stored here
         return getattr(import_module("xec_magic.runtime").current(), name)
+    elif name == "demo":
+        value = import_module("xec_magic.demo")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
