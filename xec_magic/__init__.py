@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         defer,
         files,
         lazy,
+        map,  # noqa: A004 - here it is this package's
         run,
         start,
         tasks,
@@ -130,6 +131,7 @@ __all__ = [
     "files",
     "last",
     "lazy",
+    "map",
     "monitor",
     "profile",
     "profiler",
@@ -165,6 +167,7 @@ _HOMES = {
     "defer": "api",
     "files": "api",
     "lazy": "api",
+    "map": "api",
     "monitor": "monitoring",
     "profile": "profiling",
     "run": "api",

@@ -130,7 +130,7 @@ class Inventory:
         found = self.targets(on)
         if len(found) > 1:
             raise OptionError(
-                f"on names {len(found)} targets, and a run has one; give one at a time, or xec.ssh_pool(…).run_all"
+                f"on names {len(found)} targets, and here one is needed; %%xec --on and xec.map take several"
             )
         return found[0]
 
