@@ -21,6 +21,9 @@ from xec_magic.errors import (
     CommandError,
     ConnectError,
     ConnectionLost,
+    CopyError,
+    CopyInterrupted,
+    FileError,
     HostKeyError,
     NonZeroExit,
     OptionError,
@@ -38,6 +41,7 @@ from xec_magic.errors import (
     TemplateError,
     TimedOut,
     TransportError,
+    TunnelError,
     XecError,
 )
 
@@ -67,6 +71,7 @@ if TYPE_CHECKING:
     from xec_magic.compose.cleanup import Cleanup
     from xec_magic.compose.lazy import Lazy
     from xec_magic.compose.tasks_result import TaskResult, TaskResults, TaskState
+    from xec_magic.copied import Copied, CopyResult
     from xec_magic.engine.run import Run
     from xec_magic.monitoring import monitor
     from xec_magic.profiles.comparison import Profile
@@ -76,6 +81,8 @@ if TYPE_CHECKING:
     from xec_magic.result import Outcome, Result
     from xec_magic.results import Results
     from xec_magic.sshpool import SSHPool, ssh_pool
+    from xec_magic.transfers import copy
+    from xec_magic.tunnels import Tunnel, tunnel
 
     last: Result | None
     profiler: Profiler
@@ -93,7 +100,12 @@ __all__ = [
     "CommandError",
     "ConnectError",
     "ConnectionLost",
+    "Copied",
+    "CopyError",
+    "CopyInterrupted",
+    "CopyResult",
     "Executor",
+    "FileError",
     "HostKeyError",
     "Lazy",
     "NonZeroExit",
@@ -121,11 +133,14 @@ __all__ = [
     "TemplateError",
     "TimedOut",
     "TransportError",
+    "Tunnel",
+    "TunnelError",
     "XecError",
     "batch",
     "cached",
     "chunks",
     "cleanup",
+    "copy",
     "defer",
     "demo",
     "files",
@@ -142,6 +157,7 @@ __all__ = [
     "temp_dir",
     "temp_file",
     "template",
+    "tunnel",
     "using",
     "workers",
 ]
@@ -149,6 +165,8 @@ __all__ = [
 _HOMES = {
     "CachePolicy": "cachepolicy",
     "Cleanup": "compose.cleanup",
+    "Copied": "copied",
+    "CopyResult": "copied",
     "Executor": "api",
     "Lazy": "compose.lazy",
     "Outcome": "result",
@@ -160,10 +178,12 @@ _HOMES = {
     "TaskResult": "compose.tasks_result",
     "TaskResults": "compose.tasks_result",
     "TaskState": "compose.tasks_result",
+    "Tunnel": "tunnels",
     "batch": "api",
     "cached": "api",
     "chunks": "compose.chunks",
     "cleanup": "api",
+    "copy": "transfers",
     "defer": "api",
     "files": "api",
     "lazy": "api",
@@ -177,6 +197,7 @@ _HOMES = {
     "temp_dir": "api",
     "temp_file": "api",
     "template": "quoting",
+    "tunnel": "tunnels",
     "using": "api",
     "workers": "api",
 }

@@ -11,6 +11,8 @@
     │  ├─ HostKeyError       the host's key is unknown, has changed, or is revoked
     │  ├─ AuthError          the host does not let this user in
     │  ├─ PoolTimeout        no connection became free in time
+    │  ├─ FileError          something cannot be done with a file, here or on a host
+    │  ├─ TunnelError        a port cannot be forwarded
     │  └─ ConnectionLost     the connection was lost under a command; carries .result
     ├─ CommandError          it ran and ended badly; carries .result
     │  ├─ NonZeroExit
@@ -21,13 +23,15 @@
     │  ├─ ProfileFailed     a run of a profile failed; .profile holds what was measured
     │  ├─ SomeFailed         of several runs; carries .results
     │  └─ TasksFailed        tasks failed or did not run; carries .results
+    ├─ CopyError             not all could be copied; carries .result
     ├─ AllFailed             of several commands none ended well; carries .results
     ├─ CallbackError         a function of yours that was called on the way has raised
     ├─ CleanupError          some of what was to be cleaned up could not be; carries .errors
     ├─ ParseError            the output is not in the form that was asked for
     └─ OutputTooLarge        the output is too large to be one Python string
     RunInterrupted           a KeyboardInterrupt with .result; no XecError, so nothing swallows it
-    └─ TasksInterrupted      the same for tasks; carries .results
+    ├─ TasksInterrupted      the same for tasks; carries .results
+    └─ CopyInterrupted       the same for a copy; carries .result
 """
 
 from __future__ import annotations
@@ -41,6 +45,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xec_magic.compose.tasks_result import TaskResults
+    from xec_magic.copied import CopyResult
     from xec_magic.result import Result
     from xec_magic.results import Results
 
@@ -53,6 +58,9 @@ __all__ = [
     "CommandError",
     "ConnectError",
     "ConnectionLost",
+    "CopyError",
+    "CopyInterrupted",
+    "FileError",
     "HostKeyError",
     "NonZeroExit",
     "OptionError",
@@ -70,6 +78,7 @@ __all__ = [
     "TemplateError",
     "TimedOut",
     "TransportError",
+    "TunnelError",
     "XecError",
     "map_errors",
 ]
@@ -136,6 +145,28 @@ class AuthError(TransportError):
 
 class PoolTimeout(TransportError):
     """No connection to the host became free in time; nothing has run."""
+
+
+class FileError(TransportError):
+    """Something cannot be done with a file, here or on a host.
+
+    Attributes:
+        why: `missing`, `denied`, `exists`, `full`, `lost` (the way to the host) or `other`.
+        where: With what, in words; empty where the message has it.
+    """
+
+    where = ""
+
+    def __init__(self, message: str, why: str = "other") -> None:
+        super().__init__(message)
+        self.why = why
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.why)
+
+
+class TunnelError(TransportError):
+    """A port cannot be forwarded: it is in use, or the server does not allow it."""
 
 
 class _WithResult:
@@ -215,6 +246,26 @@ class RunInterrupted(_WithResult, _Brief, KeyboardInterrupt):
     Attributes:
         results: Of several runs, the results of all; empty for one run.
     """
+
+
+class CopyError(XecError):
+    """Not all could be copied; the message names what and why, `.result` has all of it."""
+
+    def __init__(self, message: str, result: CopyResult) -> None:
+        super().__init__(message)
+        self.result = result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.result)
+
+
+class CopyInterrupted(RunInterrupted):
+    """The kernel's interrupt stopped a copy; `.result` says what has arrived, and what the same call goes on with."""
+
+    result: Any  # a CopyResult
+
+    def __init__(self, message: str, result: CopyResult) -> None:
+        super().__init__(message, result)  # type: ignore[arg-type]
 
 
 class CallbackError(XecError):

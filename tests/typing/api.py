@@ -324,3 +324,20 @@ xec.run(
 )
 assert_type(xec.using(cache=60).cached("key", "true"), xec.Result)
 xec.run("true", cache=[60])  # type: ignore[arg-type]
+
+# -- files and ports ------------------------------------------------------------------------------
+
+assert_type(xec.copy("app.toml", "web1:/etc/"), xec.CopyResult)
+assert_type(xec.copy([Path("a"), "b"], (["web1", "web2"], Path("/srv/")), checksum=True, force=True)[0], xec.Copied)
+try:
+    xec.copy("web1:/var/log/*.log", "logs/", check=True).check()
+except xec.CopyInterrupted as interrupted:
+    print(interrupted.result)
+except xec.CopyError as error:
+    assert_type(error.result.failed.targets, list[str])
+except xec.FileError as error:
+    print(error.why, xec.TunnelError)
+with xec.tunnel("db1", 5432) as tunnel:
+    assert_type(tunnel, xec.Tunnel)
+    print(tunnel.port, xec.tunnel("gate", socks=0, name="proxy").state, xec.tunnel("web1", remote="0:localhost:80"))
+xec.copy("a", 3)  # type: ignore[arg-type]

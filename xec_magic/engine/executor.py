@@ -82,7 +82,7 @@ class Executor:
         self._ended_here: deque[Result] = deque(maxlen=HISTORY_RUNS)
         self._untold: deque[Result] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._beside: set[concurrent.futures.Future[None]] = set()
+        self._beside: set[concurrent.futures.Future[Any]] = set()
         self._owner = os.getpid()
         self._closed = False
         self._unchecked = 0
@@ -361,13 +361,22 @@ class Executor:
         Raises:
             XecError: the executor is closed.
         """
+        future = self.submit(coroutine)
+        return lambda: self.post(future.cancel)
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Start a coroutine on the loop; it is stopped when the executor closes. Cancelling the future cancels it.
+
+        Raises:
+            XecError: the executor is closed.
+        """
         if self._closed or not self._portal.is_open:
             coroutine.close()
-            raise XecError("the executor is closed; make a new one, or load the extension again")
+            raise XecError(_CLOSED)
         future = self._portal.submit(coroutine)
         self._beside.add(future)
         future.add_done_callback(self._beside.discard)
-        return lambda: self.post(future.cancel)
+        return future
 
     def ask(self, question: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of the transports on the loop, and give back what it gives. Any thread but the loop's.

@@ -24,6 +24,7 @@ _SHOWN = {
     ("xec_magic.result", "Result"): ("view", "display_result"),
     ("xec_magic.results", "Results"): ("view", "display_results"),
     ("xec_magic.compose.tasks_result", "TaskResults"): ("tasks_view", "display_tasks"),
+    ("xec_magic.copied", "CopyResult"): ("copyview", "display_copy"),
     ("xec_magic.profiles.comparison", "Profile"): ("measured", "display_profile"),
     ("xec_magic.profiles.session", "Report"): ("measured", "display_report"),
 }

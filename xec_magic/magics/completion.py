@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,9 +13,11 @@ from IPython.core.completer import SimpleCompletion
 from xec_magic.errors import OptionError
 from xec_magic.magics.cache import VERBS
 from xec_magic.options import RunOptions
+from xec_magic.options.copy import CopyOptions
 from xec_magic.options.monitor import MonitorOptions
 from xec_magic.options.profile import ProfileOptions
 from xec_magic.options.tasks import TaskOptions, TasksOptions
+from xec_magic.options.tunnel import TunnelOptions
 from xec_magic.optionspec import Option, OptionSet, next_word
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ _TASK_NAME = re.compile(r"^(\w[\w.-]*)[ \t]*:(?:[ \t]|$)", re.MULTILINE)
 _RUNS = re.compile(r"\s*%xec_runs\s+(?:stop|show|wait)\s+(?:.*\s)?(\S*)$")
 _POOL = re.compile(r"\s*%xec_pool\s+(?:stop|reset)\s+(?:.*\s)?(\S*)$")
 _TARGETS = re.compile(r"\s*%xec_targets\s+(?:.*\s)?(\S*)$")
+_COPY = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec_copy\s+(?:.*\s)?(\S*)$")
+_TUNNEL = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec_tunnel\s+((?:.*\s)?)(\S*)$")
 _CACHE_VERB = re.compile(r"\s*%xec_cache\s+(\S*)$")
 _CACHE_WARM = re.compile(r"\s*%xec_cache\s+warm\s+")
 _SHELL_WORD = re.compile(r"(?:\\.|[^\s\\;|&<>()=:`'\"])*$")  # what ends at the cursor and may be a path
@@ -108,6 +113,10 @@ def _find(context: CompletionContext, world: _World, run_ids: Names) -> _Found |
         return _Found(pool[1], [(name, "session") for name in world.session_names() if name.startswith(pool[1])])
     if named := _TARGETS.match(before):
         return _of_targets(named[1], world)
+    if copied := _COPY.match(before):
+        return _of_copy(copied[1], world)
+    if tunnel := _TUNNEL.match(before):
+        return _of_tunnel(tunnel[1].split(), tunnel[2], world)
     if runs := _RUNS.match(before):
         return _Found(runs[1], [(name, "run") for name in run_ids() if name.startswith(runs[1])])
     return None
@@ -238,6 +247,45 @@ def _of_targets(text: str, world: _World) -> _Found:
     except OptionError:  # a file of targets is wrong; running will say so
         names = []
     return _Found(last, [(name, "target") for name in names if name.startswith(last)][:_MOST])
+
+
+def _of_copy(word: str, world: _World) -> _Found:
+    """What a word of `%xec_copy` can be: an option, a path of this machine, a host with the colon behind it."""
+    if word.startswith("-"):
+        flags = [(flag, option.brief) for option in CopyOptions.SPEC for flag in option.flags if flag.startswith("--")]
+        return _Found(word, [(flag, brief) for flag, brief in flags if flag.startswith(word)])
+    if ":" in word:
+        return _Found(word)  # a path on a host: asking it would hold up the page
+    hosts = _of_targets(word, world)
+    paths = _of_shell(word)
+    if hosts.fragment != word:
+        return _Found(hosts.fragment, [(f"{name}:", kind) for name, kind in hosts.items])
+    return _Found(word, [*paths.items, *((f"{name}:", kind) for name, kind in hosts.items)])
+
+
+def _of_tunnel(before: Sequence[str], word: str, world: _World) -> _Found:
+    """What a word of `%xec_tunnel` can be: an option, a host, `list`, `close` and a tunnel's name."""
+    if before[:1] == ["close"]:
+        return _Found(word, [(name, "tunnel") for name in [*_tunnel_names(), "all"] if name.startswith(word)])
+    if word.startswith("-"):
+        flags = [
+            (flag, option.brief) for option in TunnelOptions.SPEC for flag in option.flags if flag.startswith("--")
+        ]
+        return _Found(word, [(flag, brief) for flag, brief in flags if flag.startswith(word)])
+    if before:
+        return _Found(word)
+    hosts = _of_targets(word, world)
+    return _Found(
+        hosts.fragment, [*hosts.items, *((verb, "verb") for verb in ("close", "list") if verb.startswith(word))]
+    )
+
+
+def _tunnel_names() -> list[str]:
+    if "xec_magic.tunnels" not in sys.modules:
+        return []
+    from xec_magic.tunnels import tunnels
+
+    return [each.name for each in tunnels()]
 
 
 def _of_shell(before: str) -> _Found:

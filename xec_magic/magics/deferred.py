@@ -42,6 +42,8 @@ FURTHER: Final = (
     Family("pool", "PoolMagics", "xec_pool"),
     Family("targets", "TargetsMagics", "xec_targets"),
     Family("tasks", "TasksMagics", "xec_tasks", ("line", "cell")),
+    Family("copy", "CopyMagics", "xec_copy"),
+    Family("tunnel", "TunnelMagics", "xec_tunnel"),
 )
 
 

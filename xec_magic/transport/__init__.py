@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from xec_magic.command import Command
+from xec_magic.command import Command, Target
+from xec_magic.errors import FileError
 from xec_magic.transport import fake
 from xec_magic.transport.base import Process, Sampler, StartRequest, Transport
+from xec_magic.transport.files import FileSystem, LocalFiles, Submit
 from xec_magic.transport.function import FunctionTransport
 from xec_magic.transport.local import LocalTransport
 from xec_magic.transport.pool import PoolLimits
@@ -64,6 +67,25 @@ class Transports:
             ask = {} if self._ask is None else {"ask": self._ask}
             self._ssh = SSHTransport(self._kernel_id, limits=self._ssh_limits, **ask)
         return self._ssh
+
+    @asynccontextmanager
+    async def files(self, target: Target, submit: Submit) -> AsyncIterator[FileSystem]:
+        """The files of a target, for a block.
+
+        Args:
+            target: This machine, or a host.
+            submit: Calls a function in a thread, soon.
+
+        Raises:
+            TransportError: the host cannot be reached, or has no SFTP.
+        """
+        if target.kind == "ssh":
+            async with self.ssh.files(target) as remote:
+                yield remote
+        elif target.kind == "local":
+            yield LocalFiles(submit)
+        else:
+            raise FileError(f"{target}: it has no files")
 
     @property
     def has_ssh(self) -> bool:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import asyncssh
@@ -14,6 +15,7 @@ import asyncssh
 from xec_magic.command import Command, Target
 from xec_magic.errors import ConnectError, SpawnError, TransportError
 from xec_magic.events import ProcessInfo
+from xec_magic.forward import Forward
 from xec_magic.transport.base import Process, StartRequest
 from xec_magic.transport.pool import PoolLimits
 from xec_magic.transport.ssh.connect import Connector
@@ -30,6 +32,8 @@ from xec_magic.transport.ssh.remote import (
     read_living,
     upload_line,
 )
+from xec_magic.transport.ssh.sftp import SftpFiles, sftp_files
+from xec_magic.transport.ssh.tunnel import TunnelLink, open_tunnel
 
 __all__ = ["PoolLimits", "Row", "SSHTransport"]
 
@@ -55,6 +59,7 @@ class SSHTransport:
         self._connector = Connector(ask)
         self._hosts: dict[Target, Host] = {}
         self._processes: set[SSHProcess] = set()
+        self.tunnels: dict[str, TunnelLink] = {}
 
     def host(self, target: Target) -> Host:
         """The connections to a target."""
@@ -209,6 +214,14 @@ class SSHTransport:
             )
         return found
 
+    def files(self, target: Target) -> AbstractAsyncContextManager[SftpFiles]:
+        """The files of a host, for a block; see `sftp_files`."""
+        return sftp_files(self.host(target))
+
+    async def open_tunnel(self, target: Target, forward: Forward) -> TunnelLink:
+        """A tunnel, open; see `open_tunnel` of the module. Whoever asks keeps it in `tunnels`, so that it is closed at the end."""
+        return await open_tunnel(self._connector, target, forward)
+
     # -- the pool ---------------------------------------------------------------------------------------------
 
     def rows(self) -> list[Row]:
@@ -271,6 +284,7 @@ class SSHTransport:
                     await asyncio.gather(*(process.look() for process in living), return_exceptions=True)
         for process in [*self._processes]:
             process.close()
+        await asyncio.gather(*(link.close() for link in self.tunnels.values()))
         await asyncio.gather(*(host.close() for host in self._hosts.values()))
         self._hosts.clear()
         self._connector.close()

@@ -1,0 +1,432 @@
+"""`Transfer`: a tree of files from one end to the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import posixpath
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final
+
+from xec_magic.copied import Copied, CopyState, Trouble, base_name, path_text
+from xec_magic.engine.pour import KEEP_BYTES, Open, fresh_part_path, is_part_of, part_path, pour, resume_at
+from xec_magic.engine.tree import Item, Tree, about, find, place_text, walk
+from xec_magic.errors import FileError
+from xec_magic.transport.files import Entry, FileSystem
+from xec_magic.units import format_size
+
+__all__ = ["CopyPolicy", "Transfer"]
+
+FILES_AT_ONCE: Final = 32  # so that many small ones do not wait for each other's round trips
+REQUESTS: Final = 32  # blocks under way at once, of all files of a host together: 8 MiB
+CHECKS: Final = 500  # digests that one command computes
+_FATAL: Final = ("lost", "full")  # what would happen to each further file as well
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPolicy:
+    """How to copy.
+
+    Attributes:
+        checksum: Compare digests before a file gets its name.
+        force: Copy also what seems to be there already.
+        requests: Blocks under way at once.
+    """
+
+    checksum: bool = False
+    force: bool = False
+    requests: int = REQUESTS
+
+
+@dataclass(slots=True)
+class _Finished:
+    """A file that has arrived and is to be compared before it gets its name."""
+
+    item: Item
+    part: bytes
+
+
+class Transfer:
+    """Copies what some paths name on one end to the other end. Made, run and stopped on the loop's thread; any thread may look.
+
+    Args:
+        target: What the reader calls it.
+        policy: How.
+    """
+
+    def __init__(self, target: str, policy: CopyPolicy) -> None:
+        self.target = target
+        self._policy = policy
+        self._gate = asyncio.Semaphore(policy.requests)
+        self.state: CopyState = "waiting"
+        self.error = ""
+        self._counts = {"files": 0, "files_total": 0, "size_bytes": 0, "total_bytes": 0, "same": 0, "resumed_bytes": 0}
+        self._failures: list[Trouble] = []
+        self._left_out: list[Trouble] = []
+        self._kept: list[Trouble] = []
+        self._began_at: float | None = None
+        self._ended_at: float | None = None
+        self._finished: list[_Finished] = []
+        self._there: dict[bytes, dict[bytes, Entry]] = {}  # what was in the directories of the sink before
+        self._named = b""
+        self._wanted: set[bytes] = set()  # directories that are to be there
+        self.source: FileSystem
+        self.sink: FileSystem
+
+    def snapshot(self) -> Copied:
+        """How it stands. Any thread."""
+        began = self._began_at
+        return Copied(
+            self.target, self.state, **self._counts, failures=tuple(self._failures), left_out=tuple(self._left_out), error=self.error,
+            kept=tuple(self._kept), duration_s=0.0 if began is None else (self._ended_at or time.monotonic()) - began,
+        )  # fmt: skip
+
+    def end(self, state: CopyState, error: str = "") -> None:
+        """It is over."""
+        self.state, self.error = state, error
+        self._ended_at = time.monotonic()
+
+    async def run(self, source: FileSystem, sink: FileSystem, paths: Iterable[tuple[bytes, bool]], to: bytes) -> None:
+        """Copy.
+
+        Cancelling is safe: complete files stay, of a large one that is not complete the part stays.
+
+        Args:
+            source: Where from.
+            sink: Where to.
+            paths: What; with each whether it is taken as it is, or may be a pattern.
+            to: A name, or with a `/` at its end a directory to put it into.
+
+        Raises:
+            FileError: it cannot go on.
+        """
+        self.source, self.sink = source, sink
+        self._began_at = time.monotonic()
+        self.state = "looking"
+        found = [each for path, literal in paths for each in await find(source, path, literal)]
+        roots = await self._roots(found, to)
+        tree = await walk(source, roots, self._tell)
+        self._failures += tree.failures
+        self._left_out += tree.left_out
+        self._tell(len(tree.files), sum(item.entry.size for item in tree.files))
+        self.state = "copying"
+        await self._make_directories(tree)
+        await self._each(self._file, tree.files)
+        if self._policy.checksum:
+            await self._check()
+        # Links come last, and nothing is written below one: a name that was a directory cannot become a way out.
+        await self._each(self._link, tree.links)
+        for _, level in groupby(reversed(tree.directories), key=lambda item: item.sink.count(b"/")):
+            await self._each(self._finish_directory, level)
+
+    def _tell(self, files: int, size: int) -> None:
+        self._counts["files_total"], self._counts["total_bytes"] = files, size
+
+    # -- where it goes to ----------------------------------------------------------------------------------
+
+    async def _roots(self, found: list[tuple[bytes, Entry]], to: bytes) -> list[Item]:
+        """What was named, with its new place.
+
+        Raises:
+            FileError: it cannot have that place.
+        """
+        if to.endswith(b"/") or to in {b"", b".", b".."}:
+            await self._make_way(to.rstrip(b"/") or (b"/" if to else b"."))
+            items = [Item(path, posixpath.join(to, _own_name(path)), entry) for path, entry in found]
+            twice = _first_double(item.sink for item in items)
+            if twice is not None:
+                raise FileError(f"two of the sources would be {path_text(twice)}; copy them one after the other")
+            return items
+        ((path, entry),) = found
+        self._named = to
+        there = await self.sink.look(to)
+        if there is None:
+            parent = posixpath.dirname(to)
+            above = await self.sink.look(parent) if parent else Entry("directory")
+            if above is None or above.kind != "directory":
+                raise FileError(
+                    f"{path_text(parent)}: no such directory; end the destination with / to have it made", "missing"
+                )
+        elif there.kind == "directory" and entry.kind != "directory":
+            raise FileError(f"{self._at_sink(to)} is a directory; end it with / to put something into it")
+        elif there.kind != "directory" and entry.kind == "directory":
+            raise FileError(f"{self._at_sink(to)} is there and is no directory")
+        if entry.kind == "other":
+            raise FileError(f"{place_text(self.source, path)} is neither a file nor a directory")
+        return [Item(path, to, entry)]
+
+    async def _make_way(self, path: bytes) -> None:
+        """See that a directory is there; make it, and those above it."""
+        there = await self.sink.look(path)
+        if there is not None and there.kind == "directory":
+            return
+        if there is not None:
+            raise FileError(f"{self._at_sink(path)} is there and is no directory")
+        parent = posixpath.dirname(path)
+        if parent and parent != path:
+            await self._make_way(parent)
+        with about(self._at_sink(path)):
+            if await self._made(path):
+                await self.sink.finish_directory(path, _now(0o755))
+
+    async def _made(self, path: bytes) -> bool:
+        """Make a directory; whether it was not there. Another host's files may come into the same one."""
+        try:
+            await self.sink.make_directory(path)
+        except FileError:
+            there = await self.sink.look(path, follow=False)
+            if there is None or there.kind != "directory":
+                raise
+            return False
+        return True
+
+    async def _make_directories(self, tree: Tree) -> None:
+        """All of them, from above; what is in those that are there already is looked at.
+
+        Below one that is not there as a directory nothing is written: a link in its place would lead out of the destination.
+        """
+        self._wanted = {item.sink for item in tree.directories}
+        for _, level in groupby(tree.directories, key=lambda item: item.sink.count(b"/")):
+            await self._each(self._directory, [item for item in level if self._has_way(item)])
+        tree.files = [item for item in tree.files if self._has_way(item)]
+        tree.links = [item for item in tree.links if self._has_way(item)]
+
+    def _has_way(self, item: Item) -> bool:
+        folder = posixpath.dirname(item.sink)
+        return folder not in self._wanted or folder in self._there
+
+    async def _directory(self, item: Item) -> None:
+        with about(self._at_sink(item.sink)):
+            # What the user has named may be a link to a directory; what the other side has named may not.
+            there = await self.sink.look(item.sink, follow=item.sink == self._named)
+            if there is None:
+                await self._made(item.sink)
+                self._there[item.sink] = {}
+            elif there.kind != "directory":
+                raise FileError(f"a {there.kind} is there, where a directory is to be; nothing of it was copied")
+            else:
+                self._there[item.sink] = dict(await self.sink.names(item.sink))
+
+    async def _finish_directory(self, item: Item) -> None:
+        if item.sink in self._there:
+            with about(self._at_sink(item.sink)):
+                await self.sink.finish_directory(item.sink, item.entry)
+
+    # -- files -------------------------------------------------------------------------------------------------
+
+    async def _file(self, item: Item) -> None:
+        with about(self._at_sink(item.sink)):
+            there = await self._entry_there(item)
+            if there is not None and there.kind == "directory":
+                raise FileError("a directory is there, where a file is to be")
+        if there is not None and await self._is_same(item, there):
+            self._counts["same"] += 1
+            self._tell(self._counts["files_total"] - 1, self._counts["total_bytes"] - item.entry.size)
+            return
+        part, start = await self._part(item)
+        reader = await self.source.open(item.source)
+        try:
+            await self._write(item, part, start, reader)
+        finally:
+            await reader.close()
+        if self._policy.checksum:
+            self._finished.append(_Finished(item, part))
+        else:
+            await self._give_name(item, part)
+
+    def _at_sink(self, path: bytes) -> str:
+        return place_text(self.sink, path)
+
+    async def _is_same(self, item: Item, there: Entry) -> bool:
+        """What is there has the size, the time and the mode that a copy would have; with `checksum` the digest as well."""
+        entry, policy = item.entry, self._policy
+        if policy.force or (there.kind, there.size, there.mtime, there.mode) != (
+            "file",
+            entry.size,
+            entry.mtime,
+            entry.mode,
+        ):
+            return False
+        return not policy.checksum or await self._equal(item.source, item.sink)
+
+    async def _entry_there(self, item: Item) -> Entry | None:
+        known = self._there.get(posixpath.dirname(item.sink))
+        if known is not None:
+            return known.get(posixpath.basename(item.sink))
+        return await self.sink.look(item.sink, follow=False)
+
+    async def _part(self, item: Item) -> tuple[bytes, int | None]:
+        """Where to write a file until it is complete, and where to go on with what is there; None to begin."""
+        if item.entry.size > KEEP_BYTES:
+            part = part_path(item, self.source.name, self.sink.name)
+            start = await resume_at(self.source, self.sink, item, part)
+            if start != 0:
+                return part, start
+        return fresh_part_path(item), None
+
+    async def _write(self, item: Item, part: bytes, start: int | None, reader: Any) -> None:
+        there = self._at_sink(item.sink)
+        with about(there):
+            writer = await self.sink.create(part, resumes=start is not None)
+        done = start or 0
+        self._counts["resumed_bytes"] += done
+        self._counts["total_bytes"] -= done
+
+        def moved(size: int) -> None:
+            nonlocal done
+            done += size
+            self._counts["size_bytes"] += size
+
+        block = min(self.source.block_bytes, self.sink.block_bytes)
+        try:
+            opened = Open(reader, writer, place_text(self.source, item.source), there)
+            await pour(opened, item.entry, start or 0, block, self._gate, moved)
+            with about(there):
+                await writer.finish(item.entry)
+        except BaseException as error:
+            await writer.close()
+            known = await self._reason(error, item)
+            if known.why != "full" and item.entry.size > KEEP_BYTES:
+                where = f"{format_size(done)} of {format_size(item.entry.size)} are kept"
+                self._kept.append(Trouble(path_text(item.sink), f"{where}, and the same call goes on from there"))
+            elif known.why != "lost":
+                await self._remove(part)
+            if known is not error and isinstance(error, FileError):
+                raise known from error
+            raise
+
+    async def _reason(self, error: BaseException, item: Item) -> FileError:
+        """What was wrong. SFTP 3 has no word for a full disk, so the host is asked."""
+        if not isinstance(error, FileError):
+            return FileError("it was interrupted")
+        full = await self.sink.why_full(posixpath.dirname(item.sink)) if error.why == "other" else ""
+        if not full:
+            return error
+        known = FileError(full, "full")
+        known.where = self._at_sink(item.sink)
+        return known
+
+    async def _give_name(self, item: Item, part: bytes) -> None:
+        with about(self._at_sink(item.sink)):
+            await self.sink.replace(part, item.sink)
+        self._counts["files"] += 1
+        if item.entry.size > KEEP_BYTES:
+            await self._remove_stale(item)
+
+    async def _remove_stale(self, item: Item) -> None:
+        """Parts of earlier states of a file are of no use any more."""
+        folder, name = posixpath.split(item.sink)
+        with contextlib.suppress(FileError):
+            for each, _ in await self.sink.names(folder or b"."):
+                if is_part_of(each, name):
+                    await self._remove(posixpath.join(folder, each))
+
+    async def _remove(self, path: bytes) -> None:
+        with contextlib.suppress(FileError):
+            await self.sink.remove(path)
+
+    async def _link(self, item: Item) -> None:
+        to = await self.source.read_link(item.source)
+        with about(self._at_sink(item.sink)):
+            there = await self._entry_there(item)
+            if there is not None and there.kind == "link":
+                if await self.sink.read_link(item.sink) == to:
+                    return
+            elif there is not None and there.kind != "file":
+                raise FileError(f"a {there.kind} is there, where a link is to be")
+            if there is not None:
+                await self.sink.remove(item.sink)
+            await self.sink.make_link(item.sink, to)
+
+    # -- digests -----------------------------------------------------------------------------------------------
+
+    async def _equal(self, here: bytes, there: bytes) -> bool:
+        ours, theirs = await asyncio.gather(self.source.digests([here]), self.sink.digests([there]))
+        return ours == theirs
+
+    async def _check(self) -> None:
+        """Compare what has arrived with what was sent, then give it its name."""
+        self.state = "checking"
+        for at in range(0, len(self._finished), CHECKS):
+            some = self._finished[at : at + CHECKS]
+            ours, theirs = await asyncio.gather(
+                self.source.digests([each.item.source for each in some]),
+                self.sink.digests([each.part for each in some]),
+            )
+            good = [each for each, one, other in zip(some, ours, theirs, strict=True) if one == other]
+            bad = [each for each, one, other in zip(some, ours, theirs, strict=True) if one != other]
+            for each in bad:
+                await self._remove(each.part)
+                self._failures.append(
+                    Trouble(
+                        place_text(self.source, each.item.source),
+                        "what has arrived has another digest, so it is not kept; did it change meanwhile?",
+                    )
+                )
+            await self._each_named(good)
+
+    async def _each_named(self, finished: list[_Finished]) -> None:
+        parts = {each.item.sink: each.part for each in finished}
+        await self._each(lambda item: self._give_name(item, parts[item.sink]), [each.item for each in finished])
+
+    # -- many at once ------------------------------------------------------------------------------------------
+
+    async def _each(self, act: Callable[[Item], Coroutine[Any, Any, None]], items: Iterable[Item]) -> None:
+        """Do this to all of them, several at once. What fails is noted, and does not keep the rest from being done.
+
+        Raises:
+            FileError: what would happen to the rest as well.
+        """
+        rest = iter(items)
+        problem: FileError | None = None
+
+        async def worker() -> None:
+            nonlocal problem
+            for item in rest:
+                if problem is not None:
+                    return
+                try:
+                    await act(item)
+                except FileError as error:
+                    error.where = error.where or place_text(self.source, item.source)
+                    if error.why in _FATAL:
+                        problem = problem or error
+                        return
+                    self._failures.append(Trouble(error.where, str(error)))
+
+        workers = [asyncio.ensure_future(worker()) for _ in range(FILES_AT_ONCE)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for each in workers:
+                each.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        if problem is not None:
+            raise problem
+
+    def __repr__(self) -> str:
+        return f"<Transfer {self.target} {self.state}, {self._counts['files']} files>"
+
+
+def _own_name(path: bytes) -> bytes:
+    name = base_name(path)
+    if name in {b"", b".", b".."}:
+        raise FileError(f"{path_text(path)} has no name that it could have there; write the whole destination")
+    return name
+
+
+def _first_double(paths: Iterable[bytes]) -> bytes | None:
+    seen: set[bytes] = set()
+    for path in paths:
+        if path in seen:
+            return path
+        seen.add(path)
+    return None
+
+
+def _now(mode: int) -> Entry:
+    now = int(time.time())
+    return Entry("directory", 0, mode, now, now)
