@@ -306,6 +306,82 @@ def test_an_unused_connection_is_closed(world, server):
         assert pool.run(server.spec, "true").ok
 
 
+# -- channels opened ahead -------------------------------------------------------------------------------
+
+
+def spares(ex):
+    return [
+        task
+        for host in ex._engine.transports.ssh._hosts.values()
+        for c in host._connections.values()
+        for task in c.ahead
+    ]
+
+
+def ahead(ex):
+    """The one channel that waits for a command, once it is open."""
+    assert until(lambda: [task for task in spares(ex) if task.done()])
+    (task,) = spares(ex)
+    return task.result()
+
+
+def test_a_command_takes_the_channel_that_was_opened_ahead(ex, on):
+    ex.run("true", on=on)
+    assert spares(ex) == []  # a host that is asked once needs none
+    ex.run("true", on=on)
+    for number in range(3):
+        channel = ahead(ex)
+        run = ex.start(f"echo {number}; exit {number}", on=on, check=False)
+        assert (str(run.result()), run.result().exit_code) == (str(number), number)
+        assert ahead(ex) is not channel
+        assert until(channel.is_closing)
+    (row,) = ex._engine.ssh_rows()
+    assert (row.commands, row.busy, row.ahead) == (5, 0, 1)
+
+
+@pytest.mark.parametrize("when", ["before", "while it is asked"])
+def test_a_channel_ahead_that_has_died_is_replaced_silently(ex, on, when):
+    ex.run("true", on=on)
+    ex.run("true", on=on)
+    channel = ahead(ex)
+    if when == "before":
+        ex._engine.post(channel.abort)
+        assert until(channel.is_closing)
+    else:  # our close is on its way when the command is put on it: it is never answered
+        request = channel._make_request
+
+        async def closed_meanwhile(*args):
+            channel._loop.call_soon(channel.abort)
+            channel._send_request = lambda *_, **__: None
+            return await request(*args)
+
+        channel._make_request = closed_meanwhile
+    result = ex.run("echo once >> ~/count; cat ~/count; rm ~/count", on=on)
+    assert (result.stdout, result.notes) == ("once\n", ())
+    (row,) = ex._engine.ssh_rows()
+    assert row.busy == 0
+
+
+def test_an_asyncssh_that_is_not_as_we_know_it_opens_channels_as_ever(ex, on, monkeypatch):
+    from xec_magic.transport.ssh import ahead as module
+
+    monkeypatch.setattr(module, "SSHClientChannel", lambda *_: None)
+    for number in range(4):
+        assert str(ex.run(f"echo {number}", on=on)) == str(number)
+    (row,) = ex._engine.ssh_rows()
+    assert (row.commands, row.busy, row.ahead) == (4, 0, 0)
+
+
+def test_where_the_server_gives_one_channel_none_is_missing_for_commands(ex, world):
+    server = world.sshd(MaxSessions=1)
+    for number in range(8):
+        assert str(ex.run(f"echo {number}", on=server.spec)) == str(number)
+    assert until(lambda: all(row.busy == 0 for row in ex._engine.ssh_rows()))
+    with pytest.raises(xec.TimedOut):
+        ex.run("sleep 300", on=server.spec, timeout=0.3, grace=0.2)
+    assert left(ex) == []
+
+
 # -- lost connections --------------------------------------------------------------------------------------
 
 
@@ -455,11 +531,3 @@ def test_a_warm_shell_on_a_host_is_refused_and_as_a_standing_default_left_out(ex
     for wish in ({"worker": True}, {"session": "s"}):
         with pytest.raises(xec.OptionError, match="on this machine only"):
             ex.run("true", on=on, **wish)
-
-
-def test_connections_are_listed_among_what_is_kept_ready(ex, on):
-    ex.run("true", on=on)
-    entries = ex._engine.ask(ex._engine.transports.pool())
-    assert [(entry.kind, entry.what, entry.served) for entry in entries if entry.kind == "connection"] == [
-        ("connection", on, 1)
-    ]

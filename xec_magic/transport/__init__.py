@@ -81,12 +81,8 @@ class Transports:
         return self.workers.start_now(request) if warm else None
 
     async def pool(self) -> list[PoolEntry]:
-        """What is kept ready: shells, and connections to hosts."""
-        connections = self._ssh.rows() if self._ssh is not None else []
-        return self.workers.pool() + [
-            PoolEntry("connection", "", row.host, None, row.state, row.commands, row.age_s, row.idle_s)
-            for row in connections
-        ]
+        """The shells that are kept ready."""
+        return self.workers.pool()
 
     async def stop(self, name: str) -> None:
         """End what is kept under a name, with all that it has left.

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import asyncssh
@@ -16,6 +17,7 @@ from xec_magic.errors import ConnectError, SpawnError, TransportError
 from xec_magic.events import ProcessInfo
 from xec_magic.transport.base import Process, StartRequest
 from xec_magic.transport.pool import PoolLimits
+from xec_magic.transport.ssh.ahead import Gone
 from xec_magic.transport.ssh.connect import Connector
 from xec_magic.transport.ssh.hosts import Host, Lease, Row
 from xec_magic.transport.ssh.login import Ask, nobody_to_ask
@@ -98,6 +100,8 @@ class SSHTransport:
                     host.give_back(lease)
                     raise SpawnError(f"{host.target}: the server runs no commands for this user") from error
                 lease = await host.again(lease, error)
+            except Gone:  # opened ahead, and closed before anything was started on it: nobody need know
+                lease = replace(lease, ahead=None)
             except (asyncssh.ConnectionLost, asyncssh.DisconnectError, OSError) as error:
                 # Nothing was confirmed, so nothing has run: a connection that had died unnoticed is replaced, once.
                 if replaced:
@@ -128,10 +132,10 @@ class SSHTransport:
                 host.give_back(lease, ran=True)
 
         process = SSHProcess(request, begin, mark, self._control, ended)
-        opening = asyncio.ensure_future(lease.connection.run(process, begin.line))
+        opening = asyncio.ensure_future(lease.connection.run(process, begin.line, lease.ahead))
         try:
             await asyncio.shield(opening)
-        except asyncssh.ChannelOpenError:
+        except (asyncssh.ChannelOpenError, Gone):
             raise
         except (asyncssh.Error, OSError):
             host.give_back(lease)
@@ -259,6 +263,16 @@ class SSHTransport:
         """Wait for what runs on these, or all, hosts; then close their connections."""
         hosts = [host for target, host in self._hosts.items() if targets is None or target in targets]
         await asyncio.gather(*(host.drain() for host in hosts))
+
+    async def close_unused(self, targets: Sequence[Target] | None = None) -> tuple[int, int]:
+        """Close the connections to these, or all, hosts on which nothing runs; each other one when its last command ends.
+
+        Returns:
+            How many were closed, and how many will be.
+        """
+        hosts = [host for target, host in self._hosts.items() if targets is None or target in targets]
+        counts = [host.retire() for host in hosts]
+        return sum(closed for closed, _ in counts), sum(busy for _, busy in counts)
 
     async def close(self, within_s: float) -> None:
         """Cut all connections; commands that still run are killed, as far as their hosts can be reached in time."""

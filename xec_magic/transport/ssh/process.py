@@ -44,7 +44,12 @@ class Collector(asyncssh.SSHClientSession[bytes]):
 
     def __init__(self) -> None:
         self.collected = Collected()
+        self.channel: Any = None
         self.done: asyncio.Future[Collected] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """The channel is open."""
+        self.channel = chan
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Take output."""
@@ -128,7 +133,12 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
     def feed(self) -> None:
         """Send secrets, then the input. As soon as the server runs the line: nothing waits for an answer."""
         data = self._request.command.stdin
-        if self._input_fd is None and (self._launch.head or isinstance(data, bytes)):
+        if self._input_fd is not None:
+            return
+        if not self._launch.head and not isinstance(data, bytes):
+            # Whatever runs there instead of our line, as a server of files, would wait for input for ever.
+            self._write_eof()
+        else:
             self._spawn(self._send_input(self._launch.head + (data if isinstance(data, bytes) else b"")))
 
     def _spawn(self, coroutine: Any) -> None:
@@ -195,6 +205,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
     def _fail(self, error: Exception) -> None:
         if not self._ready.done():
             self._ready.set_exception(error)
+            self._ready.exception()  # of a channel that was replaced nobody waits for it
 
     def exit_status_received(self, status: int) -> None:
         """The shell has exited."""
@@ -252,8 +263,8 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
             return asyncssh.ConnectionLost(str(exc) or "closed")
         quoted = f"; it said: {said[-1][:200]}" if said else ""
         return SpawnError(
-            f"{self.host}: the login did not run the command, for a login shell that ends at once, a ForceCommand, or a key that "
-            f"is bound to a command{quoted}"
+            f"{self.host}: the login did not run the command, for a login shell that ends at once, a ForceCommand (internal-sftp "
+            f"serves files only), or a key that is bound to a command{quoted}"
         )
 
     def _free(self) -> None:
