@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import pwd
 import secrets
 import threading
 import time
@@ -79,12 +80,18 @@ def test_a_secret_reaches_the_command_and_no_process_list(ex, on):
     ]
 
 
+def scripts(server):
+    """Files that commands have left."""
+    uid = pwd.getpwnam(server.world.user).pw_uid
+    return {path for path in Path("/tmp").glob("xec-*") if path.is_file() and path.stat().st_uid == uid}
+
+
 @pytest.mark.parametrize("size", [90_000, 3_000_000])
-def test_a_script_of_any_size_runs_and_leaves_no_file(ex, on, size):
-    before = set(Path("/tmp").glob("xec-*"))
+def test_a_script_of_any_size_runs_and_leaves_no_file(ex, on, server, size):
+    before = scripts(server)
     result = ex.run(f"x='{'y' * size}'\necho ${{#x}}; cat", on=on, stdin="input")
     assert result.stdout == f"{size}\ninput"
-    assert set(Path("/tmp").glob("xec-*")) == before
+    assert scripts(server) == before
 
 
 def test_another_interpreter_runs_the_script(ex, on):
@@ -527,7 +534,10 @@ def test_a_batch_takes_one_round_trip_and_gives_each_command_its_result(ex, on):
     assert row.commands == 1
 
 
-def test_a_warm_shell_on_a_host_is_refused_and_as_a_standing_default_left_out(ex, on):
-    for wish in ({"worker": True}, {"session": "s"}):
-        with pytest.raises(xec.OptionError, match="on this machine only"):
-            ex.run("true", on=on, **wish)
+def test_a_worker_on_a_host_is_refused_and_as_a_standing_default_left_out(ex, on):
+    with pytest.raises(xec.OptionError, match="on this machine only.*--session NAME keeps one"):
+        ex.run("true", on=on, worker=True)
+    with pytest.raises(xec.OptionError, match="no session to reset"):
+        ex.run("true", on=on, reset=True)
+    with pytest.raises(xec.OptionError, match="python3 cannot be kept ready"):
+        ex.run("true", on=on, session="s", shell="python3")

@@ -11,8 +11,7 @@ from __future__ import annotations
 import shutil
 from typing import Final
 
-from xec_magic.transport.dialects.base import Order, Start, filled, one_line, quoted
-from xec_magic.transport.names import Names
+from xec_magic.transport.dialects.base import Order, Slots, Start, filled, one_line, quoted
 
 __all__ = ["BASH", "STATE"]
 
@@ -155,10 +154,10 @@ class _Bash:
     name = "bash"
     control_fd = 62
 
-    def start(self, shell: tuple[str, ...], names: Names, *, login: bool, rc: str) -> Start:
+    def start(self, shell: tuple[str, ...], names: Slots, *, login: bool, rc: str, here: bool = True) -> Start:
         """See `Dialect`."""
-        program = shutil.which(shell[0]) or shell[0]
-        again = b" ".join([b"-a", quoted(shell[0]), quoted(program), *map(quoted, shell[1:])])
+        program = quoted(shutil.which(shell[0]) or shell[0]) if here else b'"$BASH"'
+        again = b" ".join([b"-a", quoted(shell[0]), program, *map(quoted, shell[1:])])
         server = _SERVER.encode().replace(b"{}", quoted(filled(_EACH, names)))
         names.write("rc", rc.encode("utf-8", "surrogateescape") + b"\n")
         names.write("after", filled(_AFTER, names))
@@ -177,7 +176,7 @@ class _Bash:
         )
         return Start(argv, {b"BASH_ENV": names.path("begin").encode()})
 
-    def order(self, order: Order, names: Names) -> bytes:
+    def order(self, order: Order, names: Slots) -> bytes:
         """See `Dialect`."""
         exits, traps = order.may_exit(), order.may_trap_exit()
         script = order.script.replace(_PRELUDE, b"", 1) if order.strict else order.script

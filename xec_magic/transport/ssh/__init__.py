@@ -20,11 +20,11 @@ from xec_magic.transport.pool import PoolLimits
 from xec_magic.transport.ssh.ahead import Gone
 from xec_magic.transport.ssh.connect import Connector
 from xec_magic.transport.ssh.hosts import Host, Lease, Row
+from xec_magic.transport.ssh.kept.sessions import FarSessions
 from xec_magic.transport.ssh.login import Ask, nobody_to_ask
 from xec_magic.transport.ssh.process import SSHProcess
 from xec_magic.transport.ssh.remote import (
     Launch,
-    facts_line,
     launch,
     living_line,
     long_script,
@@ -57,6 +57,7 @@ class SSHTransport:
         self._connector = Connector(ask)
         self._hosts: dict[Target, Host] = {}
         self._processes: set[SSHProcess] = set()
+        self.sessions = FarSessions(kernel_id)
 
     def host(self, target: Target) -> Host:
         """The connections to a target."""
@@ -74,6 +75,8 @@ class SSHTransport:
         """
         fds = [fd for fd in (request.stdin_fd, request.stdout_fd) if fd is not None]
         host = self.host(request.command.target)
+        if request.command.session:
+            return await self.sessions.start(host, request)
         try:
             uploaded = await self._bring_script(host, request.command)
         except BaseException:
@@ -177,10 +180,7 @@ class SSHTransport:
         if script is None:
             return ""
         if host.has_bash is None:
-            asked = facts_line()
-            answer = read_answer((await host.helper(asked)).stdout, asked.mark)
-            host.has_bash = answer == "bash"
-            script = long_script(command, host.has_bash) or b""
+            script = long_script(command, await host.knows_bash()) or b""
         sent = upload_line()
         done = await host.helper(sent, script, seconds=UPLOAD_S)
         path = read_answer(done.stdout, sent.mark)
@@ -262,6 +262,9 @@ class SSHTransport:
     async def drain(self, targets: Sequence[Target] | None = None) -> None:
         """Wait for what runs on these, or all, hosts; then close their connections."""
         hosts = [host for target, host in self._hosts.items() if targets is None or target in targets]
+        for host in hosts:
+            host.book.drain()
+        await self.sessions.end_idle([host.target for host in hosts])
         await asyncio.gather(*(host.drain() for host in hosts))
 
     async def close_unused(self, targets: Sequence[Target] | None = None) -> tuple[int, int]:
@@ -279,10 +282,12 @@ class SSHTransport:
         living = [process for process in self._processes if process.exit is None and process.begun is not None]
         for process in living:
             process.send_signal(9)
-        if living:
+        ending = [process.look() for process in living] + self.sessions.ending()
+        if ending:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(within_s):
-                    await asyncio.gather(*(process.look() for process in living), return_exceptions=True)
+                    await asyncio.gather(*ending, return_exceptions=True)
+        self.sessions.close()
         for process in [*self._processes]:
             process.close()
         await asyncio.gather(*(host.close() for host in self._hosts.values()))

@@ -6,19 +6,20 @@ import asyncio
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, Final, TypeVar, cast
 
 import asyncssh
 
 from xec_magic.command import Target
-from xec_magic.errors import ConnectError, PoolTimeout, TransportError
+from xec_magic.errors import ConnectError, PoolTimeout, SpawnError, TransportError
 from xec_magic.transport.pool import Close, Drop, Fail, Give, Ledger, Open, PoolLimits, Prepare
 from xec_magic.transport.ssh.ahead import PACKET_BYTES, WINDOW_BYTES, Gone, Unknown, open_ahead, run_on
 from xec_magic.transport.ssh.connect import KEEPALIVE_COUNT, KEEPALIVE_S, Connector, Opened
 from xec_magic.transport.ssh.process import Collected, Collector
-from xec_magic.transport.ssh.remote import Launch
+from xec_magic.transport.ssh.remote import Launch, facts_line, read_answer
 from xec_magic.units import format_duration
 
 __all__ = ["Connection", "Host", "Lease", "Row"]
@@ -27,6 +28,8 @@ BUSY_KEEPALIVE_S: Final = 5.0  # three unanswered ones, and a command's connecti
 HELPERS: Final = 2  # short helper commands on one host at once: each takes one of the server's few channels
 HELPER_S: Final = 5.0
 CLOSE_S: Final = 1.0  # a connection that was cut is gone at the loop's next turn
+
+S = TypeVar("S", bound=asyncssh.SSHClientSession[bytes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +166,51 @@ class Host:
         self._step()
         return await self._granted(lease.ticket, future, timeout_s)
 
-    def confirmed(self, lease: Lease) -> None:
-        """A command runs on it."""
+    def confirmed(self, lease: Lease, *, command: bool = True) -> None:
+        """A command runs on it, or something else that keeps the channel."""
         self.book.confirmed(lease.connection.number)
-        lease.connection.commands += 1
+        lease.connection.commands += command
         lease.connection.count(+1)
+
+    async def run(self, make: Callable[[], S], line: bytes) -> tuple[S, Lease]:
+        """Run a line that is no command, but stays; whoever has the session gives the lease back when that ends.
+
+        Args:
+            make: Gives a session for each attempt.
+            line: What to run.
+
+        Raises:
+            TransportError: the host cannot be reached, or runs nothing.
+        """
+        lease, replaced = await self.lease(), False
+        while True:
+            session = make()
+            opening = asyncio.ensure_future(lease.connection.run(session, line, lease.ahead))
+            try:
+                await asyncio.shield(opening)
+            except asyncssh.ChannelOpenError as error:
+                if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
+                    self.give_back(lease)
+                    raise SpawnError(f"{self.target}: the server runs no commands for this user") from error
+                lease = await self.again(lease, error)
+            except Gone:
+                lease = replace(lease, ahead=None)
+            except (asyncssh.Error, OSError) as error:
+                self.give_back(lease)
+                if replaced:
+                    raise ConnectError(f"{self.target}: the connection was lost: {_reason(error)}") from error
+                lease, replaced = await self.lease(), True
+            except asyncio.CancelledError:
+                opening.add_done_callback(partial(self._given_up, lease, session))
+                raise
+            else:
+                self.confirmed(lease, command=False)
+                return session, lease
+
+    def _given_up(self, lease: Lease, session: Any, opening: asyncio.Future[None]) -> None:
+        if not opening.cancelled() and opening.exception() is None:
+            session.channel.abort()
+        self.give_back(lease)
 
     def give_back(self, lease: Lease, *, ran: bool = False) -> None:
         """Its command has ended."""
@@ -272,6 +315,13 @@ class Host:
         if self._connections.pop(number, None) is not None:
             self.book.lost(number)
             self._step()
+
+    async def knows_bash(self) -> bool:
+        """Whether bash is there; asks, if no command has told yet."""
+        if self.has_bash is None:
+            asked = facts_line()
+            self.has_bash = read_answer((await self.helper(asked)).stdout, asked.mark) == "bash"
+        return self.has_bash
 
     # -- helpers -------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal as signals
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
 import asyncssh
@@ -16,7 +16,7 @@ from xec_magic.events import ProcessInfo, Stream
 from xec_magic.transport.base import ExitStatus, StartRequest
 from xec_magic.transport.ssh.remote import Begun, Launch, Refused, read_begin
 
-__all__ = ["Collected", "Collector", "SSHProcess"]
+__all__ = ["INPUT_PIECE_BYTES", "Collected", "Collector", "PipeWriter", "SSHProcess", "pieces_of"]
 
 INPUT_PIECE_BYTES: Final = 256 * 1024
 ABANDON_S: Final = 60.0  # how long the end of a slow login is waited for, in order to kill what it then runs
@@ -112,9 +112,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._input_fd = request.stdin_fd
         self._pipe = (
-            _PipeWriter(request.stdout_fd, self._pipe_full, self._pipe_broken)
-            if request.stdout_fd is not None
-            else None
+            PipeWriter(request.stdout_fd, self._pipe_full, self._pipe_broken) if request.stdout_fd is not None else None
         )
 
     # -- the start ----------------------------------------------------------------------------------
@@ -289,28 +287,17 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
     # -- input --------------------------------------------------------------------------------------------
 
     async def _send_input(self, data: bytes) -> None:
-        for start in range(0, len(data), INPUT_PIECE_BYTES):
-            await self._write(data[start : start + INPUT_PIECE_BYTES])
-        self._write_eof()
+        await self._send_pieces(None, data)
 
     async def _send_file(self, fd: int, head: bytes) -> None:
         """Send what another command writes into a pipe, at the host's pace."""
-        os.set_blocking(fd, False)
-        try:
-            if head:
-                await self._write(head)
-            while True:
-                try:
-                    data = os.read(fd, INPUT_PIECE_BYTES)
-                except BlockingIOError:
-                    await _ready_to(self._loop.add_reader, self._loop.remove_reader, fd)
-                    continue
-                if not data:
-                    break
-                await self._write(data)
-            self._write_eof()
-        finally:
-            os.close(fd)
+        await self._send_pieces(fd, head)
+
+    async def _send_pieces(self, fd: int | None, data: bytes) -> None:
+        async with contextlib.aclosing(pieces_of(fd, data, INPUT_PIECE_BYTES)) as pieces:
+            async for piece in pieces:
+                await self._write(piece)
+        self._write_eof()
 
     async def _write(self, data: bytes) -> None:
         await self._writable.wait()
@@ -421,7 +408,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         return f"<SSHProcess {self.pid} on {self.host}, {'running' if self.exit is None else 'ended'}>"
 
 
-class _PipeWriter:
+class PipeWriter:
     """Writes output into the pipe that another command reads, at its pace. The descriptor is its own to close."""
 
     def __init__(self, fd: int, full: Callable[[bool], None], broken: Callable[[], None]) -> None:
@@ -475,6 +462,29 @@ class _PipeWriter:
             if self.is_full:
                 self.is_full = False
                 self._loop.remove_writer(fd)
+            os.close(fd)
+
+
+async def pieces_of(fd: int | None, data: bytes, size: int) -> AsyncGenerator[bytes, None]:
+    """Some bytes, then what a descriptor gives, in pieces. The descriptor is closed at the end, and when nobody wants more."""
+    try:
+        for start in range(0, len(data), size):
+            yield data[start : start + size]
+        if fd is None:
+            return
+        loop = asyncio.get_running_loop()
+        os.set_blocking(fd, False)
+        while True:
+            try:
+                piece = os.read(fd, size)
+            except BlockingIOError:
+                await _ready_to(loop.add_reader, loop.remove_reader, fd)
+                continue
+            if not piece:
+                return
+            yield piece
+    finally:
+        if fd is not None:
             os.close(fd)
 
 
