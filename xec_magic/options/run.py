@@ -598,11 +598,22 @@ class RunOptions:
         return False
 
     def _refuse_worker(self) -> bool:
-        """No warm shell on a host; a standing default concerns this machine only."""
-        asked = self.sources.get("worker") in {THE_LINE, THE_CALL} and self.worker
-        if asked or self.session or self.reset:
-            name = "session" if self.session else "worker" if asked else "reset"
-            raise OptionError(f"{self._who(name)}: shells are kept ready on this machine only, not on a host")
+        """No shell is started ahead on a host; a standing default concerns this machine only."""
+        if self.sources.get("worker") in {THE_LINE, THE_CALL} and self.worker:
+            raise OptionError(
+                f"{self._who('worker')}: shells are started ahead on this machine only; on a host every command has a shell of its own "
+                "within one round trip, and --session NAME keeps one"
+            )
+        if self.reset and not self.session:
+            raise OptionError(f"{self._who('reset')}: there is no session to reset; name it with --session NAME")
+        shell = self._asked_for("shell", ())
+        if self.session and shell:
+            from xec_magic.transport.shells import is_warmable
+
+            if not is_warmable(shell):
+                raise OptionError(
+                    f"{self._who('session')}: {shell[0]} cannot be kept ready; bash, dash, sh and zsh can"
+                )
         return False
 
     def _input(self, namespace: Mapping[str, Any], *, here: bool) -> bytes | FileInput | None:

@@ -12,8 +12,7 @@ import shutil
 from functools import lru_cache
 from typing import Final
 
-from xec_magic.transport.dialects.base import Order, Start, filled, one_line, quoted
-from xec_magic.transport.names import Names
+from xec_magic.transport.dialects.base import Order, Slots, Start, filled, one_line, quoted
 
 __all__ = ["BASH", "STATE"]
 
@@ -179,10 +178,10 @@ class _Bash:
     name = "bash"
     control_fd = 62
 
-    def start(self, shell: tuple[str, ...], names: Names, *, login: bool, rc: str) -> Start:
+    def start(self, shell: tuple[str, ...], names: Slots, *, login: bool, rc: str, here: bool = True) -> Start:
         """See `Dialect`."""
-        program = shutil.which(shell[0]) or shell[0]
-        again = b" ".join([b"-a", quoted(shell[0]), quoted(program), *map(quoted, shell[1:])])
+        program = quoted(shutil.which(shell[0]) or shell[0]) if here else b'"$BASH"'
+        again = b" ".join([b"-a", quoted(shell[0]), program, *map(quoted, shell[1:])])
         server = _SERVER.encode().replace(b"{}", quoted(filled(_EACH, names)))
         names.write("rc", rc.encode("utf-8", "surrogateescape") + b"\n")
         names.write("after", filled(_AFTER, names))
@@ -203,7 +202,7 @@ class _Bash:
         )
         return Start(argv, {b"BASH_ENV": names.path("begin").encode()})
 
-    def order(self, order: Order, names: Names) -> bytes:
+    def order(self, order: Order, names: Slots) -> bytes:
         """See `Dialect`."""
         simple = _simple(order)
         if simple is not None and len(simple) <= INLINE_BYTES and not simple.startswith(_PIPEFAIL):
