@@ -48,6 +48,7 @@ from xec_magic.errors import (
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from xec_magic import demo
     from xec_magic.api import (
         Executor,
         batch,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         defer,
         files,
         lazy,
+        map,  # noqa: A004 - here it is this package's
         run,
         start,
         tasks,
@@ -140,9 +142,11 @@ __all__ = [
     "cleanup",
     "copy",
     "defer",
+    "demo",
     "files",
     "last",
     "lazy",
+    "map",
     "monitor",
     "profile",
     "profiler",
@@ -183,6 +187,7 @@ _HOMES = {
     "defer": "api",
     "files": "api",
     "lazy": "api",
+    "map": "api",
     "monitor": "monitoring",
     "profile": "profiling",
     "run": "api",
@@ -204,6 +209,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(f"xec_magic.{_HOMES[name]}"), name)
     elif name in ("last", "profiler"):  # they change, so they are never stored here
         return getattr(import_module("xec_magic.runtime").current(), name)
+    elif name == "demo":
+        value = import_module("xec_magic.demo")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

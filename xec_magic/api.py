@@ -20,6 +20,7 @@ from xec_magic.compose.lazy import Lazy
 from xec_magic.compose.tasks import Tasks
 from xec_magic.compose.workers import Workers, start_text, with_start_text
 from xec_magic.engine import executor as engine
+from xec_magic.engine.ask import ask_yes
 from xec_magic.engine.asks import Ask, Asks, holds, name_of
 from xec_magic.engine.run import Run
 from xec_magic.errors import OptionError, RunInterrupted
@@ -50,6 +51,7 @@ __all__ = [
     "defer",
     "files",
     "lazy",
+    "map",
     "run",
     "start",
     "tasks",
@@ -87,6 +89,12 @@ class RunKeywords(TypedDict, total=False):
 
     target: Target
     on: str | Target | Iterable[str | Target]
+    fanout: int
+    canary: int
+    wave: int | str | None
+    max_fail: int | str | None
+    confirm: bool
+    yes: bool
     cwd: str | os.PathLike[str] | None
     env: Mapping[str, str]
     shell: str | Iterable[str]
@@ -286,6 +294,66 @@ class Commands:
         texts = tuple(decode_script(_text_of(command, read.shell)) for command in commands)
         batch = Batch(texts, keep_going=_switch("keep_going", keep_going), isolated=_switch("isolated", isolated))
         return self._run_batch(read, batch, merged)
+
+    def map(
+        self,
+        script: Script,
+        targets: str | Target | Iterable[str | Target] | None = None,
+        **options: Unpack[RunKeywords],
+    ) -> Results:
+        """Run a script on many targets at once and wait; gives a result for each, in their order.
+
+        A failure on one does not stop the others; `max_fail` says how many are too many. What was begun is carried to its end.
+
+        Args:
+            script: As for `run`.
+            targets: What `--on` takes: names, sets such as `web[01-20]`, `@groups`, a list of them, in which a name may stand twice.
+                The same as `on`.
+            **options: As for `run`, and `fanout`, `canary`, `wave`, `max_fail`, `confirm`, `yes`.
+
+        Raises:
+            SomeFailed: it failed somewhere; `.results` has all results. Not with `check=False`.
+            OptionError: an option or a target is wrong; nothing has run.
+            RunInterrupted: the kernel's interrupt stopped all; `.results` has all results.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> with xec.demo.fleet(3):
+            ...     results = xec.map("app version", "@web")
+            >>> results, results[2].target, str(results[2])
+            (<Results 3 ok>, 'web03', '2.4.0')
+        """
+        if targets is not None:
+            if "on" in options:
+                raise OptionError("targets and on both say where to run; keep one")
+            options["on"] = targets
+        merged = _over(self._defaults, options)
+        read = self._options(merged)
+        return self._run_fleet(read, script, merged)
+
+    def _run_fleet(self, read: RunOptions, script: Script, merged: RunKeywords) -> Results:
+        from xec_magic.compose.fleet import FleetRun, plan_fleet
+
+        found = self._targets(read, merged)
+        plan = plan_fleet(read, _text_of(script, read.shell, found[0]), found)
+        plan = replace(plan, plans=tuple(_with_rc(each, merged) for each in plan.plans))
+        run = FleetRun(self._executor(), plan, None if read.yes else ask_yes).begin()
+        results = run.wait()
+        error = run.interrupted(results)
+        if error is not None:
+            raise error
+        return results.check() if read.check else results
+
+    def _targets(self, read: RunOptions, keywords: RunKeywords) -> list[Target]:
+        target = keywords.get("target")
+        if read.on:
+            if target is not None:
+                raise OptionError("on and target both say where to run; keep one")
+            settings = self._settings()
+            return (settings.inventory() if settings is not None else Inventory()).targets(read.on)
+        if target is None:
+            raise OptionError('map needs targets: xec.map(script, ["web1", "web2"]), or on=')
+        return [target]
 
     def files(self, **options: Unpack[RunKeywords]) -> Files:
         """Operations on files, collected and then done in one round trip: `files().copy(a, b).delete(c).run()`.
@@ -574,6 +642,7 @@ def _text_of(script: Script, shell: tuple[str, ...], target: Target = LOCAL) -> 
 # The functions of the package itself: they use the executor of the kernel.
 _kernel = Commands(lambda: runtime.current().executor, lambda: runtime.current().settings)
 run = _kernel.run
+map = _kernel.map  # noqa: A001 - its name in the package, where no builtin is meant
 batch = _kernel.batch
 files = _kernel.files
 start = _kernel.start

@@ -318,6 +318,11 @@ class Result:
         figure: Figure = import_module("xec_magic.display.chart").result_figure(self)
         return figure
 
+    @property
+    def never_tried(self) -> bool:
+        """Nobody tried to run it: others had failed before, or it was stopped. A host that cannot be reached was tried."""
+        return self.outcome is Outcome.NOT_STARTED and not self.kind
+
     # -- verdict ----------------------------------------------------------------------------
 
     def describe(self) -> str:
@@ -331,6 +336,10 @@ class Result:
         tries = f" (attempt {len(self.attempts) + 1})" if self.attempts else ""
         age = "" if self.cached is None else f" (cached {format_age(self.cached)} ago)"
         return f"{words} on {self.target} after {format_duration(self.duration_s)}{tries}{age}: {command}"
+
+    def verdict_there(self) -> str:
+        """The same as `verdict`, for behind the target's name: not once more with it."""
+        return self.verdict().removeprefix(f"{self.target}: ")
 
     def verdict(self) -> str:
         """How it ended, in words without place, time and command."""
@@ -439,7 +448,7 @@ class Result:
 
 def tally(results: Sequence[Result]) -> str:
     """How many results of several are not well, in words: `1 of 3 failed, 1 not started`; `3 ok` when all are."""
-    not_started = sum(one.outcome is Outcome.NOT_STARTED for one in results)
+    not_started = sum(one.never_tried for one in results)
     failed = sum(not one.ok for one in results) - not_started
     said = [f"{failed} of {len(results)} failed"] if failed else []
     said += (

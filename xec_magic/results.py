@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, overload
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from xec_magic import formats
 from xec_magic.command import Target
-from xec_magic.errors import OptionError, RunInterrupted, SomeFailed
+from xec_magic.errors import OptionError, ParseError, RunInterrupted, SomeFailed
+from xec_magic.events import Stream
+from xec_magic.output import STREAMS
 from xec_magic.result import Outcome, Result, tally
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Group", "Results", "Shown"]
 
 NAMED_AT_MOST: Final = 3  # in a message of one line
+OWN_NAME_BYTES: Final = 4 * 2**20  # in larger outputs the host's own name is not looked for
+SHOWN_BYTES: Final = 256 * 2**10  # of a group's output
 DIFF_LINES: Final = 2000  # of one output: difflib's time grows with their square
 
 
@@ -37,17 +42,34 @@ class Group:
     """Results that are equal: in how they ended and in what they printed.
 
     Attributes:
-        output: Standard output, then standard error; `{host}` where each has its own name.
+        verdict: How they ended, in words; `{host}` where each has its own name, here and in the output.
+        output: Standard output, then standard error; of large ones the first 256 KiB.
         results: The members.
+        majority: The output of the largest group.
     """
 
+    verdict: str
     output: str
     results: Results
+    majority: str = field(repr=False)
 
     @property
     def targets(self) -> list[str]:
         """Where the members ran."""
         return self.results.targets
+
+    @property
+    def diff(self) -> Shown:
+        """How the output differs from that of the largest group, as a unified diff; empty when it does not.
+
+        Of each output the first 2,000 lines are compared.
+        """
+        return self.diff_from("the largest group", ", ".join(self.targets[:NAMED_AT_MOST]))
+
+    def diff_from(self, largest: str, own: str) -> Shown:
+        """The same with other words in its first two lines."""
+        before, after = (formats.to_lines(text)[:DIFF_LINES] for text in (self.majority, self.output))
+        return Shown("\n".join(difflib.unified_diff(before, after, largest, own, lineterm="")))
 
     def __len__(self) -> int:
         return len(self.results)
@@ -114,13 +136,13 @@ class Results(Sequence[Result]):
 
     @property
     def failed(self) -> Results:
-        """Those that began, and ended badly."""
-        return self._chosen(lambda result: not result.ok and result.outcome is not Outcome.NOT_STARTED)
+        """Those that were tried, and ended badly; a host that cannot be reached is among them."""
+        return self._chosen(lambda result: not result.ok and not result.never_tried)
 
     @property
     def not_started(self) -> Results:
-        """Those that never began; `detail` of each says why."""
-        return self._chosen(lambda result: result.outcome is Outcome.NOT_STARTED)
+        """Those that were not even tried; `detail` of each says why."""
+        return self._chosen(lambda result: result.never_tried)
 
     @property
     def targets(self) -> list[str]:
@@ -137,14 +159,17 @@ class Results(Sequence[Result]):
             >>> [(len(group), group.output) for group in xec.batch(["echo a", "echo b", "echo a"]).groups()]
             [(2, 'a\\n'), (1, 'b\\n')]
         """
-        members: dict[tuple[str, str, str], list[Result]] = {}
+        members: dict[tuple[str, bytes], list[Result]] = {}
         for result in self._results:
             own = _own_name(result.plan.command.target)
-            key = (result.verdict(), own(result.stdout), own(result.stderr))
-            members.setdefault(key, []).append(result)
+            members.setdefault((own(result.verdict()), _digest(result, own)), []).append(result)
         # sorted is stable, so of two equally large groups the one that came first is first
         ordered = sorted(members.items(), key=lambda item: -len(item[1]))
-        return [Group(out + err, Results(results, self.whole)) for (_, out, err), results in ordered]
+        texts = [_begin_of_output(results[0]) for _, results in ordered]
+        return [
+            Group(verdict, text, Results(results, self.whole), texts[0])
+            for ((verdict, _), results), text in zip(ordered, texts, strict=True)
+        ]
 
     def diff(self) -> Shown:
         """How every other group differs from the largest one, as a unified diff; empty when all are equal.
@@ -157,10 +182,7 @@ class Results(Sequence[Result]):
         first, *others = groups
         pieces = []
         for other in others:
-            lines = difflib.unified_diff(
-                _first_lines(first), _first_lines(other), self._name(first), self._name(other), lineterm=""
-            )
-            text = "\n".join(lines)
+            text = other.diff_from(self._name(first), self._name(other))
             pieces.append(
                 text or f"--- {self._name(first)}\n+++ {self._name(other)}\n  the same output, but: {_verdicts(other)}"
             )
@@ -183,12 +205,21 @@ class Results(Sequence[Result]):
 
     # -- turning into other things -----------------------------------------------------------------
 
-    def df(self) -> pd.DataFrame:
+    def df(self, form: Literal["auto", "table"] | None = None) -> pd.DataFrame:
         """A DataFrame with a row for each: target, command, outcome, exit_code, signal, duration_s, stdout, stderr.
+
+        With a form it is what they have printed instead: the rows of all that are ok, below each other, each with its `host` in
+        the first column (`target` where the output has a column `host` of its own).
+
+        Args:
+            form: How each output is read, as by `Result.df`: `auto` or `table`.
 
         Raises:
             OptionError: pandas is not installed; the extra `frames` has it.
+            ParseError: an output is not in that form; the message names whose.
         """
+        if form is not None:
+            return self._frames(form)
         try:
             import pandas as pd
         except ImportError as error:
@@ -213,6 +244,20 @@ class Results(Sequence[Result]):
         column("stderr", (result.stderr.rstrip("\n") for result in self), "object")
         return pd.DataFrame(columns)
 
+    def _frames(self, form: Literal["auto", "table"]) -> pd.DataFrame:
+        found = []
+        for result in self.ok:
+            try:
+                found.append((result.target, result.df(form)))
+            except ParseError as error:
+                raise ParseError(f"{result.target}: {error}", error.line_number, error.line) from error
+        import pandas as pd
+
+        name = "target" if any("host" in frame.columns for _, frame in found) else "host"
+        for target, frame in found:
+            frame.insert(0, name, target)
+        return pd.concat([frame for _, frame in found], ignore_index=True) if found else pd.DataFrame({name: []})
+
     def check(self) -> Results:
         """The results themselves when all are ok.
 
@@ -231,7 +276,7 @@ class Results(Sequence[Result]):
         raise SomeFailed(self._message(bad), bad[0], self)
 
     def _message(self, bad: list[Result]) -> str:
-        failed = [result for result in bad if result.outcome is not Outcome.NOT_STARTED]
+        failed = [result for result in bad if not result.never_tried]
         fresh = len(bad) - len(failed)
         by_target = len(self.targets) > 1
         noun = "" if by_target else " commands"
@@ -240,7 +285,7 @@ class Results(Sequence[Result]):
         if len(failed) == 1 and not by_target:
             message = f"command {self._names(failed)} of {len(self)}: {failed[0].verdict()}: {failed[0].plan.title}"
         else:
-            named = [f"{self._names([result])} ({result.verdict()})" for result in failed[:NAMED_AT_MOST]]
+            named = [f"{self._names([result])} ({result.verdict_there()})" for result in failed[:NAMED_AT_MOST]]
             more = len(failed) - len(named)
             message = f"{len(failed)} of {len(self)}{noun} failed: {', '.join(named)}" + (
                 f" and {more} more" if more > 0 else ""
@@ -252,19 +297,40 @@ class Results(Sequence[Result]):
 
 
 def _verdicts(group: Group) -> str:
-    counted = Counter(result.verdict() for result in group.results)
-    return f"{len(group)} × {next(iter(counted))}" if len(group) > 1 else next(iter(counted))
-
-
-def _first_lines(group: Group) -> list[str]:
-    return formats.to_lines(group.output)[:DIFF_LINES]
+    return f"{len(group)} × {group.verdict}" if len(group) > 1 else group.results[0].verdict_there()
 
 
 def _own_name(target: Target) -> Callable[[str], str]:
-    """Replaces a target's own host name, also without its domain, by `{host}`."""
+    """Replaces a target's own host name, also without its domain, and its address by `{host}`."""
     if target.kind == "local":
         return str
     host = target.name.rpartition("@")[2].partition(":")[0]
-    names = sorted({host, host.partition(".")[0]} - {""}, key=len, reverse=True)
-    pattern = re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, names)) + r")(?![\w-])")
+    own = {target.name, host, host.partition(".")[0], target.host, f"{target.host}:{target.port}"} - {"", ":0"}
+    pattern = _pattern(tuple(sorted(own, key=len, reverse=True)))
     return lambda text: pattern.sub("{host}", text)
+
+
+@lru_cache(maxsize=2048)
+def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, names)) + r")(?![\w-])")
+
+
+def _digest(result: Result, own: Callable[[str], str]) -> bytes:
+    """Equal for outputs that are equal but for the hosts' own names; of huge ones byte for byte."""
+    log, digests = result.log, {stream: hashlib.blake2b(digest_size=16) for stream in STREAMS}
+    if log.size() <= OWN_NAME_BYTES:
+        digests["stdout"].update(own(result.stdout).encode("utf-8", "surrogatepass"))
+        digests["stderr"].update(own(result.stderr).encode("utf-8", "surrogatepass"))
+    else:
+        for stream, data in log.pieces():
+            digests[stream].update(data)
+    return b"".join(digest.digest() for digest in digests.values())
+
+
+def _begin_of_output(result: Result) -> str:
+    """Standard output, then standard error, the own name replaced; of large ones the begin."""
+    parts: dict[Stream, list[bytes]] = {stream: [] for stream in STREAMS}
+    for stream, data in result.log.pieces(0, min(result.log.size(), SHOWN_BYTES)):
+        parts[stream].append(data)
+    text = "".join(b"".join(pieces).decode("utf-8", "replace") for pieces in parts.values())
+    return _own_name(result.plan.command.target)(text)

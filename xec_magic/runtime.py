@@ -33,7 +33,7 @@ class Runtime:
         self.settings = Settings()
         self.pid = os.getpid()
         self.last: Result | None = None
-        self.profiler = Profiler()
+        self.profiler = Profiler(self.executor.settle)
         self.executor.observers.append(self._record)
         self.watches: dict[str, Watch] = {}
         self._registry: Cleanup | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Unpack
 
@@ -19,9 +21,16 @@ from xec_magic.units import parse_duration
 if TYPE_CHECKING:
     from xec_magic.transport.ssh import Row
 
-__all__ = ["SSHPool", "ssh_pool"]
+__all__ = ["SSHPool", "open_pools", "ssh_pool"]
 
 MOST_CONNECTIONS: Final = 32  # to one host; more is what its sshd takes for an attack
+_pools: weakref.WeakSet[SSHPool] = weakref.WeakSet()
+_numbers = itertools.count(1)
+
+
+def open_pools() -> list[SSHPool]:
+    """The pools that are not closed, oldest first."""
+    return sorted((pool for pool in [*_pools] if not pool.closed), key=lambda pool: pool.number)
 
 
 class SSHPool:
@@ -34,6 +43,10 @@ class SSHPool:
         **options: Defaults for its commands.
 
     A context manager, for `with` and `async with`: leaving it ends what runs and closes the connections.
+
+    Attributes:
+        number: Counts the pools of this kernel from 1; `%xec_pool` names them by it.
+        closed: It runs nothing any more.
     """
 
     def __init__(
@@ -59,6 +72,9 @@ class SSHPool:
         self._engine = engine.Executor(ssh_limits=limits)
         self._commands = Commands(lambda: self._engine, lambda: settings, options)
         self._commands.using()  # a wrong default is refused here
+        self.number = next(_numbers)
+        self.closed = False
+        _pools.add(self)
 
     def run(self, host: str | Target, script: Script, **options: Unpack[RunKeywords]) -> Result:
         """Run a script on one of the pool's hosts and wait for it.
@@ -96,9 +112,17 @@ class SSHPool:
         """
         self._engine.ssh_call(lambda ssh: ssh.warm(self.targets))
 
-    def drain(self) -> None:
-        """Wait for what runs, then close all connections. The next command connects anew."""
-        self._engine.ssh_call(lambda ssh: ssh.drain())
+    def drain(self, targets: list[Target] | None = None) -> None:
+        """Wait for what runs on these, or all, hosts, then close the connections. The next command connects anew."""
+        self._engine.ssh_call(lambda ssh: ssh.drain(targets))
+
+    def close_unused(self, targets: list[Target] | None = None) -> tuple[int, int]:
+        """Close the connections to these, or all, hosts on which nothing runs, the others when their last command ends.
+
+        Returns:
+            How many were closed, and how many will be.
+        """
+        return self._engine.ssh_call(lambda ssh: ssh.close_unused(targets))
 
     def rows(self) -> list[Row]:
         """Its connections, as `%xec_pool` shows them."""
@@ -106,6 +130,7 @@ class SSHPool:
 
     def close(self) -> None:
         """End what runs, by the stop ladder, and close all connections. A second call does nothing."""
+        self.closed = True
         self._engine.close()
 
     def __enter__(self) -> SSHPool:

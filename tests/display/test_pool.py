@@ -25,3 +25,20 @@ def test_nothing_in_it_is_markup():
     bundle = render_pool([PoolEntry("session", "<b>", "<script>", 1, "idle", 0, 0.0, 0.0)])
     assert "<script>" not in bundle["text/html"]
     assert "&lt;b&gt;" in bundle["text/html"]
+
+
+def test_connections_have_a_table_of_their_own():
+    from xec_magic.transport.ssh.hosts import Row
+
+    one = Row("web1", "open", 2, 6, 1, 5, 4, 1.6, 75.0, None)
+    other = Row("<b>", "retiring", 0, 3, 0, 1, 0, 0.0, 3.0, 2.0)
+    shown = [("--on", one), ("ssh_pool 1", other)]
+    assert render_pool([], shown)["text/plain"].splitlines() == [
+        "connection  of          state     channels  ahead  served      reused  saved  age         idle",
+        "web1        --on        busy      2 of 6    1      5 commands  4       1.6 s  1 min 15 s",
+        "<b>         ssh_pool 1  retiring  0 of 3    0      1 command   0              3 s         2 s",
+    ]
+    assert "<b>" not in render_pool([], shown)["text/html"]
+    static = render_pool([SESSION], shown, volatile=False)["text/plain"]
+    assert "1.6 s" not in static
+    assert static.splitlines()[-2].split() == ["web1", "--on", "busy", "2", "of", "6", "5", "commands", "4"]

@@ -350,14 +350,14 @@ def test_stop_asks_once_and_kills_the_second_time(shown, sent):
 
 
 def test_old_widgets_are_closed(shown, sent):
-    live._ended.clear()
+    widget._ended.clear()
     views = []
-    for _ in range(live.OPEN_WIDGETS + 3):
+    for _ in range(widget.OPEN_WIDGETS + 3):
         one = make_view(Handle(), Mode.WIDGET)
         one.open()
         one.close(make_result(b"x\n"))
         views.append(one)
-    assert [one._live.closed for one in views] == [True] * 3 + [False] * live.OPEN_WIDGETS
+    assert [one._live.closed for one in views] == [True] * 3 + [False] * widget.OPEN_WIDGETS
 
 
 def test_an_ended_run_can_be_looked_at_again(shown, sent):

@@ -122,3 +122,16 @@ def test_a_kept_result_is_refreshed_by_its_button_in_the_same_place(notebook):
     assert n.find(3, ".xec-row").first.inner_text() != kept
     n.run_wait(4)
     assert n.run_wait(5).strip() == "True True"
+
+
+def test_dollar_signs_are_no_mathematics(notebook):
+    n = notebook([LOAD, "%%xec --session s\nx=1; echo $x $PWD", "%%xec --batch\necho '$a' '$b'\necho 2"], fresh=True)
+    for i in range(3):
+        n.run_wait(i)
+    for again in (False, True):
+        if again:
+            n.reopen_without_kernel()
+        n.page.wait_for_timeout(500)
+        assert "x=1; echo $x $PWD" in n.text(1)
+        assert "echo '$a' '$b'" in n.text(2)
+        assert not n.js("() => document.querySelector('mjx-container, .MathJax')")

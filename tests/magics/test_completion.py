@@ -107,7 +107,7 @@ def test_runs_are_completed_by_their_ids(ip):
 def test_verbs_of_the_cache_are_completed_and_options_behind_warm(ip):
     assert complete(ip, "%xec_cache ") == [f"%xec_cache {verb}" for verb in VERBS]
     assert complete(ip, "%xec_cache fo") == ["%xec_cache forget"]
-    assert complete(ip, "%xec_cache warm --ca")[:2] == ["%xec_cache warm --cache", "%xec_cache warm --cache-key"]
+    assert complete(ip, "%xec_cache warm --cac")[:2] == ["%xec_cache warm --cache", "%xec_cache warm --cache-key"]
     assert complete(ip, "%xec --cache 5 --depends data.") == ["%xec --cache 5 --depends data.csv"]
 
 

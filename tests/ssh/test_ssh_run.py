@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import pwd
 import secrets
 import threading
 import time
@@ -79,12 +80,18 @@ def test_a_secret_reaches_the_command_and_no_process_list(ex, on):
     ]
 
 
+def scripts(server):
+    """Files that commands have left."""
+    uid = pwd.getpwnam(server.world.user).pw_uid
+    return {path for path in Path("/tmp").glob("xec-*") if path.is_file() and path.stat().st_uid == uid}
+
+
 @pytest.mark.parametrize("size", [90_000, 3_000_000])
-def test_a_script_of_any_size_runs_and_leaves_no_file(ex, on, size):
-    before = set(Path("/tmp").glob("xec-*"))
+def test_a_script_of_any_size_runs_and_leaves_no_file(ex, on, server, size):
+    before = scripts(server)
     result = ex.run(f"x='{'y' * size}'\necho ${{#x}}; cat", on=on, stdin="input")
     assert result.stdout == f"{size}\ninput"
-    assert set(Path("/tmp").glob("xec-*")) == before
+    assert scripts(server) == before
 
 
 def test_another_interpreter_runs_the_script(ex, on):
@@ -306,6 +313,82 @@ def test_an_unused_connection_is_closed(world, server):
         assert pool.run(server.spec, "true").ok
 
 
+# -- channels opened ahead -------------------------------------------------------------------------------
+
+
+def spares(ex):
+    return [
+        task
+        for host in ex._engine.transports.ssh._hosts.values()
+        for c in host._connections.values()
+        for task in c.ahead
+    ]
+
+
+def ahead(ex):
+    """The one channel that waits for a command, once it is open."""
+    assert until(lambda: [task for task in spares(ex) if task.done()])
+    (task,) = spares(ex)
+    return task.result()
+
+
+def test_a_command_takes_the_channel_that_was_opened_ahead(ex, on):
+    ex.run("true", on=on)
+    assert spares(ex) == []  # a host that is asked once needs none
+    ex.run("true", on=on)
+    for number in range(3):
+        channel = ahead(ex)
+        run = ex.start(f"echo {number}; exit {number}", on=on, check=False)
+        assert (str(run.result()), run.result().exit_code) == (str(number), number)
+        assert ahead(ex) is not channel
+        assert until(channel.is_closing)
+    (row,) = ex._engine.ssh_rows()
+    assert (row.commands, row.busy, row.ahead) == (5, 0, 1)
+
+
+@pytest.mark.parametrize("when", ["before", "while it is asked"])
+def test_a_channel_ahead_that_has_died_is_replaced_silently(ex, on, when):
+    ex.run("true", on=on)
+    ex.run("true", on=on)
+    channel = ahead(ex)
+    if when == "before":
+        ex._engine.post(channel.abort)
+        assert until(channel.is_closing)
+    else:  # our close is on its way when the command is put on it: it is never answered
+        request = channel._make_request
+
+        async def closed_meanwhile(*args):
+            channel._loop.call_soon(channel.abort)
+            channel._send_request = lambda *_, **__: None
+            return await request(*args)
+
+        channel._make_request = closed_meanwhile
+    result = ex.run("echo once >> ~/count; cat ~/count; rm ~/count", on=on)
+    assert (result.stdout, result.notes) == ("once\n", ())
+    (row,) = ex._engine.ssh_rows()
+    assert row.busy == 0
+
+
+def test_an_asyncssh_that_is_not_as_we_know_it_opens_channels_as_ever(ex, on, monkeypatch):
+    from xec_magic.transport.ssh import ahead as module
+
+    monkeypatch.setattr(module, "SSHClientChannel", lambda *_: None)
+    for number in range(4):
+        assert str(ex.run(f"echo {number}", on=on)) == str(number)
+    (row,) = ex._engine.ssh_rows()
+    assert (row.commands, row.busy, row.ahead) == (4, 0, 0)
+
+
+def test_where_the_server_gives_one_channel_none_is_missing_for_commands(ex, world):
+    server = world.sshd(MaxSessions=1)
+    for number in range(8):
+        assert str(ex.run(f"echo {number}", on=server.spec)) == str(number)
+    assert until(lambda: all(row.busy == 0 for row in ex._engine.ssh_rows()))
+    with pytest.raises(xec.TimedOut):
+        ex.run("sleep 300", on=server.spec, timeout=0.3, grace=0.2)
+    assert left(ex) == []
+
+
 # -- lost connections --------------------------------------------------------------------------------------
 
 
@@ -451,15 +534,10 @@ def test_a_batch_takes_one_round_trip_and_gives_each_command_its_result(ex, on):
     assert row.commands == 1
 
 
-def test_a_warm_shell_on_a_host_is_refused_and_as_a_standing_default_left_out(ex, on):
-    for wish in ({"worker": True}, {"session": "s"}):
-        with pytest.raises(xec.OptionError, match="on this machine only"):
-            ex.run("true", on=on, **wish)
-
-
-def test_connections_are_listed_among_what_is_kept_ready(ex, on):
-    ex.run("true", on=on)
-    entries = ex._engine.ask(ex._engine.transports.pool())
-    assert [(entry.kind, entry.what, entry.served) for entry in entries if entry.kind == "connection"] == [
-        ("connection", on, 1)
-    ]
+def test_a_worker_on_a_host_is_refused_and_as_a_standing_default_left_out(ex, on):
+    with pytest.raises(xec.OptionError, match="on this machine only.*--session NAME keeps one"):
+        ex.run("true", on=on, worker=True)
+    with pytest.raises(xec.OptionError, match="no session to reset"):
+        ex.run("true", on=on, reset=True)
+    with pytest.raises(xec.OptionError, match="python3 cannot be kept ready"):
+        ex.run("true", on=on, session="s", shell="python3")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from contract import TransportContract
 
@@ -8,7 +10,7 @@ from xec_magic.transport.ssh import SSHTransport
 
 pytestmark = pytest.mark.anyio
 
-KERNEL_ID = "0123456789cd"
+KERNEL_ID = uuid.uuid4().hex[:12]  # tests may run beside one another
 
 
 def target_of(server, user="", **settings):

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import uuid
 
 import pytest
 from contract import TransportContract
@@ -18,7 +19,7 @@ from xec_magic.transport.spawn import proctree
 
 pytestmark = pytest.mark.anyio
 
-KERNEL_ID = "0123456789ab"
+KERNEL_ID = uuid.uuid4().hex[:12]  # tests may run beside one another
 
 
 class TestLocal(TransportContract):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xec_magic.errors import ConnectError
-from xec_magic.transport.pool import Close, Fail, Give, Ledger, Open, PoolLimits
+from xec_magic.transport.pool import Close, Drop, Fail, Give, Ledger, Open, PoolLimits, Prepare
 
 DOWN = ConnectError("down")
 
@@ -89,6 +89,8 @@ def test_a_connection_that_gives_no_channel_at_all_fails_in_the_end():
         failed += [action for action in actions if isinstance(action, Fail)]
         if failed:
             break
+        if Prepare(1) in actions:
+            ledger.ahead_refused(1, now)
         if Give(2, 1) in actions:
             ledger.refused(1, 2, DOWN, now)
         now = ledger.next_at(now) or now + 1
@@ -194,3 +196,93 @@ def test_drained_books_give_no_channel_to_a_connection_that_opens_late():
     ledger.drain()
     ledger.opened(1, 1.0)
     assert ledger.step(1.0) == [Close(1)]
+
+
+# -- channels opened ahead ----------------------------------------------------------------------------
+
+
+def used_again(ledger, now=0.0):
+    """A book whose connection has got its second command, and with it a channel ahead."""
+    ledger.give_back(1, now)
+    ask(ledger, 2)
+    assert ledger.step(now) == [Give(2, 1), Prepare(1)]
+    return ledger
+
+
+def test_a_connection_that_is_used_again_gets_a_channel_ahead_and_the_next_command_has_it():
+    ledger = used_again(opened(book()))
+    assert ledger.step(0.1) == []
+    ledger.give_back(1, 0.1)
+    ask(ledger, 3)
+    assert ledger.step(0.1) == [Give(3, 1, ahead=True), Prepare(1)]
+    assert (ledger.links[1].busy, ledger.links[1].ahead) == (1, 1)
+
+
+def test_a_channel_ahead_is_no_command_and_keeps_no_connection():
+    ledger = used_again(opened(book(idle_s=10, last_idle_s=10)))
+    ledger.give_back(1, 0.0)
+    assert (ledger.links[1].busy, ledger.links[1].ahead) == (0, 1)
+    assert ledger.step(10.0) == [Close(1)]
+
+
+def test_nothing_is_opened_ahead_where_a_command_wants_the_place_or_there_is_none():
+    ledger = opened(book(connections=1, channels=2))
+    ask(ledger, 2, 3, 4)
+    assert ledger.step(0.0) == [Give(2, 1)]
+    for number in range(2):
+        ledger.give_back(1, 0.1)
+        assert ledger.step(0.1) == [Give(3 + number, 1)]
+    ledger.give_back(1, 0.2)
+    assert ledger.step(0.2) == [Prepare(1)]
+    ask(ledger, 5)
+    assert ledger.step(0.2) == [Give(5, 1, ahead=True)]
+
+
+def test_an_unused_channel_ahead_is_closed_after_a_while_and_opened_by_the_next_command():
+    ledger = used_again(opened(book()))
+    ledger.give_back(1, 5.0)
+    assert ledger.next_at(5.0) == 60.0
+    assert ledger.step(59.9) == []
+    assert ledger.step(60.0) == [Drop(1)]
+    assert ledger.step(61.0) == []
+    ask(ledger, 3)
+    assert ledger.step(62.0) == [Give(3, 1), Prepare(1)]
+
+
+def test_a_refused_channel_ahead_costs_nobody_his_turn_and_is_not_tried_again_soon():
+    ledger = used_again(opened(book(connections=1, channels=2)))
+    ledger.ahead_refused(1, 0.0)
+    assert (ledger.links[1].ahead, ledger.links[1].limit) == (0, 1)
+    ledger.give_back(1, 0.1)
+    ask(ledger, 3)
+    assert ledger.step(0.1) == [Give(3, 1)]
+    ledger.give_back(1, 0.2)
+    assert ledger.step(0.9) == []
+    assert ledger.step(1.0) == [Prepare(1)]
+    ledger.ahead_refused(1, 1.0)
+    assert ledger.step(2.9) == []
+    assert ledger.step(3.0) == [Prepare(1)]
+
+
+def test_a_channel_ahead_that_has_gone_is_replaced():
+    ledger = used_again(opened(book()))
+    ledger.ahead_gone(1)
+    assert ledger.step(0.1) == [Prepare(1)]
+
+
+def test_a_connection_with_a_channel_ahead_is_taken_before_one_without():
+    ledger = book(connections=2, channels=1, idle_s=None)
+    ask(ledger, 1, 2)
+    ledger.step(0.0)
+    ledger.opened(1, 0.0)
+    ledger.step(0.0)
+    ledger.opened(2, 0.0)
+    ledger.step(0.0)
+    ledger.give_back(2, 0.0)
+    ask(ledger, 3)
+    assert ledger.step(0.0) == [Give(3, 2)]
+    ledger.give_back(1, 0.0)
+    ledger.give_back(2, 0.0)
+    assert ledger.step(0.1) == [Prepare(2)]
+    ask(ledger, 4)
+    assert ledger.step(0.1) == [Give(4, 2, ahead=True)]

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from xec_magic.transport.worker import WorkerTransport
 
 pytestmark = pytest.mark.anyio
 
-KERNEL_ID = "0123456789ab"
+KERNEL_ID = uuid.uuid4().hex[:12]  # tests may run beside one another
 
 
 @pytest.fixture
@@ -201,11 +202,13 @@ async def test_a_script_does_the_same_in_a_worker(group, local, workers, place):
     different = {}
     await ran(workers, Command("true", cwd=place, worker=True), place)
     for name, script in of_group(group).items():
-        await ready(workers)
-        command = Command(script, cwd=place, strict=False)
-        plain = await ran(local, command, place)
-        served = workers.spares.served
-        warm = await ran(workers, Command(script, cwd=place, strict=False, worker=True), place)
+        plain = await ran(local, Command(script, cwd=place, strict=False), place)
+        for _ in range(3):  # a spare may be lost on a busy machine
+            await ready(workers)
+            served = workers.spares.served
+            warm = await ran(workers, Command(script, cwd=place, strict=False, worker=True), place)
+            if workers.spares.served > served:
+                break
         assert workers.spares.served == served + 1, name
         if plain != warm:
             different[name] = (plain, warm)
@@ -225,6 +228,7 @@ IN_ANY_SESSION = {
 IN_BASH = IN_ANY_SESSION | {
     "plain: code that is none",  # the complaint names a function
     "plain: too many codes",
+    "options: monitor",  # says of a job that it is done, if it is seen in time
     "options: options",  # inherit_errexit stays on for the strict scripts of the session
     "options: xtrace with a prefix",  # the prefix is repeated
     "options: ulimit beyond",  # the shell's own descriptors are beyond it

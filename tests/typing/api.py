@@ -268,6 +268,16 @@ except xec.RunInterrupted as stopped:
 
 assert_type(xec.run("true", on="db1"), xec.Result)
 xec.start("true", on=["db1"])
+assert_type(xec.map("uptime", "@web"), xec.Results)
+mapped = xec.map("uptime", on=["web1", "web2"], fanout=10, canary=1, wave="20%", max_fail=2, confirm=True, yes=True)
+assert_type(mapped.failed.targets, list[str])
+assert_type(mapped.groups()[0].targets, list[str])
+xec.map("uptime", "@web", fanout="many")  # type: ignore[arg-type]
+
+with xec.demo.fleet(3, name="web") as hosts:
+    assert_type(hosts["web01"].home, Path)
+    hosts.kill("web01")
+
 with xec.ssh_pool(["web1", "web2"], connections_per_host=2, idle_timeout="60s", timeout="5m") as pool:
     assert_type(pool, xec.SSHPool)
     assert_type(pool.run("web1", "uptime", check=False), xec.Result)

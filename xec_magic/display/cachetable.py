@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from xec_magic.command import Command
 from xec_magic.display import palette
 from xec_magic.display.ansi import plain_line
+from xec_magic.display.mime import both_forms
 from xec_magic.units import format_age, format_count, format_duration, format_size
 
 __all__ = ["entries_bundle", "stats_bundle"]
@@ -60,17 +61,14 @@ class _Stats(Protocol):
 def entries_bundle(entries: Sequence[_Entry], *, volatile: bool = True, mask: Mask = str) -> dict[str, str]:
     """A table of entries, the newest last; without ages where nothing may change from run to run."""
     if not entries:
-        return {"text/plain": "[xec] nothing is kept", "text/html": _note("nothing is kept")}
+        return both_forms("[xec] nothing is kept", _note("nothing is kept"))
     shown = entries[-MOST_ROWS:]
     head = ["command", "target", *(("age", "left") if volatile else ()), "size", "hits", "tier"]
     rows = [_row(entry, volatile, mask) for entry in shown]
     more = len(entries) - len(shown)
     gap = f"{format_count(more, 'older entry') if more == 1 else f'{more:,} older entries'} not shown" if more else ""
     text = _text_table([head, *rows])
-    return {
-        "text/plain": f"[xec] {gap}\n{text}" if gap else text,
-        "text/html": (_note(gap) if gap else "") + _html_table(head, rows),
-    }
+    return both_forms(f"[xec] {gap}\n{text}" if gap else text, (_note(gap) if gap else "") + _html_table(head, rows))
 
 
 def _row(entry: _Entry, volatile: bool, mask: Mask) -> list[str]:
@@ -113,7 +111,7 @@ def stats_bundle(
             ["in memory", f"{_entries(memory[0])}, {format_size(memory[1])}"],
             ["on disk", f"{_entries(disk[0])}, {format_size(disk[1])}" + (f" in {where}" if where else "")],
         ]
-    return {"text/plain": _text_table(rows), "text/html": _html_table([], rows)}
+    return both_forms(_text_table(rows), _html_table([], rows))
 
 
 def _entries(count: int) -> str:

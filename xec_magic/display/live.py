@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from xec_magic.display import render
 from xec_magic.display.feed import Feed
 from xec_magic.display.gauge import Gauge
-from xec_magic.display.widget import RunWidget
+from xec_magic.display.widget import RunWidget, keep_open
 from xec_magic.errors import XecError
 from xec_magic.events import (
     Event,
@@ -38,10 +37,6 @@ FLUSH_S: Final = 0.1  # shorter intervals cost the browser more than they show
 FIRST_FLUSH_S: Final = 0.02  # after a silence: time for the rest of what is being printed
 SNAPSHOT_S: Final = 1.0
 CHART_S: Final = 0.5  # two chart messages a second: more is not seen, and costs the server's allowance
-OPEN_WIDGETS: Final = 32  # ended ones kept for reloaded pages; each holds some 100 kB here and in the page
-
-_ended: deque[RunWidget] = deque()  # the kept ones, oldest first
-_ended_lock = threading.Lock()
 
 
 class Live:
@@ -120,7 +115,7 @@ class Live:
                 }
                 self.widget.blocking = False
                 self.widget.state = "done"
-        _keep(self.widget)
+        keep_open(self.widget)
 
     # -- loop thread ------------------------------------------------------------------------------
 
@@ -262,13 +257,3 @@ class Live:
         handle.subscribe(self._on_event)
         self._flush(now=True)
         handle.add_done_callback(self.end)
-
-
-def _keep(widget: RunWidget) -> None:
-    with _ended_lock:
-        if widget in _ended:  # it ended before, and was refreshed
-            _ended.remove(widget)
-        _ended.append(widget)
-        old = [_ended.popleft() for _ in range(len(_ended) - OPEN_WIDGETS)]
-    for one in old:
-        one.close()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from xec_magic.display import chart, palette
 from xec_magic.display.ansi import plain_line
+from xec_magic.display.mime import both_forms
 from xec_magic.units import format_count, format_duration
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def profile_bundle(profile: Profile, volatile: bool = True, mask: Mask = str) ->
     if not volatile:
         runs = [(variant.title, len(done)) for variant, done in profile.variants]
         lines = [f"[xec] {format_count(count, 'run')}: {mask(plain_line(name))}" for name, count in runs]
-        return {"text/plain": "\n".join(lines), "text/html": _block([_line(line[6:]) for line in lines])}
+        return both_forms("\n".join(lines), _block([_line(line[6:]) for line in lines]))
     head, rows = profile.table()
     rows = [[mask(plain_line(row[0])), *row[1:]] for row in rows]
     notes = [mask(plain_line(note)) for note in _notes(profile)]
@@ -56,7 +57,7 @@ def profile_bundle(profile: Profile, volatile: bool = True, mask: Mask = str) ->
                 f"<div style='padding:4px 6px'>{chart.image_html(figure, f'{what}: ' + '; '.join(text[2:]))}</div>"
             )
     parts += [_line(note) for note in notes]
-    return {"text/plain": "\n".join(text), "text/html": _block(parts)}
+    return both_forms("\n".join(text), _block(parts))
 
 
 def _notes(profile: Profile) -> list[str]:
@@ -174,13 +175,13 @@ def report_bundle(report: Report, volatile: bool = True) -> dict[str, str]:
     """The session's report as text and HTML, with its timeline. Names in it are masked already."""
     if not volatile:
         line = f"{format_count(report.runs, 'run')}, {format_count(len(report.failures), 'failure')}"
-        return {"text/plain": f"[xec] {line}", "text/html": _block([_line(line)])}
+        return both_forms(f"[xec] {line}", _block([_line(line)]))
     lines = [plain_line(line) for line in report.lines()]
     parts = [_line(line) for line in lines]
     if report.records:
         words = f"timeline of the last {format_count(min(report.runs, GANTT_RUNS), 'run')}"
         parts.append(f"<div style='padding:4px 6px'>{chart.image_html(gantt_figure(report.records), words)}</div>")
-    return {"text/plain": "\n".join(f"[xec] {line}" for line in lines), "text/html": _block(parts)}
+    return both_forms("\n".join(f"[xec] {line}" for line in lines), _block(parts))
 
 
 def gantt_figure(records: Sequence[Record]) -> Figure:

@@ -95,7 +95,7 @@ def render_results_html(results: Results, volatile: bool = True, *, mask: Mask =
     return (
         f"<div style='background:{palette.BACKGROUND};border:{RULE};border-radius:4px;overflow:hidden'>"
         "<div tabindex='0' style='max-height:420px;overflow:auto'>"
-        f"<table style='border-collapse:collapse;width:100%;margin:0;font-size:12px;line-height:1.45'><thead><tr>{head}</tr></thead>"
+        f"<table style='border-collapse:collapse;table-layout:auto;width:100%;margin:0;font-size:12px;line-height:1.45'><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div><div style='{SMALL}'>{foot}</div></div>"
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from IPython.display import DisplayHandle, display
 
 from xec_magic.display import tasks_render as render
+from xec_magic.display.mime import both_forms
 from xec_magic.display.printer import Printer
 from xec_magic.display.view import Mode
 
@@ -86,10 +87,10 @@ class TasksView:
 
     def _alive(self) -> dict[str, Any]:
         results = self._handle.snapshot()
-        return {
-            "text/plain": render.tasks_text(results, mask=self._mask, tails=False),
-            "text/html": render.tasks_html(results, mask=self._mask, now_s=results.duration_s),
-        }
+        return both_forms(
+            render.tasks_text(results, mask=self._mask, tails=False),
+            render.tasks_html(results, mask=self._mask, now_s=results.duration_s),
+        )
 
     def _show(self, data: dict[str, Any]) -> None:
         if self._output is None:
@@ -126,10 +127,7 @@ def show_results(results: TaskResults, mode: Mode, *, mask: Callable[[str], str]
 def bundle(results: TaskResults, mode: Mode, mask: Callable[[str], str] = str) -> dict[str, Any]:
     """The record of tasks that have ended, or would run."""
     volatile = mode is not Mode.STATIC
-    return {
-        "text/plain": render.tasks_text(results, volatile, mask=mask),
-        "text/html": render.tasks_html(results, volatile, mask=mask),
-    }
+    return both_forms(render.tasks_text(results, volatile, mask=mask), render.tasks_html(results, volatile, mask=mask))
 
 
 def display_tasks(results: TaskResults) -> None:

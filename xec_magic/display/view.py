@@ -13,6 +13,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
 from xec_magic.display import render, table
+from xec_magic.display.mime import both_forms
 from xec_magic.display.printer import Printer
 from xec_magic.errors import OptionError
 from xec_magic.results import Results
@@ -273,10 +274,10 @@ class View:
 
     def _started(self) -> dict[str, Any]:
         plan, run_id = self.handle.plan, self.handle.run_id
-        return {
-            "text/plain": render.render_started_text(plan, run_id, mask=self._mask),
-            "text/html": render.render_started_html(plan, run_id, mask=self._mask),
-        }
+        return both_forms(
+            render.render_started_text(plan, run_id, mask=self._mask),
+            render.render_started_html(plan, run_id, mask=self._mask),
+        )
 
     def _ended(self, result: Result) -> dict[str, Any]:
         return _bundle(result, self.mode, self._mask, show=self._show)
@@ -286,18 +287,18 @@ def _bundle(result: Result, mode: Mode, mask: Callable[[str], str] = str, *, sho
     volatile = mode is not Mode.STATIC
     if result.parts:
         return _table(Results(result.parts, result), mode, mask)
-    return {
-        "text/plain": render.render_text(result, volatile, mask=mask, show=show),
-        "text/html": render.render_html(result, volatile, mask=mask, show=show),
-    }
+    return both_forms(
+        render.render_text(result, volatile, mask=mask, show=show),
+        render.render_html(result, volatile, mask=mask, show=show),
+    )
 
 
 def _table(results: Results, mode: Mode, mask: Callable[[str], str] = str) -> dict[str, Any]:
     volatile = mode is not Mode.STATIC
-    return {
-        "text/plain": table.render_results_text(results, volatile, mask=mask),
-        "text/html": table.render_results_html(results, volatile, mask=mask),
-    }
+    return both_forms(
+        table.render_results_text(results, volatile, mask=mask),
+        table.render_results_html(results, volatile, mask=mask),
+    )
 
 
 # -- results at the end of a cell -----------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from IPython.display import DisplayHandle, display
 
 from xec_magic.display import palette
+from xec_magic.display.mime import both_forms
 from xec_magic.display.usage import usage_html, usage_lines
 from xec_magic.display.view import WIDGET_MIME, Mode
 from xec_magic.events import Mark, Sample
@@ -148,10 +149,7 @@ class WatchView:
         return f"[xec] this {self.handle.what}, {state}"
 
     def _started(self) -> dict[str, Any]:
-        return {
-            "text/plain": self._heading(),
-            "text/html": f"<div style='{_SMALL}'>this {self.handle.what}, watched</div>",
-        }
+        return both_forms(self._heading(), f"<div style='{_SMALL}'>this {self.handle.what}, watched</div>")
 
     def _lines(self) -> list[str]:
         """Heading and curves; nothing that changes from run to run where that is asked for."""
@@ -168,10 +166,10 @@ class WatchView:
         html = f"<div style='{_SMALL}'>{lines[0].removeprefix('[xec] ')}</div>"
         if self.mode is not Mode.STATIC:
             html += usage_html(self.handle.timeline, f"this {self.handle.what}", f"this {self.handle.what}", self._mask)
-        return {
-            "text/plain": "\n".join(lines),
-            "text/html": f"<div style='background:{palette.BACKGROUND};border:1px solid {palette.RULE};border-radius:4px'>{html}</div>",
-        }
+        return both_forms(
+            "\n".join(lines),
+            f"<div style='background:{palette.BACKGROUND};border:1px solid {palette.RULE};border-radius:4px'>{html}</div>",
+        )
 
 
 _SMALL: Final = f"padding:3px 10px;color:{palette.MUTED};background:{palette.BACKGROUND};font-size:12px;line-height:1.6"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
 
     from xec_magic.output import OutputLog
 
-__all__ = ["RunWidget"]
+__all__ = ["STATIC", "RunWidget", "answer_beside", "keep_open", "kernel_id"]
 
 STATIC: Final = Path(__file__).parent / "static"
 PAGE_LINES: Final = 1000
 FIND_CHARACTERS: Final = 1000
+OPEN_WIDGETS: Final = 32  # ended ones kept for reloaded pages; each holds some 100 kB here and in the page
+
+_ended: deque[anywidget.AnyWidget] = deque()  # the kept ones, oldest first
+_ended_lock = threading.Lock()
 
 
 class RunWidget(anywidget.AnyWidget):
@@ -67,16 +72,13 @@ class RunWidget(anywidget.AnyWidget):
         read_use: Callable[[], tuple[dict[str, Any], bytes]] | None = None,
         **traits: Any,
     ) -> None:
-        super().__init__(kernel_id=_kernel_id(), **traits)
+        super().__init__(kernel_id=kernel_id(), **traits)
         self._read_log = read_log
         self._request_stop = request_stop
         self._request_refresh = request_refresh
         self._mask = mask
         self._read_use = read_use
-        # ipykernel 7.4 answers a comm on the shell that last published on it: the blocked main shell here, so
-        # that Stop would be heard when the run has ended. Leave requests on the thread that the page asked for.
-        if hasattr(type(self.comm), "_reply_subshell_for"):
-            self.comm._reply_subshell_for = lambda _data, default: default
+        answer_beside(self)
         self.on_msg(self._on_request)
 
     def send_batch(self, batch: Batch, epoch: int, elapsed: float) -> None:
@@ -129,7 +131,28 @@ class RunWidget(anywidget.AnyWidget):
         self.send(reply, buffers=buffers)
 
 
-def _kernel_id() -> str:
+def answer_beside(widget: anywidget.AnyWidget) -> None:
+    """Let what the page asks be heard beside a cell that runs.
+
+    ipykernel 7.4 answers a comm on the shell that last published on it: the blocked main shell here, so that Stop would be
+    heard when the run has ended. Leave requests on the thread that the page asked for.
+    """
+    if hasattr(type(widget.comm), "_reply_subshell_for"):
+        widget.comm._reply_subshell_for = lambda _data, default: default
+
+
+def keep_open(widget: anywidget.AnyWidget) -> None:
+    """Keep a widget whose run has ended for pages that are loaded again, and close the oldest of many."""
+    with _ended_lock:
+        if widget in _ended:  # it ended before, and was refreshed
+            _ended.remove(widget)
+        _ended.append(widget)
+        old = [_ended.popleft() for _ in range(len(_ended) - OPEN_WIDGETS)]
+    for one in old:
+        one.close()
+
+
+def kernel_id() -> str:
     """The kernel's id at its server, or nothing; it is in the name of the connection file."""
     shell: Any = get_ipython()
     try:

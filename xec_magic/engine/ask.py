@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import getpass
 import sys
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["Questions", "ask_by_getpass"]
+__all__ = ["Questions", "ask_by_getpass", "ask_yes"]
 
 NO_ANSWER: Final = None
 
@@ -72,6 +73,22 @@ class Questions:
             future.get_loop().call_soon_threadsafe(settle)
         except RuntimeError:  # the loop is closed, and with it whoever asked
             pass
+
+
+def ask_yes(text: str) -> bool | None:
+    """Whether the user says yes, with an echo; None where there is neither a terminal nor a notebook that can ask.
+
+    Raises:
+        KeyboardInterrupt: the user's.
+    """
+    # A kernel replaces input by one that asks the page; where a page cannot be asked that one raises.
+    in_kernel = getattr(builtins.input, "__module__", "builtins") != "builtins"
+    if not in_kernel and not (sys.stdin is not None and sys.stdin.isatty()):
+        return None
+    try:
+        return input(text).strip().lower() in {"y", "yes"}
+    except (EOFError, OSError, RuntimeError):
+        return None
 
 
 def ask_by_getpass(text: str) -> str | None:

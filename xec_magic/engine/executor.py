@@ -80,6 +80,7 @@ class Executor:
         self._pipes = Pipes(self)
         self._runs: dict[str, Run] = {}
         self._ended_here: deque[Result] = deque(maxlen=HISTORY_RUNS)
+        self._untold: deque[Result] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._beside: set[concurrent.futures.Future[Any]] = set()
         self._owner = os.getpid()
@@ -285,18 +286,29 @@ class Executor:
         """Keep the result of a run that nobody had a handle of, so that it can be listed."""
         self._ended_here.append(result)
         if self.observers:
+            self._untold.append(result)
+
+    def settle(self) -> None:
+        """Tell the observers what they have not been told yet. Any thread."""
+        while self._untold:
+            try:
+                result = self._untold.popleft()
+            except IndexError:  # another thread does the same
+                return
             assert result.started_at is not None
             self._tell(result, result.started_at.timestamp())
 
     def _list_ended(self) -> None:
         """Make runs of the results that have been kept without one."""
         while self._ended_here:
-            result = self._ended_here.popleft()
+            try:
+                result = self._ended_here.popleft()
+            except IndexError:  # another thread does the same
+                return
             run = Run(self, result.run_id, result.plan, lambda: OutputLog(0), check=False, background=False, keep=True)
             run.begun = True
             run.conclude(result)
             self._runs[run.run_id] = run
-        self._runs = dict(sorted(self._runs.items(), key=lambda item: int(item[0])))
 
     def take_over(self, run: Run, here: HereRun) -> None:
         """Go on with a run that the waiting thread has begun. On the loop's thread."""
@@ -335,14 +347,12 @@ class Executor:
 
     def runs(self) -> list[Run]:
         """All runs that are alive or can still be shown, oldest first."""
-        if self._ended_here:
-            self._list_ended()
-        return list(self._runs.values())
+        self._list_ended()
+        return sorted(self._runs.copy().values(), key=lambda run: int(run.run_id))
 
     def find(self, run_id: str) -> Run | None:
         """The run with this id, or None."""
-        if self._ended_here:
-            self._list_ended()
+        self._list_ended()
         return self._runs.get(run_id)
 
     def beside(self, coroutine: Coroutine[Any, Any, None]) -> Callable[[], None]:
@@ -499,7 +509,7 @@ class Executor:
             observer(result, asked_at)
 
     def _forget_old(self) -> None:
-        runs = list(self._runs.values())  # other threads add to it
+        runs = self.runs()
         done = [run for run in runs if run.state == "done" and not (run.process and run.process.streams_open)]
         over = set(done)
         self.spool.keep_within_bound({run.log for run in runs if run not in over})

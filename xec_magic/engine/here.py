@@ -32,6 +32,9 @@ class Surroundings(Protocol):
     def note_result(self, result: Result) -> None:
         """A run is over that nobody had a handle of."""
 
+    def settle(self) -> None:
+        """Tell whoever is told of results."""
+
     def new_id(self) -> str:
         """An id for a run."""
 
@@ -50,6 +53,8 @@ def run_here(executor: Surroundings, plan: Plan, keep: bool | None) -> Result | 
     if here is None:
         return None
     try:
+        log = OutputLog(plan.limits.memory_bytes)
+        executor.settle()  # of those before, now that there is time: the shell is busy
         code = here.wait(PATIENCE_S)
     except KeyboardInterrupt:
         return executor.adopt(plan, here, keep).wait(interrupted=True)
@@ -58,9 +63,8 @@ def run_here(executor: Surroundings, plan: Plan, keep: bool | None) -> Result | 
         raise
     if code is None:
         return executor.adopt(plan, here, keep).wait()
-    here.session.give_back()
+    here.session.give_back(here.pipes)
     took_s = time.monotonic() - here.started_at
-    log = OutputLog(plan.limits.memory_bytes)
     for stream, data in _masked(here.pieces, executor.redactor) if plan.limits.keep else ():
         log.append(stream, data)
     result = ended_by_itself(executor.new_id(), plan, log, code, time.time() - took_s, took_s)

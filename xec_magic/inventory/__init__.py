@@ -16,7 +16,7 @@ from xec_magic.inventory.sshconfig import read_aliases
 from xec_magic.inventory.trust import Trust
 from xec_magic.optionspec import nearest
 
-__all__ = ["Inventory", "Known", "TargetFile", "Trust"]
+__all__ = ["Inventory", "Known", "TargetFile", "Trust", "register", "unregister"]
 
 _KEYS: Final = {
     "host": str, "user": str, "port": int, "key": str, "jump": str, "proxy_command": str, "known_hosts": str, "accept_new": bool,
@@ -55,6 +55,19 @@ class Known:
     where: str
 
 
+_registered: list[TargetFile] = []  # what every inventory of this process knows beside its files
+
+
+def register(file: TargetFile) -> None:
+    """Let every inventory know these targets as well, over those of files, until `unregister`."""
+    _registered.append(file)
+
+
+def unregister(file: TargetFile) -> None:
+    """Undo `register`."""
+    _registered[:] = [each for each in _registered if each is not file]
+
+
 class Inventory:
     """Turns what `--on` says into targets.
 
@@ -72,7 +85,7 @@ class Inventory:
         self._trust = trust or Trust()
         self._targets: dict[str, tuple[Mapping[str, Any], TargetFile]] = {}
         self._groups: dict[str, tuple[list[str], TargetFile]] = {}
-        for file in files:
+        for file in (*files, *_registered):
             self._read(file)
 
     def _read(self, file: TargetFile) -> None:
@@ -117,7 +130,7 @@ class Inventory:
         found = self.targets(on)
         if len(found) > 1:
             raise OptionError(
-                f"on names {len(found)} targets, and a run has one; give one at a time, or xec.ssh_pool(…).run_all"
+                f"on names {len(found)} targets, and here one is needed; %%xec --on and xec.map take several"
             )
         return found[0]
 

@@ -9,10 +9,11 @@ from typing import Final
 
 from xec_magic.errors import OptionError
 
-__all__ = ["MOST_NAMES", "expand", "resolve", "split_items"]
+__all__ = ["MOST_NAMES", "expand", "fold", "resolve", "split_items"]
 
 MOST_NAMES: Final = 10_000  # more is a typing mistake
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?(?:/(\d+))?")
+_NUMBERED = re.compile(r"([A-Za-z][^\[\]:@]*?|)(\d+)([^\d\[\]:@]*)")
 _IS_ADDRESS = re.compile(r"[0-9a-fA-F:.%]*:[0-9a-fA-F:.%]*[\w.]*")
 
 
@@ -81,6 +82,40 @@ def expand(item: str) -> list[str]:
     if count > MOST_NAMES:
         raise OptionError(f"{item!r} names {count:,} hosts; {MOST_NAMES:,} are the most")
     return ["".join(chosen) for chosen in itertools.product(*parts)]
+
+
+def fold(names: Iterable[str]) -> str:
+    """A node set that names these, each once: the opposite of `expand`, for a reader.
+
+    Example:
+        >>> fold(["web01", "web02", "web03", "web07", "db9", "db10", "local"])
+        'web[01-03,07],db[9-10],local'
+    """
+    found = dict.fromkeys(names)
+    cut = {name: match for name in found if (match := _NUMBERED.fullmatch(name))}
+    padded = {(m[1], m[3], len(m[2])) for m in cut.values() if m[2].startswith("0") and len(m[2]) > 1}
+    items: dict[tuple[str, str, int], list[str]] = {}
+    for name in found:
+        match = cut.get(name)
+        if match is None:
+            items[name, "", -1] = []
+            continue
+        width = len(match[2]) if (match[1], match[3], len(match[2])) in padded else 0
+        items.setdefault((match[1], match[3], width), []).append(match[2])
+    return ",".join(before + _ranges(numbers) + behind for (before, behind, _), numbers in items.items())
+
+
+def _ranges(numbers: list[str]) -> str:
+    """Numbers as they stand in brackets; a single one stands without."""
+    if len(numbers) < 2:
+        return "".join(numbers)
+    spans: list[list[str]] = []
+    for number in sorted(numbers, key=int):
+        if spans and int(number) == int(spans[-1][-1]) + 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    return "[" + ",".join("-".join(span) for span in spans) + "]"
 
 
 def resolve(text: str, group: Callable[[str], Iterable[str]]) -> list[str]:

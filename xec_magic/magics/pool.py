@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -10,14 +11,17 @@ from IPython.display import display
 
 from xec_magic.errors import OptionError
 from xec_magic.optionspec import nearest
+from xec_magic.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from xec_magic.command import Target
     from xec_magic.engine.executor import Executor
     from xec_magic.magics.xec import CommandMagics
+    from xec_magic.sshpool import SSHPool
 
 __all__ = ["PoolMagics"]
 
@@ -43,13 +47,14 @@ class PoolMagics(Magics):
 
             %xec_pool                   list the sessions, the shells that wait, the connections to hosts
             %xec_pool stop NAME…|all    end sessions with all that they have left; all: the waiting shells as well
-            %xec_pool drain TARGETS|all wait for what runs on hosts, then close the connections to them
             %xec_pool reset NAME…       the same; the next command with --session NAME begins in a new shell
+            %xec_pool close TARGETS|all close the connections to hosts on which nothing runs, the others when their commands end
+            %xec_pool drain TARGETS|all wait for what runs on hosts, then close the connections to them
         """
         try:
             verb, *names = line.split() or ["list"]
             actions: dict[str, Callable[[list[str]], Any]] = {
-                "list": self._list, "stop": self._stop, "reset": self._stop, "drain": self._drain,
+                "list": self._list, "stop": self._stop, "reset": self._stop, "close": self._close, "drain": self._drain,
             }  # fmt: skip
             if verb in ("--help", "-h"):
                 print(PoolMagics.xec_pool.__doc__)  # noqa: T201 - asked for
@@ -69,18 +74,26 @@ class PoolMagics(Magics):
 
         executor = _executor()
         entries = executor.ask(executor.transports.pool())
+        connections = [("--on", row) for row in executor.ssh_rows()]
+        connections += [(f"ssh_pool {pool.number}", row) for pool in _own_pools() for row in pool.rows()]
         volatile = choose_mode(self.shell, request_allows_stdin(self.shell)) is not Mode.STATIC
-        display(render_pool(entries, volatile), raw=True)  # type: ignore[no-untyped-call]
+        display(render_pool(entries, connections, volatile), raw=True)  # type: ignore[no-untyped-call]
+
+    def _close(self, names: list[str]) -> None:
+        executor, targets = _executor(), _connected(names)
+        counts = [pool.close_unused(targets) for pool in _own_pools()]
+        if executor.transports.has_ssh:
+            counts.append(executor.ssh_call(lambda ssh: ssh.close_unused(targets)))
+        closed, busy = (sum(count) for count in zip((0, 0), *counts, strict=True))
+        more = f", {busy} when their commands end" if busy else ""
+        print(f"[xec] {format_count(closed, 'connection')} closed{more}")  # noqa: T201 - what was asked for
 
     def _drain(self, names: list[str]) -> None:
-        if not names:
-            raise OptionError("name hosts as --on takes them, or write all; %xec_pool lists them")
-        from xec_magic import runtime
-
-        executor = _executor()
-        targets = None if names == ["all"] else runtime.current().settings.inventory().targets(names)
+        executor, targets = _executor(), _connected(names)
         if executor.transports.has_ssh:
             executor.ssh_call(lambda ssh: ssh.drain(targets))
+        for pool in _own_pools():
+            pool.drain(targets)
 
     def _stop(self, names: list[str]) -> None:
         executor = _executor()
@@ -95,6 +108,33 @@ class PoolMagics(Magics):
             executor.ask(executor.transports.stop(name))
         if "all" in names:
             executor.ask(executor.transports.end_idle())
+
+
+def _own_pools() -> list[SSHPool]:
+    """The pools that somebody has made."""
+    module = sys.modules.get("xec_magic.sshpool")
+    return module.open_pools() if module is not None else []
+
+
+def _connected(names: list[str]) -> list[Target] | None:
+    """The named targets, of which there is at least one connection; None for all.
+
+    Raises:
+        OptionError: none is named, one is unknown, or nothing leads to any of them.
+    """
+    if not names:
+        raise OptionError("name hosts as --on takes them, or write all; %xec_pool lists them")
+    if names == ["all"]:
+        return None
+    from xec_magic import runtime
+
+    targets = runtime.current().settings.inventory().targets(names)
+    rows = [*_executor().ssh_rows(), *(row for pool in _own_pools() for row in pool.rows())]
+    there = sorted({row.host for row in rows})
+    if not any(str(target) in there for target in targets):
+        hint = f"there are connections to {', '.join(there[:8])}" if there else "there is none"
+        raise OptionError(f"there is no connection to {', '.join(map(str, targets[:8]))}; {hint}")
+    return targets
 
 
 def _executor() -> Executor:

@@ -11,6 +11,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
+from xec_magic.display.mime import both_forms
 from xec_magic.errors import OptionError
 from xec_magic.optionspec import nearest
 from xec_magic.units import format_duration, format_size
@@ -188,7 +189,4 @@ def _bundle(rows: list[tuple[str, str, str, str, str]]) -> dict[str, str]:
     body = "".join(
         "<tr>" + "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
     )
-    return {
-        "text/plain": text,
-        "text/html": f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>',
-    }
+    return both_forms(text, f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')

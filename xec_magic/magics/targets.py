@@ -10,6 +10,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
+from xec_magic.display.mime import both_forms
 from xec_magic.errors import OptionError, TransportError
 from xec_magic.optionspec import nearest, next_word
 from xec_magic.units import format_duration
@@ -176,4 +177,4 @@ def _show(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str) 
         "<tr>" + "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
     )
     page = f'<table style="{_TABLE}"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>'
-    display({"text/plain": text, "text/html": page}, raw=True)  # type: ignore[no-untyped-call]
+    display(both_forms(text, page), raw=True)  # type: ignore[no-untyped-call]

@@ -19,6 +19,7 @@ from traitlets.config import Configurable
 from xec_magic.command import LOCAL
 from xec_magic.errors import OptionError, ParseError, RunInterrupted, XecError
 from xec_magic.magics.batch import check_batch_options, plan_of_cell, verdict
+from xec_magic.magics.fleet import run_fleet, targets_of
 from xec_magic.options import RunOptions, Variable
 
 if TYPE_CHECKING:
@@ -138,6 +139,14 @@ class CommandMagics(Magics):
             known = namespace.get(value.name) if isinstance(value, Variable) else value
             if isinstance(known, str) and known:
                 redactor.register(name, known)
+        several = targets_of(now, options)
+        if several:
+            shell = options.shell or ("bash",)
+            return run_fleet(
+                now, options, several, expand(text, evaluate, family=family_of(shell)), namespace, mode,
+                lambda value: self._namespace().update({options.out: value} if options.out else {}),
+                opens_after_s=OPEN_AFTER_S, tick_s=TICK_S, is_cell=cell is not None,
+            )  # fmt: skip
         target = _one_target(now, options)
         if options.batch:
             plan = plan_of_cell(options, text, evaluate, namespace, target)

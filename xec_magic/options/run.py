@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from xec_magic.cachepolicy import CachePolicy
 from xec_magic.command import LOCAL, Command, FileInput, Target, decode_script
 from xec_magic.errors import OptionError
+from xec_magic.fleetpolicy import FANOUT, FleetPolicy, Share, read_share
 from xec_magic.inventory.nodeset import split_items
 from xec_magic.options.cache import (
     CONDITION,
@@ -53,6 +54,9 @@ __all__ = ["RunOptions", "Variable"]
 
 FORMS: Final = ("text", "lines", "json", "jsonl", "csv", "table", "df", "bytes")
 _SHELLS: Final = ("bash", "sh", "dash", "zsh", "ksh", "fish", "python3")
+
+# These are for a command on several targets.
+FLEET_OPTIONS: Final = ("fanout", "canary", "wave", "max_fail", "confirm", "yes")
 
 THE_LINE: Final = "the line"
 THE_CALL: Final = "the call"
@@ -138,6 +142,7 @@ def _targets(value: Any) -> tuple[str | Target, ...]:
 
 
 _TARGETS: Final = Unit("targets", _targets)
+_SHARE: Final = Unit("share of the targets", read_share)
 _STDIN: Final = Unit("stdin", _stdin_of_line)
 _SESSION: Final = Unit("session name", _session_name)
 _SECRETS: Final = Unit("secret", _secrets_of_line)
@@ -167,6 +172,22 @@ class RunOptions:
         "-H", "--on", unit=_TARGETS, metavar="TARGETS", group="where", default=(), line_only=True, completes="target", joins=",",
         help="Run there: an alias of ~/.ssh/config, user@host:port, a target or @group of xec.toml, a set web[01-20]!web07. "
         "Default: this machine.",
+    )  # fmt: skip
+    fanout: int = option(
+        "--fanout", unit=COUNT, metavar="N", group="where", default=FANOUT,
+        help="With several targets, run on so many at once. Default: 100.",
+    )  # fmt: skip
+    canary: int = option(
+        "--canary", unit=COUNT, metavar="N", group="where", default=0, line_only=True,
+        help="With several targets, run on the first N alone; on the others only when all of these are ok.",
+    )  # fmt: skip
+    wave: Share | None = option(  # noqa: RUF009 - a field; all its values are immutable
+        "--wave", unit=_SHARE, metavar="N|N%", group="where", none=True, line_only=True,
+        help="With several targets, take them in waves of N, or of N% of all, each after the end of the one before.",
+    )  # fmt: skip
+    max_fail: Share | None = option(  # noqa: RUF009 - a field; all its values are immutable
+        "--max-fail", unit=_SHARE, metavar="N|N%", group="where", none=True,
+        help="With several targets, begin no further one when more than N, or N% of all, have failed. Default: no bound.",
     )  # fmt: skip
     cwd: str | None = option(
         "--cwd", unit=PATH, metavar="DIR", group="where", completes="directory",
@@ -326,6 +347,12 @@ class RunOptions:
     show: bool = flag(
         "--show", group="safety", line_only=True, in_python=False, help="Show the command with its values filled in, secrets masked, above its output."
     )  # fmt: skip
+    confirm: bool = flag(
+        "--confirm", group="safety", line_only=True, help="With --on, ask before it runs, and before each further wave."
+    )  # fmt: skip
+    yes: bool = flag(
+        "--yes", group="safety", line_only=True, help="Answer the questions of --confirm with yes, where nobody can be asked."
+    )  # fmt: skip
     read_only: bool = flag(
         "--read-only", group="safety", help="The command changes nothing, so a retry after any failure is safe."
     )
@@ -444,6 +471,27 @@ class RunOptions:
             cache=self._cache_policy(),
         )
 
+    # -- several targets --------------------------------------------------------------------------
+
+    def fleet_policy(self) -> FleetPolicy:
+        """How several targets are taken.
+
+        Raises:
+            OptionError: a number is out of range, or `yes` answers no question.
+        """
+        if self.yes and not self.confirm:
+            raise OptionError(f"{self._who('yes')} answers what --confirm asks, which is not given")
+        return FleetPolicy(self.fanout, self.canary, self.wave, self.max_fail, self.confirm)
+
+    def fleet_options(self) -> list[str]:
+        """The options for several targets that the line or the call has set."""
+        return [name for name in FLEET_OPTIONS if self.sources.get(name) in {THE_LINE, THE_CALL}]
+
+    def for_each_target(self) -> Self:
+        """The same without what is for several targets."""
+        plain = {name: self.SPEC.by_name[name].default for name in FLEET_OPTIONS}
+        return replace(self, **plain, sources={k: v for k, v in self.sources.items() if k not in FLEET_OPTIONS})
+
     def _refuse_idle(self, *names: str) -> None:
         """Refuse options of the line or the call that would do nothing; as standing defaults they may wait."""
         for name in names:
@@ -462,6 +510,7 @@ class RunOptions:
         Raises:
             OptionError: a directory, file, interpreter or variable that is not there; a value out of range.
         """
+        self._refuse_for_one()
         secret = tuple((name, self._secret(name, value, namespace or {})) for name, value in self.secret)
         both = sorted({name for name, _ in self.env} & {name for name, _ in secret})
         if both:
@@ -482,6 +531,13 @@ class RunOptions:
             reset=self.reset,
         )
         return self.plan_for(command)
+
+    def _refuse_for_one(self) -> None:
+        """Refuse what is for several targets; as standing defaults they may wait for some."""
+        for name in self.fleet_options():
+            raise OptionError(
+                f"{self._who(name)} is for a command on several targets: %%xec --on …, or xec.map(…, on=[…])"
+            )
 
     def _asked_for(self, name: str, otherwise: Any) -> Any:
         """An option as the line or the call has it: the standing default for a path here means nothing on a host."""
@@ -542,11 +598,22 @@ class RunOptions:
         return False
 
     def _refuse_worker(self) -> bool:
-        """No warm shell on a host; a standing default concerns this machine only."""
-        asked = self.sources.get("worker") in {THE_LINE, THE_CALL} and self.worker
-        if asked or self.session or self.reset:
-            name = "session" if self.session else "worker" if asked else "reset"
-            raise OptionError(f"{self._who(name)}: shells are kept ready on this machine only, not on a host")
+        """No shell is started ahead on a host; a standing default concerns this machine only."""
+        if self.sources.get("worker") in {THE_LINE, THE_CALL} and self.worker:
+            raise OptionError(
+                f"{self._who('worker')}: shells are started ahead on this machine only; on a host every command has a shell of its own "
+                "within one round trip, and --session NAME keeps one"
+            )
+        if self.reset and not self.session:
+            raise OptionError(f"{self._who('reset')}: there is no session to reset; name it with --session NAME")
+        shell = self._asked_for("shell", ())
+        if self.session and shell:
+            from xec_magic.transport.shells import is_warmable
+
+            if not is_warmable(shell):
+                raise OptionError(
+                    f"{self._who('session')}: {shell[0]} cannot be kept ready; bash, dash, sh and zsh can"
+                )
         return False
 
     def _input(self, namespace: Mapping[str, Any], *, here: bool) -> bytes | FileInput | None:

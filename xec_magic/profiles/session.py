@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -49,9 +49,14 @@ class Record(NamedTuple):
 
 
 class Profiler:
-    """Keeps what every run of a kernel took, the last 5,000 of them. Any thread."""
+    """Keeps what every run of a kernel took, the last 5,000 of them. Any thread.
 
-    def __init__(self) -> None:
+    Args:
+        settle: Called before anything is read, so that what is over has been recorded.
+    """
+
+    def __init__(self, settle: Callable[[], None] = lambda: None) -> None:
+        self._settle = settle
         self._records: deque[Record] = deque(maxlen=MOST_RECORDS)
         self._times: dict[Command, deque[float]] = {}
         self._lock = threading.Lock()
@@ -80,6 +85,7 @@ class Profiler:
 
     def usual_s(self, command: Command) -> float | None:
         """What this very command usually takes, by its last good runs; None when there was none."""
+        self._settle()
         with self._lock:
             times = self._times.get(command)
             return statistics.median(times) if times else None
@@ -93,11 +99,13 @@ class Profiler:
             >>> xec.profiler.report().runs >= 1
             True
         """
+        self._settle()
         with self._lock:
             return Report(tuple(self._records), self._all)
 
     def clear(self) -> None:
         """Forget all runs."""
+        self._settle()
         with self._lock:
             self._records.clear()
             self._times.clear()

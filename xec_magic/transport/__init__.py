@@ -94,7 +94,9 @@ class Transports:
 
     def turn(self, command: Command) -> asyncio.Lock | None:
         """What a command must hold while it runs; None where it need not wait for others of its kind."""
-        return self.workers.turn(command) if command.session and command.target.kind == "local" else None
+        if not command.session or command.target.kind not in ("local", "ssh"):
+            return None
+        return self.workers.turn(command) if command.target.kind == "local" else self.ssh.sessions.turn(command)
 
     def start_now(self, request: StartRequest) -> Process | None:
         """Start a command without any waiting, where a warm shell is there for it; None where `start` is needed."""
@@ -103,20 +105,15 @@ class Transports:
         return self.workers.start_now(request) if warm else None
 
     async def pool(self) -> list[PoolEntry]:
-        """What is kept ready: shells, and connections to hosts."""
-        connections = self._ssh.rows() if self._ssh is not None else []
-        return self.workers.pool() + [
-            PoolEntry("connection", "", row.host, None, row.state, row.commands, row.age_s, row.idle_s)
-            for row in connections
-        ]
+        """The shells that are kept ready."""
+        return self.workers.pool() + (self._ssh.sessions.pool() if self._ssh is not None else [])
 
     async def stop(self, name: str) -> None:
-        """End what is kept under a name, with all that it has left.
-
-        Raises:
-            KeyError: there is no such name.
-        """
-        await self.workers.stop(name)
+        """End what is kept under a name, here and on hosts, with all that it has left."""
+        if self._ssh is not None:
+            await self._ssh.sessions.stop(name)
+        if name in self.workers.sessions:
+            await self.workers.stop(name)
 
     async def end_idle(self) -> None:
         """End what is kept ready without a name."""
@@ -140,7 +137,7 @@ class Transports:
 
     def session_names(self) -> list[str]:
         """The sessions that can be gone on with; any thread may ask."""
-        return sorted(self.workers.sessions)
+        return sorted({*self.workers.sessions, *(self._ssh.sessions.names() if self._ssh is not None else ())})
 
     def machine_sampler(self) -> Sampler:
         """What reads the use of this machine."""

@@ -48,6 +48,7 @@ class HereRun:
         # At first for the end alone: to wake up for the output as well would take as long as the command.
         ready = poll.poll(AT_ONCE_S * 1000)
         if not ready:
+            self.session.hold()
             for fd in self.pipes:
                 poll.register(fd, select.POLLIN)
         until = self.started_at + patience_s
@@ -76,14 +77,12 @@ class HereRun:
         return bool(data)
 
     def _is_over(self) -> bool:
-        """Take what is left in the pipes, and close them; False when a child holds them."""
-        self.session.shut()
+        """Take what is left in the pipes; False when a child holds them."""
+        self.session.release()
         for fd in self.pipes:
             try:
                 while self._read(fd):
                     pass
             except BlockingIOError:
                 return False
-        for fd in self.pipes:
-            os.close(fd)
         return True

@@ -25,11 +25,21 @@ class Names(Protocol):
     def path(self, slot: str) -> str:
         """The slot's name, for the shell. It needs no quoting."""
 
+    @property
+    def lasting(self) -> bool:
+        """A pipe that was read to its end can be written to anew by its name."""
+
     def output(self, slot: str) -> int:
-        """Put a new pipe into a slot; gives its end to read from, which does not block. Our own end to write to stays open until `shut`."""
+        """Put a new pipe into a slot; gives its end to read from, which does not block, and has a writer of our own."""
+
+    def hold(self, slot: str) -> None:
+        """Have a writer of our own: the reader sees no end before `release` or `shut`."""
+
+    def release(self, slot: str) -> None:
+        """Close our own writer, but leave the pipe where it is."""
 
     def shut(self, slot: str) -> None:
-        """Close our own end of an output's pipe: when the others have done so as well, the reader sees the end."""
+        """Take a pipe out: when all its writers are gone, the reader sees the end; when that one is gone, they see it."""
 
     def give(self, slot: str, fd: int) -> None:
         """Put a descriptor to write to into a slot; it is the slot's from now on, until `shut`.
@@ -58,9 +68,12 @@ class Names(Protocol):
 class ProcNames:
     """Names in `/proc`: a slot is the number of one descriptor, which is made to mean another thing each time."""
 
+    lasting: Final = True
+
     def __init__(self) -> None:
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._slots: dict[str, int] = {}
+        self._writers: dict[str, int] = {}
         self._files: set[str] = set()
         self._full: set[str] = set()  # those whose descriptor is not /dev/null
 
@@ -76,13 +89,29 @@ class ProcNames:
 
     def output(self, slot: str) -> int:
         """See `Names`."""
-        # Not blocking for us alone: who opens the name has an end of its own.
-        read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._put(slot, write)
+        # Not blocking for us alone: who opens the name has an end of its own. Opened for writing, it is the pipe's other end.
+        self.release(slot)
+        read, self._writers[slot] = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        os.dup2(read, self._slot(slot), inheritable=False)
+        self._full.add(slot)
         return read
+
+    def hold(self, slot: str) -> None:
+        """See `Names`."""
+        if slot not in self._writers:
+            self._writers[slot] = os.open(
+                f"/proc/self/fd/{self._slots[slot]}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+            )
+
+    def release(self, slot: str) -> None:
+        """See `Names`."""
+        writer = self._writers.pop(slot, None)
+        if writer is not None:
+            os.close(writer)
 
     def shut(self, slot: str) -> None:
         """See `Names`."""
+        self.release(slot)
         if slot in self._full:
             self._full.discard(slot)
             os.dup2(self._null, self._slots[slot], inheritable=False)
@@ -98,6 +127,7 @@ class ProcNames:
         return write
 
     def _put(self, slot: str, fd: int) -> None:
+        self.release(slot)
         os.dup2(fd, self._slot(slot), inheritable=False)
         os.close(fd)
         self._full.add(slot)
@@ -121,9 +151,10 @@ class ProcNames:
 
     def close(self) -> None:
         """See `Names`."""
-        for fd in (*self._slots.values(), self._null):
+        for fd in (*self._slots.values(), *self._writers.values(), self._null):
             os.close(fd)
         self._slots.clear()
+        self._writers.clear()
 
     def __repr__(self) -> str:
         return f"<ProcNames {len(self._slots)} slots>"
@@ -135,6 +166,8 @@ class FifoNames:
     Args:
         directory: Gives a directory of mode 0700 to make it in.
     """
+
+    lasting: Final = False
 
     def __init__(self, directory: Callable[[], str]) -> None:
         self._directory = tempfile.mkdtemp(prefix="shell-", dir=directory())
@@ -148,6 +181,13 @@ class FifoNames:
         """See `Names`."""
         read, self._ends[slot] = self._fifo(slot)
         return read
+
+    def hold(self, slot: str) -> None:
+        """See `Names`."""
+
+    def release(self, slot: str) -> None:
+        """See `Names`."""
+        self.shut(slot)
 
     def shut(self, slot: str) -> None:
         """See `Names`."""

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["Action", "Close", "Fail", "Give", "Ledger", "Link", "Open", "PoolLimits"]
+__all__ = ["Action", "Close", "Drop", "Fail", "Give", "Ledger", "Link", "Open", "PoolLimits", "Prepare"]
 
 # sshd allows 10 sessions a connection (MaxSessions) and frees one later than we see its end: with 10 at once one in
 # five is refused, with 6 none.
@@ -18,6 +18,10 @@ MOST_CHANNELS: Final = 8
 MORE_AFTER: Final = 200  # commands without a refusal after which one more channel is tried
 FULL_S: Final = (0.02, 1.0)  # a connection that refused a channel rests so long, doubled for each refusal in a row
 BACKOFF_S: Final = (0.1, 5.0)  # a host that could not be reached is tried again after so long, doubled each time
+AHEAD: Final = 1  # channels opened ahead on a connection; while a command runs on it the next one is opened behind it
+AHEAD_FROM: Final = 2  # commands on a connection: one that was used again is going to be used once more
+AHEAD_S: Final = 60.0  # a channel opened ahead is closed when no command has come for so long
+AHEAD_REST_S: Final = (1.0, 300.0)  # after a refusal none is tried for so long, doubled for each further one
 REFUSALS: Final = 12  # in a row on a connection without any channel; then the host is not going to give one
 
 
@@ -31,6 +35,7 @@ class PoolLimits:
         idle_s: A further connection is closed when unused for so long; None keeps it.
         last_idle_s: The same for a host's last one.
         lifetime_s: A connection older than this gets no further command, and is closed when its last one ends.
+        ahead: Channels that are opened before there are commands for them, on a connection that is in use.
     """
 
     connections: int = 4
@@ -38,11 +43,12 @@ class PoolLimits:
     idle_s: float | None = 60.0
     last_idle_s: float | None = 600.0
     lifetime_s: float | None = 3600.0
+    ahead: int = AHEAD
 
 
 @dataclass(slots=True)
 class Link:
-    """One connection, as the book sees it."""
+    """One connection, as the book sees it. `ahead` are channels without a command, those on their way included."""
 
     number: int
     limit: int
@@ -56,6 +62,11 @@ class Link:
     refusals: int = 0
     refused_in_a_row: int = 0
     full_until: float = 0.0
+    ahead: int = 0
+    given: int = 0
+    used_at: float = 0.0
+    ahead_refusals: int = 0
+    no_ahead_until: float = 0.0
 
     def has_room(self, now: float) -> bool:
         """It can take one more command now."""
@@ -78,9 +89,24 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Give:
-    """A waiting ticket gets a channel on this connection."""
+    """A waiting ticket gets a channel on this connection: the oldest one that was opened ahead, or one to be opened."""
 
     ticket: int
+    number: int
+    ahead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Open a channel ahead on this connection; where that fails, tell the book by `ahead_refused` or `ahead_gone`."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Close the channels that were opened ahead on this connection."""
+
     number: int
 
 
@@ -92,7 +118,7 @@ class Fail:
     error: Exception
 
 
-Action: TypeAlias = Open | Close | Give | Fail
+Action: TypeAlias = Open | Close | Give | Prepare | Drop | Fail
 
 
 @dataclass
@@ -187,9 +213,33 @@ class Ledger:
             link.limit += 1
             link.clean = 0
 
+    def ahead_gone(self, number: int) -> None:
+        """A channel that was opened ahead has been closed, or was used for something else than a command."""
+        link = self.links.get(number)
+        if link is not None and link.ahead:
+            link.ahead -= 1
+
+    def ahead_refused(self, number: int, now: float) -> None:
+        """The server refused a channel that nobody waits for: it has fewer than we thought, and is left alone for a while."""
+        link = self.links.get(number)
+        if link is None:
+            return
+        self.ahead_gone(number)
+        if link.busy:  # where nothing runs it has channels, and only frees them late
+            link.limit = max(1, link.limit - 1)
+            link.clean = 0
+            link.refusals += 1
+        first, most = AHEAD_REST_S
+        link.no_ahead_until = now + min(most, first * 2**link.ahead_refusals)
+        link.ahead_refusals += 1
+
     def drain(self) -> None:
         """Give no more channels; close each connection when its last command has ended."""
         self.draining = True
+        self.retire()
+
+    def retire(self) -> None:
+        """Give no more channels on the connections that are there; later commands get others."""
         for link in self.links.values():
             if link.state == "open":
                 link.state = "retiring"
@@ -202,12 +252,40 @@ class Ledger:
         self._failed.clear()
         actions += self._closings(now)
         while self.waiting:
-            link = next((link for link in self.links.values() if link.has_room(now)), None)
-            if link is None:
+            free = [link for link in self.links.values() if link.has_room(now)]
+            if not free:
                 break
+            link = next((link for link in free if link.ahead), free[0])
             link.busy += 1
-            actions.append(Give(self.waiting.popleft(), link.number))
+            link.given += 1
+            link.used_at = now
+            actions.append(Give(self.waiting.popleft(), link.number, ahead=link.ahead > 0))
+            link.ahead -= link.ahead > 0
         actions += self._openings(now)
+        actions += self._preparations(now)
+        return actions
+
+    def _preparations(self, now: float) -> list[Action]:
+        """Channels to open ahead, and to close: only where no command wants the place."""
+        actions: list[Action] = []
+        for link in self.links.values():
+            if link.state != "open":
+                continue
+            wanted = bool(link.busy) or now < link.used_at + AHEAD_S
+            if link.ahead and not wanted:
+                link.ahead = 0
+                actions.append(Drop(link.number))
+            while (
+                wanted
+                and not self.waiting
+                and not link.refused_in_a_row
+                and link.given >= AHEAD_FROM
+                and link.ahead < self.limits.ahead
+                and link.busy + link.ahead < link.limit
+                and now >= max(link.full_until, link.no_ahead_until)
+            ):
+                link.ahead += 1
+                actions.append(Prepare(link.number))
         return actions
 
     def _closings(self, now: float) -> list[Action]:
@@ -255,4 +333,6 @@ class Ledger:
                 times.append(link.idle_since + bound)
             if link.state == "open" and not link.busy and limits.lifetime_s is not None:
                 times.append(link.opened_at + limits.lifetime_s)
+            if link.state == "open" and link.ahead and not link.busy:
+                times.append(link.used_at + AHEAD_S)
         return min(times, default=None)

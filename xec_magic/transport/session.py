@@ -72,6 +72,7 @@ class Session:
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._frames = bytearray()
         self._pipes: tuple[int, int] | None = None
+        self._last: tuple[Command, Order] | None = None
         self._prepares: asyncio.TimerHandle | None = None
         self._doubts: asyncio.TimerHandle | None = None
         self._doubted = False
@@ -164,6 +165,7 @@ class Session:
                 self._names.read("in", given)
                 self._input_is_null = False
             (stdout, stderr), self._pipes = self._pipes or self._new_pipes(), None
+            self.hold()
             if request.stdout_fd is None:
                 return stdout, stderr
             os.close(stdout)
@@ -175,11 +177,14 @@ class Session:
                     os.close(fd)
 
     def _order(self, command: Command, *, first: bool) -> bytes:
-        env = (*command.env, *command.secret_env)
         self.served += 1
-        return self._dialect.order(
-            Order(script_for(command), command.strict, env, None if first else command.cwd), self._names
-        )
+        if self._last is None or self._last[0] is not command or first:  # the same one comes again and again
+            env = (*command.env, *command.secret_env)
+            order = Order(script_for(command), command.strict, env, None if first else command.cwd)
+            self._last = None if first else (command, order)
+        else:
+            order = self._last[1]
+        return self._dialect.order(order, self._names)
 
     def _watch(self) -> None:
         """Hear what the shell says, and doubt it when it says nothing."""
@@ -211,13 +216,23 @@ class Session:
         with contextlib.suppress(OSError):  # the shell has gone; its exit says so
             os.write(self._feed, order)
 
-    def shut(self) -> None:
-        """Close our own ends of the command's pipes: their readers see the end when no child holds them."""
-        self._names.shut("out")
-        self._names.shut("err")
+    def hold(self) -> None:
+        """Let the readers of the command's pipes see no end yet."""
+        self._names.hold("out")
+        self._names.hold("err")
 
-    def give_back(self) -> None:
-        """The borrowed session's command is over."""
+    def release(self) -> None:
+        """Let the readers see the end, when no child holds the pipes."""
+        self._names.release("out")
+        self._names.release("err")
+
+    def give_back(self, pipes: tuple[int, int]) -> None:
+        """The borrowed session's command is over, and its pipes are at their end."""
+        if self._names.lasting:
+            self._pipes = pipes
+        else:
+            for fd in pipes:
+                os.close(fd)
         self.used_at = time.monotonic()
         self._loan.release()
 
@@ -225,6 +240,7 @@ class Session:
         """Go on with a command that was begun by the thread that waits for it; the loan stays taken."""
         self.current = process = SessionProcess(self, request, *here.pipes)
         process.began(here.started_at, here.pieces)
+        self.hold()
         self._watch()
         self._hear(here.frames)
         if self._late_exit is not None:
@@ -306,7 +322,8 @@ class Session:
         self.used_at = time.monotonic()
         if self._doubts is not None:
             self._doubts.cancel()
-        self.shut()
+        self._names.shut("out")
+        self._names.shut("err")
         if not self._input_is_null:
             self._input_is_null = True
             with contextlib.suppress(OSError):

@@ -86,7 +86,7 @@ class Spares:
             return None
         if not spare.release(argv[-1]):
             spare.let_go()
-            self._proven[kind.argv[0]] = False
+            self._doubt(kind)
             return None
         self.served += 1
         self._early.clear()
@@ -207,7 +207,7 @@ class Spares:
                 spare = await self._make(kind)
                 if self._closed or not spare.fits:
                     spare.let_go()
-                    self._proven[kind.argv[0]] = False
+                    self._doubt(kind)
                 else:
                     self.idle.append(spare)
         except SpawnError:
@@ -241,10 +241,14 @@ class Spares:
         if spare in self.idle:  # by itself, or from outside
             self.idle.remove(spare)
             spare.let_go()
-            self._early[spare.kind.argv[0]] += 1
-            if self._early[spare.kind.argv[0]] >= EARLY_ENDS:
-                self._proven[spare.kind.argv[0]] = False
+            self._doubt(spare.kind)
         self.look_soon()
+
+    def _doubt(self, kind: Kind) -> None:
+        """A spare was lost before it ran anything. That may happen; when it happens again and again, there are no more."""
+        self._early[kind.argv[0]] += 1
+        if self._early[kind.argv[0]] >= EARLY_ENDS:
+            self._proven[kind.argv[0]] = False
 
     def end_idle(self) -> None:
         """End those that wait; later commands bring new ones."""

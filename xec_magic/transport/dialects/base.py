@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from xec_magic.transport.names import Names
-
-__all__ = ["Dialect", "Order", "Start", "filled", "one_line", "quoted"]
+__all__ = ["Dialect", "Order", "Slots", "Start", "filled", "one_line", "quoted"]
 
 _SLOT = re.compile(r"@([a-z]+)@")
 _EXIT = re.compile(r"\b(?:exit|logout)\b", re.ASCII)
@@ -57,6 +55,16 @@ class Start:
     env: Mapping[bytes, bytes]
 
 
+class Slots(Protocol):
+    """What a dialect needs of `Names`."""
+
+    def path(self, slot: str) -> str:
+        """The slot's name, for the shell. It needs no quoting."""
+
+    def write(self, slot: str, data: bytes) -> None:
+        """Put a file with these bytes into a slot."""
+
+
 class Dialect(Protocol):
     """How one shell is spoken to.
 
@@ -71,14 +79,14 @@ class Dialect(Protocol):
     def control_fd(self) -> int:
         """The descriptor on which it answers. Inside a command it is closed."""
 
-    def start(self, shell: tuple[str, ...], names: Names, *, login: bool, rc: str) -> Start:
-        """How to start it; writes the files that it reads."""
+    def start(self, shell: tuple[str, ...], names: Slots, *, login: bool, rc: str, here: bool = True) -> Start:
+        """How to start it, on this machine or elsewhere; writes the files that it reads."""
 
-    def order(self, order: Order, names: Names) -> bytes:
+    def order(self, order: Order, names: Slots) -> bytes:
         """What to write to it so that it runs a command."""
 
 
-def filled(text: str, names: Names) -> bytes:
+def filled(text: str, names: Slots) -> bytes:
     """A text with the names of slots in the places of `@SLOT@`."""
     return _SLOT.sub(lambda slot: names.path(slot[1]), text).encode("utf-8", "surrogateescape")
 

@@ -9,19 +9,21 @@ functions, directory, options, traps, open descriptors survive, in a process wit
 from __future__ import annotations
 
 import shutil
+from functools import lru_cache
 from typing import Final
 
-from xec_magic.transport.dialects.base import Order, Start, filled, one_line, quoted
-from xec_magic.transport.names import Names
+from xec_magic.transport.dialects.base import Order, Slots, Start, filled, one_line, quoted
 
 __all__ = ["BASH", "STATE"]
 
-INLINE_BYTES: Final = 4096  # bash reads orders byte by byte; a longer script comes by a file
+INLINE_BYTES: Final = 160  # bash reads orders byte by byte; a longer script comes by a file
 
 _STREAMS: Final = "<@in@ >@out@ 2>@err@ 62>&- 63<&-"
 
-# A strict script sets these four; what was set before stays so.
-_STRICT: Final = "__xec_was=:$SHELLOPTS:$BASHOPTS:; \\builtin shopt -s inherit_errexit; "
+# What begins each strict script. Changing options takes bash as long as all the rest, so they stay for the next strict script.
+_PRELUDE: Final = b"set -eu; shopt -s inherit_errexit 2>/dev/null || :; "
+_PIPEFAIL: Final = b"set -o pipefail; "  # of those that have pipes and are not understood
+_WAS: Final = "__xec_was=:$SHELLOPTS:$BASHOPTS:"
 _LENIENT: Final = "; ".join(
     f"[[ $__xec_was == *:{option}:* ]] || {undo}"
     for option, undo in (
@@ -32,30 +34,42 @@ _LENIENT: Final = "; ".join(
     )
 )
 # One line, so that a script's first line is line 1 for the shell as well. It is what `mapfile` calls for each NUL that comes, and
-# no loop: `break` and `continue` of a script must not find one around it. `#` hides what mapfile puts behind it.
-# An order is a NUL, then a letter and a text: `p` a script, `s` a strict one, `x` a text that runs the script itself.
+# no loop: `break` and `continue` of a script must not find one around it. `#` hides what mapfile puts behind it. It is parsed
+# each time, so it is short.
+# An order is a NUL, then a letter and a text: `p` a script, `s` a strict one, `P` and `S` the same by the file of scripts,
+# `x` a text that does by itself all that is in the lines below. `__xec_next` is the pattern of an order that is like the one
+# before it: its letter, and the shell's flags.
 # The answer is redirected by itself, in no group: what a DEBUG trap prints must not get among the frames.
+_RUN: Final = rf'\builtin eval "$BASH_EXECUTION_STRING" {_STREAMS}; '
+_ANSWER: Final = r'\builtin echo "s $?" >&62; '
 _EACH: Final = one_line(rf"""
 IFS= \builtin read -r -d '' -u 63 BASH_EXECUTION_STRING;
 __xec_busy=${{BASH_EXECUTION_STRING:0:1}} BASH_EXECUTION_STRING=${{BASH_EXECUTION_STRING:1}};
-if [[ $__xec_busy == s ]]; then {_STRICT}fi;
-if [[ $__xec_busy != x ]]; then \builtin eval "$BASH_EXECUTION_STRING" {_STREAMS};
-else \builtin eval "$BASH_EXECUTION_STRING"; fi;
-\builtin echo "s $?" >&62;
-__xec_orders=();
-case $__xec_busy in
-s) {_LENIENT};;
-x) . @after@ ;;
-esac;
-__xec_busy=; #
+[[ $__xec_busy$- == $__xec_next ]] || . @turn@;
+if [[ $__xec_busy != x ]]; then {_RUN}{_ANSWER}else \builtin eval "$BASH_EXECUTION_STRING"; fi;
+__xec_busy= __xec_orders=(); #
 """)
 _SERVER: Final = "\\builtin mapfile -d '' -t -c 1 -C {} -u 63 __xec_orders"
-_PRELUDE: Final = (
-    b"shopt -s inherit_errexit 2>/dev/null || :; "  # of strict scripts; the shell does it itself, see `_STRICT`
-)
+
+# Before an order that is not like the one before it.
+_TURN: Final = rf"""
+if [[ $__xec_busy == [PS] ]]; then IFS= \builtin read -r -d '' BASH_EXECUTION_STRING <@script@; fi
+if [[ $__xec_busy == [sS] ]]; then
+  if [[ $__xec_next == p* ]]; then {_WAS}; fi
+  [[ $__xec_was == *:pipefail:* ]] || \builtin set +o pipefail
+  \builtin set -eu
+  \builtin shopt -s inherit_errexit
+  __xec_next=s$-
+  if [[ $BASH_EXECUTION_STRING == 'set -o pipefail;'* ]]; then __xec_next=-; fi
+elif [[ $__xec_next != p* ]]; then
+  {_LENIENT}
+  __xec_next=p*
+fi
+"""
 
 _AFTER: Final = rf"""
 if [[ ${{__xec_strict-}} ]]; then {_LENIENT}; fi
+__xec_next=p*
 if [[ ${{__xec_own-}} ]]; then
   \builtin unset -f $__xec_own
 fi
@@ -67,11 +81,12 @@ _BEGIN: Final = r"""
 \builtin unset -v BASH_ENV
 exec 62>@ctl@ 63<@feed@
 __xec_is() { \builtin return "$1"; }
+__xec_next=p*
 if [[ ${__xec_back-} ]]; then
   . @state@ >/dev/null 2>&1
   \builtin trap '__xec_code=$?; . @end@' EXIT
   \builtin echo "k $__xec_back $$" >&62
-  if [[ $__xec_busy == s ]]; then __xec_strict=1; fi
+  if [[ $__xec_busy == [sS] ]]; then __xec_strict=1; fi
   . @after@
   \builtin unset -v __xec_back __xec_busy __xec_code __xec_options
 else
@@ -149,19 +164,29 @@ _AT_END: Final = (
 )
 
 
+@lru_cache(maxsize=64)
+def _simple(order: Order) -> bytes | None:
+    """The script of an order that needs nothing around it; None for others."""
+    if order.env or order.cwd or order.may_exit() or order.may_trap_exit():
+        return None
+    return order.script.replace(_PRELUDE, b"", 1) if order.strict else order.script
+
+
 class _Bash:
     """See `Dialect`."""
 
     name = "bash"
     control_fd = 62
 
-    def start(self, shell: tuple[str, ...], names: Names, *, login: bool, rc: str) -> Start:
+    def start(self, shell: tuple[str, ...], names: Slots, *, login: bool, rc: str, here: bool = True) -> Start:
         """See `Dialect`."""
-        program = shutil.which(shell[0]) or shell[0]
-        again = b" ".join([b"-a", quoted(shell[0]), quoted(program), *map(quoted, shell[1:])])
+        program = quoted(shutil.which(shell[0]) or shell[0]) if here else b'"$BASH"'
+        again = b" ".join([b"-a", quoted(shell[0]), program, *map(quoted, shell[1:])])
         server = _SERVER.encode().replace(b"{}", quoted(filled(_EACH, names)))
         names.write("rc", rc.encode("utf-8", "surrogateescape") + b"\n")
         names.write("after", filled(_AFTER, names))
+        names.write("turn", filled(_TURN, names))
+        names.write("script", b"")
         names.write("dump", STATE.encode())
         names.write("state", b"")
         names.write("sent", b"")
@@ -177,16 +202,19 @@ class _Bash:
         )
         return Start(argv, {b"BASH_ENV": names.path("begin").encode()})
 
-    def order(self, order: Order, names: Names) -> bytes:
+    def order(self, order: Order, names: Slots) -> bytes:
         """See `Dialect`."""
-        exits, traps = order.may_exit(), order.may_trap_exit()
-        script = order.script.replace(_PRELUDE, b"", 1) if order.strict else order.script
-        if not (exits or traps or order.env or order.cwd) and len(script) <= INLINE_BYTES:
-            return (b"\0s" if order.strict else b"\0p") + script + b"\0"
-        names.write("script", script + b"\0")
+        simple = _simple(order)
+        if simple is not None and len(simple) <= INLINE_BYTES and not simple.startswith(_PIPEFAIL):
+            return b"\0%s%s\0" % (b"s" if order.strict else b"p", simple)
+        if simple is not None:
+            names.write("script", simple + b"\0")
+            return b"\0S\0" if order.strict else b"\0P\0"
+        names.write("script", order.script + b"\0")
         words = [f"IFS= \\builtin read -r -d '' BASH_EXECUTION_STRING <{names.path('script')}; ".encode()]
         if order.strict:
-            words.append(b"__xec_strict=1; " + _STRICT.encode())
+            words.append(b"__xec_strict=1; %s; " % _WAS.encode())
+        exits, traps = order.may_exit(), order.may_trap_exit()
         own = [] if order.defines_own_words() else [b"exit"] * exits + [b"trap"] * traps
         if b"exit" in own:
             words.append(_EXIT)
@@ -210,6 +238,7 @@ class _Bash:
         words += [run, filled(f" {_STREAMS}; ", names)]
         if b"trap" in own:
             words.append(filled(_AT_END, names))
+        words.append(filled(_ANSWER + ". @after@", names))
         return b"\0x" + b"".join(words) + b"\0"
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from xec_magic.transport.dialects.base import Order, Start, filled, one_line, quoted
-from xec_magic.transport.names import Names
+from xec_magic.transport.dialects.base import Order, Slots, Start, filled, one_line, quoted
 
-__all__ = ["SH"]
+__all__ = ["SH", "Sh"]
 
 _STREAMS: Final = "<@in@ >@out@ 2>@err@ 9>&- 8<&-"
 
@@ -19,6 +18,7 @@ _STREAMS: Final = "<@in@ >@out@ 2>@err@ 9>&- 8<&-"
 # of a script find around it: they end the script, and nothing else.
 _LOOP: Final = one_line(r"""
 while IFS= read -r __xec_busy <&8; do
+%FETCH%
 __xec_was=$-;
 for __xec_once in 1; do . @order@; done;
 command echo "s $?" >&9;
@@ -67,23 +67,26 @@ fi
 """
 
 
-class _Sh:
+class Sh:
     """See `Dialect`."""
 
     name = "sh"
     control_fd = 9
+    fetch = ""  # what the shell does to get an order that does not lie there already
 
-    def start(self, shell: tuple[str, ...], names: Names, *, login: bool, rc: str) -> Start:
+    def start(self, shell: tuple[str, ...], names: Slots, *, login: bool, rc: str, here: bool = True) -> Start:  # noqa: ARG002
         """See `Dialect`."""
         names.write("rc", rc.encode("utf-8", "surrogateescape") + b"\n")
         names.write("order", b"")
         names.write("undo", b"")
         names.write("after", _AFTER.encode())
-        names.write("end", filled(_END, names))
+        names.write("end", filled(_END.replace("%FETCH%", self.fetch), names))
         argv = (part.encode("utf-8", "surrogateescape") for part in shell)
-        return Start((*argv, *((b"-l",) if login else ()), b"-c", filled(_SERVER, names)), {})
+        return Start(
+            (*argv, *((b"-l",) if login else ()), b"-c", filled(_SERVER.replace("%FETCH%", self.fetch), names)), {}
+        )
 
-    def order(self, order: Order, names: Names) -> bytes:
+    def order(self, order: Order, names: Slots) -> bytes:
         """See `Dialect`."""
         streams = filled(_STREAMS, names)
         before, after = b"", b""
@@ -109,4 +112,4 @@ class _Sh:
         return (b"s" if order.strict else b"p") + (b"x" if order.may_exit() else b"") + b"\n"
 
 
-SH: Final = _Sh()
+SH: Final = Sh()

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from xec_magic.transport.dialects.base import Order, Start, filled, one_line, quoted
-from xec_magic.transport.names import Names
+from xec_magic.transport.dialects.base import Order, Slots, Start, filled, one_line, quoted
 
 __all__ = ["ZSH"]
 
@@ -60,7 +59,7 @@ class _Zsh:
     name = "zsh"
     control_fd = 9
 
-    def start(self, shell: tuple[str, ...], names: Names, *, login: bool, rc: str) -> Start:
+    def start(self, shell: tuple[str, ...], names: Slots, *, login: bool, rc: str, here: bool = True) -> Start:  # noqa: ARG002
         """See `Dialect`."""
         names.write("rc", rc.encode("utf-8", "surrogateescape") + b"\n")
         names.write("run", filled(_RUN, names))
@@ -68,7 +67,7 @@ class _Zsh:
         argv = (part.encode("utf-8", "surrogateescape") for part in shell)
         return Start((*argv, *((b"-l",) if login else ()), b"-c", filled(_SERVER, names)), {})
 
-    def order(self, order: Order, names: Names) -> bytes:
+    def order(self, order: Order, names: Slots) -> bytes:
         """See `Dialect`."""
         script = order.script
         if order.strict and not _OWN_ERREXIT.search(script.removeprefix(_PRELUDE)):

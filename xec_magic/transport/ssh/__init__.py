@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Final
 
 import asyncssh
@@ -18,13 +19,14 @@ from xec_magic.events import ProcessInfo
 from xec_magic.forward import Forward
 from xec_magic.transport.base import Process, StartRequest
 from xec_magic.transport.pool import PoolLimits
+from xec_magic.transport.ssh.ahead import Gone
 from xec_magic.transport.ssh.connect import Connector
 from xec_magic.transport.ssh.hosts import Host, Lease, Row
+from xec_magic.transport.ssh.kept.sessions import FarSessions
 from xec_magic.transport.ssh.login import Ask, nobody_to_ask
 from xec_magic.transport.ssh.process import SSHProcess
 from xec_magic.transport.ssh.remote import (
     Launch,
-    facts_line,
     launch,
     living_line,
     long_script,
@@ -60,6 +62,7 @@ class SSHTransport:
         self._hosts: dict[Target, Host] = {}
         self._processes: set[SSHProcess] = set()
         self.tunnels: dict[str, TunnelLink] = {}
+        self.sessions = FarSessions(kernel_id)
 
     def host(self, target: Target) -> Host:
         """The connections to a target."""
@@ -77,6 +80,8 @@ class SSHTransport:
         """
         fds = [fd for fd in (request.stdin_fd, request.stdout_fd) if fd is not None]
         host = self.host(request.command.target)
+        if request.command.session:
+            return await self.sessions.start(host, request)
         try:
             uploaded = await self._bring_script(host, request.command)
         except BaseException:
@@ -103,6 +108,8 @@ class SSHTransport:
                     host.give_back(lease)
                     raise SpawnError(f"{host.target}: the server runs no commands for this user") from error
                 lease = await host.again(lease, error)
+            except Gone:  # opened ahead, and closed before anything was started on it: nobody need know
+                lease = replace(lease, ahead=None)
             except (asyncssh.ConnectionLost, asyncssh.DisconnectError, OSError) as error:
                 # Nothing was confirmed, so nothing has run: a connection that had died unnoticed is replaced, once.
                 if replaced:
@@ -133,10 +140,10 @@ class SSHTransport:
                 host.give_back(lease, ran=True)
 
         process = SSHProcess(request, begin, mark, self._control, ended)
-        opening = asyncio.ensure_future(lease.connection.run(process, begin.line))
+        opening = asyncio.ensure_future(lease.connection.run(process, begin.line, lease.ahead))
         try:
             await asyncio.shield(opening)
-        except asyncssh.ChannelOpenError:
+        except (asyncssh.ChannelOpenError, Gone):
             raise
         except (asyncssh.Error, OSError):
             host.give_back(lease)
@@ -178,10 +185,7 @@ class SSHTransport:
         if script is None:
             return ""
         if host.has_bash is None:
-            asked = facts_line()
-            answer = read_answer((await host.helper(asked)).stdout, asked.mark)
-            host.has_bash = answer == "bash"
-            script = long_script(command, host.has_bash) or b""
+            script = long_script(command, await host.knows_bash()) or b""
         sent = upload_line()
         done = await host.helper(sent, script, seconds=UPLOAD_S)
         path = read_answer(done.stdout, sent.mark)
@@ -271,17 +275,32 @@ class SSHTransport:
     async def drain(self, targets: Sequence[Target] | None = None) -> None:
         """Wait for what runs on these, or all, hosts; then close their connections."""
         hosts = [host for target, host in self._hosts.items() if targets is None or target in targets]
+        for host in hosts:
+            host.book.drain()
+        await self.sessions.end_idle([host.target for host in hosts])
         await asyncio.gather(*(host.drain() for host in hosts))
+
+    async def close_unused(self, targets: Sequence[Target] | None = None) -> tuple[int, int]:
+        """Close the connections to these, or all, hosts on which nothing runs; each other one when its last command ends.
+
+        Returns:
+            How many were closed, and how many will be.
+        """
+        hosts = [host for target, host in self._hosts.items() if targets is None or target in targets]
+        counts = [host.retire() for host in hosts]
+        return sum(closed for closed, _ in counts), sum(busy for _, busy in counts)
 
     async def close(self, within_s: float) -> None:
         """Cut all connections; commands that still run are killed, as far as their hosts can be reached in time."""
         living = [process for process in self._processes if process.exit is None and process.begun is not None]
         for process in living:
             process.send_signal(9)
-        if living:
+        ending = [process.look() for process in living] + self.sessions.ending()
+        if ending:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(within_s):
-                    await asyncio.gather(*(process.look() for process in living), return_exceptions=True)
+                    await asyncio.gather(*ending, return_exceptions=True)
+        self.sessions.close()
         for process in [*self._processes]:
             process.close()
         await asyncio.gather(*(link.close() for link in self.tunnels.values()))

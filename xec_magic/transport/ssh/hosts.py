@@ -5,28 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final, TypeVar, cast
 
 import asyncssh
 
 from xec_magic.command import Target
-from xec_magic.errors import ConnectError, PoolTimeout, TransportError
-from xec_magic.transport.pool import Close, Fail, Give, Ledger, Open, PoolLimits
+from xec_magic.errors import ConnectError, PoolTimeout, SpawnError, TransportError
+from xec_magic.transport.pool import Close, Drop, Fail, Give, Ledger, Open, PoolLimits, Prepare
+from xec_magic.transport.ssh.ahead import PACKET_BYTES, WINDOW_BYTES, Gone, Unknown, open_ahead, run_on
 from xec_magic.transport.ssh.connect import KEEPALIVE_COUNT, KEEPALIVE_S, Connector, Opened
 from xec_magic.transport.ssh.process import Collected, Collector
-from xec_magic.transport.ssh.remote import Launch
+from xec_magic.transport.ssh.remote import Launch, facts_line, read_answer
 from xec_magic.units import format_duration
 
-__all__ = ["WINDOW_BYTES", "Connection", "Host", "Lease", "Row"]
+__all__ = ["Connection", "Host", "Lease", "Row"]
 
-WINDOW_BYTES: Final = 8 * 2**20  # at 20 ms 83 MB/s; the default of 2 MiB gives 44, 16 MiB and more give less
-PACKET_BYTES: Final = 128 * 1024
 BUSY_KEEPALIVE_S: Final = 5.0  # three unanswered ones, and a command's connection counts as lost
 HELPERS: Final = 2  # short helper commands on one host at once: each takes one of the server's few channels
 HELPER_S: Final = 5.0
 CLOSE_S: Final = 1.0  # a connection that was cut is gone at the loop's next turn
+
+S = TypeVar("S", bound=asyncssh.SSHClientSession[bytes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Row:
     state: str
     busy: int
     limit: int
+    ahead: int
     commands: int
     reused: int
     saved_s: float
@@ -52,6 +56,7 @@ class Connection:
         self.asyncssh = opened.connection
         self.handshake_s = opened.seconds
         self.commands = 0
+        self.ahead: deque[asyncio.Task[Any]] = deque()  # channels without a command, the oldest first
         self._running = 0
         self._keepalive_configured = opened.keepalive_configured
 
@@ -66,12 +71,22 @@ class Connection:
         if bool(before) != bool(self._running) and self.is_open and not self._keepalive_configured:
             self.asyncssh.set_keepalive(BUSY_KEEPALIVE_S if self._running else KEEPALIVE_S, KEEPALIVE_COUNT)
 
-    async def run(self, session: asyncssh.SSHClientSession[bytes], line: bytes) -> None:
-        """Run a line on a new channel.
+    async def run(
+        self, session: asyncssh.SSHClientSession[bytes], line: bytes, ahead: asyncio.Future[Any] | None = None
+    ) -> None:
+        """Run a line on a channel: one that was opened ahead, or is being opened, or a new one.
 
         Raises:
+            Gone: the channel opened ahead was closed when the line came; nothing has run.
             asyncssh.ChannelOpenError: the server refuses the channel.
         """
+        if ahead is not None:
+            try:
+                channel = await asyncio.shield(ahead)
+            except Unknown as error:
+                raise Gone from error
+            await run_on(channel, session, _text(line))
+            return
         await self.asyncssh.create_session(
             lambda: session, _text(line), encoding=None, window=WINDOW_BYTES, max_pktsize=PACKET_BYTES,
             request_pty=False, send_env=[],
@@ -80,10 +95,11 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A channel that may be opened on a connection."""
+    """A channel that may be opened on a connection, or that was opened ahead."""
 
     ticket: int
     connection: Connection
+    ahead: asyncio.Task[Any] | None = None
 
 
 class Host:
@@ -139,6 +155,7 @@ class Host:
             self._waiting.pop(ticket, None)
             self.book.forget(ticket)
             if future.done() and not future.cancelled() and future.exception() is None and _was_cancelled():
+                self._unused(future.result())
                 self.give_back(future.result())  # granted in the moment in which nobody wanted it any more
 
     async def again(self, lease: Lease, error: Exception, timeout_s: float | None = None) -> Lease:
@@ -149,11 +166,51 @@ class Host:
         self._step()
         return await self._granted(lease.ticket, future, timeout_s)
 
-    def confirmed(self, lease: Lease) -> None:
-        """A command runs on it."""
+    def confirmed(self, lease: Lease, *, command: bool = True) -> None:
+        """A command runs on it, or something else that keeps the channel."""
         self.book.confirmed(lease.connection.number)
-        lease.connection.commands += 1
+        lease.connection.commands += command
         lease.connection.count(+1)
+
+    async def run(self, make: Callable[[], S], line: bytes) -> tuple[S, Lease]:
+        """Run a line that is no command, but stays; whoever has the session gives the lease back when that ends.
+
+        Args:
+            make: Gives a session for each attempt.
+            line: What to run.
+
+        Raises:
+            TransportError: the host cannot be reached, or runs nothing.
+        """
+        lease, replaced = await self.lease(), False
+        while True:
+            session = make()
+            opening = asyncio.ensure_future(lease.connection.run(session, line, lease.ahead))
+            try:
+                await asyncio.shield(opening)
+            except asyncssh.ChannelOpenError as error:
+                if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
+                    self.give_back(lease)
+                    raise SpawnError(f"{self.target}: the server runs no commands for this user") from error
+                lease = await self.again(lease, error)
+            except Gone:
+                lease = replace(lease, ahead=None)
+            except (asyncssh.Error, OSError) as error:
+                self.give_back(lease)
+                if replaced:
+                    raise ConnectError(f"{self.target}: the connection was lost: {_reason(error)}") from error
+                lease, replaced = await self.lease(), True
+            except asyncio.CancelledError:
+                opening.add_done_callback(partial(self._given_up, lease, session))
+                raise
+            else:
+                self.confirmed(lease, command=False)
+                return session, lease
+
+    def _given_up(self, lease: Lease, session: Any, opening: asyncio.Future[None]) -> None:
+        if not opening.cancelled() and opening.exception() is None:
+            session.channel.abort()
+        self.give_back(lease)
 
     def give_back(self, lease: Lease, *, ran: bool = False) -> None:
         """Its command has ended."""
@@ -177,12 +234,21 @@ class Host:
                 case Close(number=number):
                     connection = self._connections.pop(number)
                     connection.asyncssh.close()
-                case Give(ticket=ticket, number=number):
+                case Give(ticket=ticket, number=number, ahead=ahead):
+                    connection = self._connections[number]
+                    lease = Lease(ticket, connection, connection.ahead.popleft() if ahead else None)
                     future = self._waiting.get(ticket)
                     if future is None or future.done():
+                        self._unused(lease)
                         self.book.give_back(number, now)
                     else:
-                        future.set_result(Lease(ticket, self._connections[number]))
+                        future.set_result(lease)
+                case Prepare(number=number):
+                    self._prepare(self._connections[number])
+                case Drop(number=number):
+                    connection = self._connections[number]
+                    while connection.ahead:
+                        connection.ahead.popleft().add_done_callback(_let_go)
                 case Fail(ticket=ticket, error=error):
                     future = self._waiting.get(ticket)
                     if future is not None and not future.done():
@@ -190,6 +256,30 @@ class Host:
         self._changed.set()
         self._changed.clear()
         self._wake_at(self.book.next_at(now))
+
+    def _prepare(self, connection: Connection) -> None:
+        """Open a channel ahead. It is never cancelled, see `open_ahead`."""
+        task = self._loop.create_task(open_ahead(connection.asyncssh))
+        connection.ahead.append(task)
+        task.add_done_callback(lambda _: self._prepared(connection, task))
+
+    def _prepared(self, connection: Connection, task: asyncio.Task[Any]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Unknown):
+            self.book.limits = replace(self.book.limits, ahead=0)
+        if error is None or task not in connection.ahead:
+            return  # whoever was given it is told by himself
+        connection.ahead.remove(task)
+        if isinstance(error, asyncssh.ChannelOpenError) and connection.is_open:
+            self.book.ahead_refused(connection.number, self._loop.time())
+        else:
+            self.book.ahead_gone(connection.number)
+        self._step()
+
+    def _unused(self, lease: Lease) -> None:
+        """Nobody runs anything on it any more: what was opened ahead for it is closed."""
+        if lease.ahead is not None:
+            lease.ahead.add_done_callback(_let_go)
 
     def _wake_at(self, time: float | None) -> None:
         if self._timer is not None:
@@ -226,6 +316,13 @@ class Host:
             self.book.lost(number)
             self._step()
 
+    async def knows_bash(self) -> bool:
+        """Whether bash is there; asks, if no command has told yet."""
+        if self.has_bash is None:
+            asked = facts_line()
+            self.has_bash = read_answer((await self.helper(asked)).stdout, asked.mark) == "bash"
+        return self.has_bash
+
     # -- helpers -------------------------------------------------------------------------------------------
 
     async def helper(self, launch: Launch, data: bytes = b"", seconds: float = HELPER_S) -> Collected:
@@ -238,7 +335,9 @@ class Host:
             for connection in [*self._connections.values()]:
                 if connection.is_open:
                     with contextlib.suppress(asyncssh.Error, OSError, TimeoutError):
-                        found = await asyncio.wait_for(_collect(connection, launch, data), seconds)
+                        found = await asyncio.wait_for(
+                            _collect(connection, launch, data, self._spare(connection)), seconds
+                        )
                         if found.exit_code is not None:
                             return found
             try:
@@ -255,10 +354,17 @@ class Host:
             except (asyncssh.Error, OSError) as error:
                 raise ConnectError(f"{self.target}: it cannot be asked: {_reason(error)}") from error
 
+    def _spare(self, connection: Connection) -> asyncio.Task[Any] | None:
+        """A channel that is open already, so that a helper takes none of the server's few from a command."""
+        if not connection.ahead or not connection.ahead[0].done():
+            return None
+        self.book.ahead_gone(connection.number)
+        return connection.ahead.popleft()
+
     async def _helper_on_lease(self, launch: Launch, data: bytes) -> Collected:
         lease = await self.lease()
         try:
-            return await _collect(lease.connection, launch, data)
+            return await _collect(lease.connection, launch, data, lease.ahead)
         finally:
             self.give_back(lease)
 
@@ -273,7 +379,7 @@ class Host:
             commands = connection.commands if connection is not None else 0
             reused = max(0, commands - 1)
             rows.append(Row(
-                self.target.name, link.state, link.busy, link.limit, commands, reused,
+                self.target.name, link.state, link.busy, link.limit, link.ahead, commands, reused,
                 reused * connection.handshake_s if connection is not None else 0.0,
                 now - (link.opened_at or link.asked_at), None if link.busy or link.state == "opening" else now - link.idle_since,
             ))  # fmt: skip
@@ -281,7 +387,20 @@ class Host:
 
     async def warm(self) -> None:
         """Open a connection ahead, if there is none."""
-        self.give_back(await self.lease())
+        lease = await self.lease()
+        self._unused(lease)
+        self.give_back(lease)
+
+    def retire(self) -> tuple[int, int]:
+        """Close what nothing runs on, the others when their last command ends; later commands connect anew.
+
+        Returns:
+            How many were closed, and how many will be.
+        """
+        before = len(self.book.links)
+        self.book.retire()
+        self._step()
+        return before - len(self.book.links), len(self.book.links)
 
     async def drain(self) -> None:
         """Take no further command, wait for those that run, close all. Cancelling closes nothing."""
@@ -309,16 +428,31 @@ class Host:
             await asyncio.wait(ending, timeout=CLOSE_S)
 
 
+def _let_go(opening: asyncio.Task[Any]) -> None:
+    """Close a channel that was opened ahead, as soon as it is open."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().abort()
+
+
 def _was_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
-async def _collect(connection: Connection, launch: Launch, data: bytes) -> Collected:
+async def _collect(
+    connection: Connection, launch: Launch, data: bytes, ahead: asyncio.Task[Any] | None = None
+) -> Collected:
     collector = Collector()
-    channel, _ = await connection.asyncssh.create_session(
-        lambda: collector, _text(launch.line), encoding=None, request_pty=False, send_env=[]
-    )
+    try:
+        await connection.run(collector, launch.line, ahead)
+    except Gone:
+        collector = Collector()
+        await connection.run(collector, launch.line)
+    except asyncio.CancelledError:
+        if ahead is not None:
+            ahead.add_done_callback(_let_go)
+        raise
+    channel = collector.channel
     try:
         channel.write(launch.head + data)
         channel.write_eof()

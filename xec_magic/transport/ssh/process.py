@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal as signals
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
 import asyncssh
@@ -16,7 +16,7 @@ from xec_magic.events import ProcessInfo, Stream
 from xec_magic.transport.base import ExitStatus, StartRequest
 from xec_magic.transport.ssh.remote import Begun, Launch, Refused, read_begin
 
-__all__ = ["Collected", "Collector", "SSHProcess"]
+__all__ = ["INPUT_PIECE_BYTES", "Collected", "Collector", "PipeWriter", "SSHProcess", "pieces_of"]
 
 INPUT_PIECE_BYTES: Final = 256 * 1024
 ABANDON_S: Final = 60.0  # how long the end of a slow login is waited for, in order to kill what it then runs
@@ -44,7 +44,12 @@ class Collector(asyncssh.SSHClientSession[bytes]):
 
     def __init__(self) -> None:
         self.collected = Collected()
+        self.channel: Any = None
         self.done: asyncio.Future[Collected] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """The channel is open."""
+        self.channel = chan
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Take output."""
@@ -107,9 +112,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._input_fd = request.stdin_fd
         self._pipe = (
-            _PipeWriter(request.stdout_fd, self._pipe_full, self._pipe_broken)
-            if request.stdout_fd is not None
-            else None
+            PipeWriter(request.stdout_fd, self._pipe_full, self._pipe_broken) if request.stdout_fd is not None else None
         )
 
     # -- the start ----------------------------------------------------------------------------------
@@ -128,7 +131,12 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
     def feed(self) -> None:
         """Send secrets, then the input. As soon as the server runs the line: nothing waits for an answer."""
         data = self._request.command.stdin
-        if self._input_fd is None and (self._launch.head or isinstance(data, bytes)):
+        if self._input_fd is not None:
+            return
+        if not self._launch.head and not isinstance(data, bytes):
+            # Whatever runs there instead of our line, as a server of files, would wait for input for ever.
+            self._write_eof()
+        else:
             self._spawn(self._send_input(self._launch.head + (data if isinstance(data, bytes) else b"")))
 
     def _spawn(self, coroutine: Any) -> None:
@@ -195,6 +203,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
     def _fail(self, error: Exception) -> None:
         if not self._ready.done():
             self._ready.set_exception(error)
+            self._ready.exception()  # of a channel that was replaced nobody waits for it
 
     def exit_status_received(self, status: int) -> None:
         """The shell has exited."""
@@ -252,8 +261,8 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
             return asyncssh.ConnectionLost(str(exc) or "closed")
         quoted = f"; it said: {said[-1][:200]}" if said else ""
         return SpawnError(
-            f"{self.host}: the login did not run the command, for a login shell that ends at once, a ForceCommand, or a key that "
-            f"is bound to a command{quoted}"
+            f"{self.host}: the login did not run the command, for a login shell that ends at once, a ForceCommand (internal-sftp "
+            f"serves files only), or a key that is bound to a command{quoted}"
         )
 
     def _free(self) -> None:
@@ -278,28 +287,17 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
     # -- input --------------------------------------------------------------------------------------------
 
     async def _send_input(self, data: bytes) -> None:
-        for start in range(0, len(data), INPUT_PIECE_BYTES):
-            await self._write(data[start : start + INPUT_PIECE_BYTES])
-        self._write_eof()
+        await self._send_pieces(None, data)
 
     async def _send_file(self, fd: int, head: bytes) -> None:
         """Send what another command writes into a pipe, at the host's pace."""
-        os.set_blocking(fd, False)
-        try:
-            if head:
-                await self._write(head)
-            while True:
-                try:
-                    data = os.read(fd, INPUT_PIECE_BYTES)
-                except BlockingIOError:
-                    await _ready_to(self._loop.add_reader, self._loop.remove_reader, fd)
-                    continue
-                if not data:
-                    break
-                await self._write(data)
-            self._write_eof()
-        finally:
-            os.close(fd)
+        await self._send_pieces(fd, head)
+
+    async def _send_pieces(self, fd: int | None, data: bytes) -> None:
+        async with contextlib.aclosing(pieces_of(fd, data, INPUT_PIECE_BYTES)) as pieces:
+            async for piece in pieces:
+                await self._write(piece)
+        self._write_eof()
 
     async def _write(self, data: bytes) -> None:
         await self._writable.wait()
@@ -410,7 +408,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         return f"<SSHProcess {self.pid} on {self.host}, {'running' if self.exit is None else 'ended'}>"
 
 
-class _PipeWriter:
+class PipeWriter:
     """Writes output into the pipe that another command reads, at its pace. The descriptor is its own to close."""
 
     def __init__(self, fd: int, full: Callable[[bool], None], broken: Callable[[], None]) -> None:
@@ -464,6 +462,29 @@ class _PipeWriter:
             if self.is_full:
                 self.is_full = False
                 self._loop.remove_writer(fd)
+            os.close(fd)
+
+
+async def pieces_of(fd: int | None, data: bytes, size: int) -> AsyncGenerator[bytes, None]:
+    """Some bytes, then what a descriptor gives, in pieces. The descriptor is closed at the end, and when nobody wants more."""
+    try:
+        for start in range(0, len(data), size):
+            yield data[start : start + size]
+        if fd is None:
+            return
+        loop = asyncio.get_running_loop()
+        os.set_blocking(fd, False)
+        while True:
+            try:
+                piece = os.read(fd, size)
+            except BlockingIOError:
+                await _ready_to(loop.add_reader, loop.remove_reader, fd)
+                continue
+            if not piece:
+                return
+            yield piece
+    finally:
+        if fd is not None:
             os.close(fd)
 
 

@@ -19,8 +19,9 @@ from xec_magic.events import ProcessInfo
 from xec_magic.transport.shells import dress
 
 __all__ = [
-    "LINE_LIMIT_BYTES", "Begun", "Launch", "Refused", "digest_lines", "facts_line", "launch", "living_line", "long_script",
-    "quote", "read_answer", "read_begin", "read_digests", "read_living", "upload_line",
+    "LINE_LIMIT_BYTES", "Begun", "Launch", "Refused", "digest_lines", "escaped", "facts_line", "fresh_mark",
+    "in_home", "launch", "living_line", "long_script", "quote", "read_answer", "read_begin", "read_digests",
+    "read_living", "sh_line", "upload_line",
 ]  # fmt: skip
 
 LINE_LIMIT_BYTES: Final = 100 * 1024  # sshd hands the line on as one argument; Linux allows 128 KiB for one, execve(2)
@@ -39,7 +40,7 @@ def quote(text: bytes) -> bytes:
     return b"'" + text.replace(b"'", b"\0").replace(b"\\", b"'\\\\'").replace(b"\0", b"'\"'\"'") + b"'"
 
 
-def _line(program: str, arguments: list[bytes]) -> bytes:
+def sh_line(program: str, arguments: list[bytes]) -> bytes:
     return b" ".join([b"exec /bin/sh -c", quote(program.encode()), b"xec", *map(quote, arguments)])
 
 
@@ -92,7 +93,7 @@ def launch(
         uploaded: Path on the host of the script's text, where it is too long for a line.
         piped: Its input comes from a pipe here, whatever the command says.
     """
-    mark = _fresh_mark()
+    mark = fresh_mark()
     arguments: list[bytes] = []
 
     def argument(text: str | bytes) -> str:
@@ -100,7 +101,7 @@ def launch(
         return f'"${{{len(arguments)}}}"'
 
     def place(path: str) -> str:
-        home, rest = _split_home(path)
+        home, rest = in_home(path)
         return home + argument(rest)
 
     steps = [f"x_m={mark}"]
@@ -123,7 +124,7 @@ def launch(
     head = b""
     for name, value in command.secret_env:
         steps.append(f'IFS= read -r x_l; {name}=$(printf %b. "$x_l"); {name}=${{{name}%.}}; export {name}')
-        head += _escaped(encode_script(value)) + b"\n"
+        head += escaped(encode_script(value)) + b"\n"
     which = _name(has_bash) if has_bash is not None else "sh; if command -v bash >/dev/null 2>&1; then x_b=bash; fi"
     steps += [
         # bash takes itself for a login by SSH where this is below 2, and reads ~/.bashrc: once more, and behind the mark.
@@ -133,7 +134,7 @@ def launch(
         give_input,
         _body(command, has_bash, uploaded, strange, argument),
     ]
-    return Launch(_line("; ".join(filter(None, steps)), arguments), mark.encode(), head)
+    return Launch(sh_line("; ".join(filter(None, steps)), arguments), mark.encode(), head)
 
 
 def _body(
@@ -165,18 +166,18 @@ def long_script(command: Command, has_bash: bool) -> bytes | None:
 
 def upload_line() -> Launch:
     """The line that keeps its input in a file of its own; it answers with the path, or prints why it cannot."""
-    mark = _fresh_mark()
+    mark = fresh_mark()
     program = (
         'umask 077; x_f=$(mktemp "${TMPDIR:-/tmp}/xec-XXXXXXXX") || exit 1; '
         f'if cat >"$x_f"; then echo "{mark}:$x_f"; else rm -f "$x_f"; exit 1; fi'
     )
-    return Launch(_line(program, []), mark.encode())
+    return Launch(sh_line(program, []), mark.encode())
 
 
 def facts_line() -> Launch:
     """The line that answers whether the host has bash."""
-    mark = _fresh_mark()
-    return Launch(_line(f"command -v bash >/dev/null 2>&1 && echo {mark}:bash || echo {mark}:sh", []), mark.encode())
+    mark = fresh_mark()
+    return Launch(sh_line(f"command -v bash >/dev/null 2>&1 && echo {mark}:bash || echo {mark}:sh", []), mark.encode())
 
 
 def read_answer(output: bytes, mark: bytes) -> str | None:
@@ -208,9 +209,9 @@ def digest_lines(paths: Sequence[bytes]) -> Iterator[tuple[Launch, int]]:
         while at + count < len(paths) and (not count or size < LINE_LIMIT_BYTES // 4):
             size += len(paths[at + count]) + 3
             count += 1
-        mark = _fresh_mark()
+        mark = fresh_mark()
         given = [path if path.startswith(b"/") else b"./" + path for path in paths[at : at + count]]
-        yield Launch(_line(f"x_m={mark}" + _DIGEST, given), mark.encode()), count
+        yield Launch(sh_line(f"x_m={mark}" + _DIGEST, given), mark.encode()), count
         at += count
 
 
@@ -282,10 +283,10 @@ def living_line(begun: Begun, run_mark: str, signals: Sequence[str]) -> Launch:
     What it signals is the shell's process group, and each process of its session or its mark outside of that; nobody
     twice. A later process that got the shell's number is left alone.
     """
-    mark = _fresh_mark()
+    mark = fresh_mark()
     wanted = [each for name in signals for each in ((name,) if name == "KILL" else (name, "CONT"))]
     head = f'x_m={mark} x_p={begun.pid} x_t={begun.born} x_r={run_mark} x_signals="{" ".join(wanted)}"'
-    return Launch(_line(head + _LIVING, []), mark.encode())
+    return Launch(sh_line(head + _LIVING, []), mark.encode())
 
 
 def read_living(output: bytes, mark: bytes) -> list[ProcessInfo] | None:
@@ -301,7 +302,7 @@ def read_living(output: bytes, mark: bytes) -> list[ProcessInfo] | None:
     return found
 
 
-def _fresh_mark() -> str:
+def fresh_mark() -> str:
     return "xec-" + secrets.token_hex(_MARK_BYTES)
 
 
@@ -309,13 +310,13 @@ def _name(has_bash: bool) -> str:
     return "bash" if has_bash else "sh"
 
 
-def _split_home(path: str) -> tuple[str, str]:
+def in_home(path: str) -> tuple[str, str]:
     """`~/x` as the text that the host's shell replaces, and the rest; a path that begins with a dash is made none."""
     if path == "~" or path.startswith("~/"):
         return "~/", path[2:] or "."
     return "", path if path.startswith("/") else f"./{path}"
 
 
-def _escaped(value: bytes) -> bytes:
+def escaped(value: bytes) -> bytes:
     """A value as one line for `printf %b`."""
     return value.replace(b"\\", b"\\0134").replace(b"\n", b"\\0012")

@@ -11,28 +11,9 @@ import { Pane } from "./pane.js";
 import { Samples } from "./samples.js";
 import { searchBox } from "./search.js";
 import { stopButton } from "./stop.js";
+import { followTheme } from "./theme.js";
 
 const bytes = (view) => (view ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : new Uint8Array());
-
-// Dark or light, as the page says, else as the system says; follows a change.
-function followTheme(root, changed) {
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const draw = () => {
-    const light = document.body.dataset.jpThemeLight;
-    const dark = light === undefined ? system.matches : light === "false";
-    root.classList.toggle("xec-dark", dark);
-    root.classList.toggle("xec-light", !dark);
-    changed(dark ? "dark" : "light");
-  };
-  const observer = new MutationObserver(draw);
-  observer.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
-  system.addEventListener("change", draw);
-  draw();
-  return () => {
-    observer.disconnect();
-    system.removeEventListener("change", draw);
-  };
-}
 
 function render({ model, el, log, questions, samples }) {
   const head = model.get("head");

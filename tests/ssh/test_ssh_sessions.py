@@ -1,0 +1,304 @@
+"""Sessions on hosts: what every transport promises, and what is kept from command to command."""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import contextlib
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from contract import TransportContract
+from test_ssh_transport import KERNEL_ID, target_of
+from world import IS_ROOT, children, environ_has, until
+
+import xec_magic as xec
+from xec_magic.command import Command
+from xec_magic.transport.ssh import SSHTransport
+from xec_magic.transport.ssh.kept.ducts import Cutter
+from xec_magic.transport.terminate import living, stop
+
+needs_root = pytest.mark.skipif(not IS_ROOT and not os.environ.get("CI"), reason="makes accounts, which takes root")
+
+
+def places():
+    """The directories of sessions."""
+    return set(Path("/tmp").glob("xec-" + "[0-9a-f]" * 16))
+
+
+class Contract(TransportContract):
+    SAY_HELLO = "echo hello"
+    EXIT_3 = "exit 3"
+    BOTH_STREAMS = "echo out; echo err >&2"
+    SLEEP = "exec sleep 60"
+    IGNORE_SIGNALS = "trap '' INT TERM; echo ready; while :; do sleep 0.1; done"
+    LEAVE_CHILD = "sleep 60 & exit 0"
+    shell = ("bash",)
+
+    pytestmark = pytest.mark.anyio
+
+    @pytest.fixture
+    async def transport(self, server):
+        self.target = target_of(server)
+        self.UNSTARTABLE = Command("true", self.target, shell=("/no/such/bash",), session="s")
+        before = places()
+        made = SSHTransport(KERNEL_ID)
+        yield made
+        await made.close(within_s=4)
+        async with asyncio.timeout(10):
+            while places() - before:
+                await asyncio.sleep(0.02)
+
+    def command(self, script):
+        return Command(script, self.target, strict=False, session="s", shell=self.shell)
+
+    async def test_a_child_that_is_left_does_not_hold_the_session_up(self, transport):
+        started = await self.start(transport, "sleep 60 & echo left")
+        await started.until(lambda: started.process.exit is not None)
+        assert started.process.streams_open
+        assert [left.name for left in await living(started.process)] == ["sleep"]
+        second = await self.start(transport, "echo second")
+        await second.ended()
+        assert second.of("stdout") == b"second\n"
+        assert await living(second.process) == []
+        assert await stop(started.process, 0.2, asyncio.Event(), lambda _: None) == []
+        started.process.close()
+
+    async def test_what_a_child_prints_late_is_never_another_commands(self, transport):
+        first = await self.start(transport, "(sleep 0.4; echo late; echo late >&2) & echo first")
+        await first.until(lambda: first.process.exit is not None)
+        for number in range(3):
+            other = await self.start(transport, f"echo {number}; sleep 0.2")
+            await other.ended()
+            assert (other.of("stdout"), other.of("stderr")) == (b"%d\n" % number, b"")
+        await first.ended()
+        assert (first.of("stdout"), first.of("stderr")) == (b"first\nlate\n", b"late\n")
+
+    async def test_a_stop_does_not_reach_what_earlier_commands_have_left(self, transport):
+        first = await self.start(transport, "sleep 60 >/dev/null 2>&1 & echo $!")
+        await first.ended()
+        second = await self.start(transport, "echo go; sleep 50")
+        await second.until(lambda: second.of("stdout") == b"go\n")
+        assert await stop(second.process, 1, asyncio.Event(), lambda _: None) == []
+        second.process.close()
+        os.kill(int(first.of("stdout")), signal.SIGKILL)  # it is still there
+
+
+class TestBash(Contract):
+    pass
+
+
+class TestDash(Contract):
+    shell = ("dash",)
+
+
+def test_a_mark_is_found_wherever_it_is_cut():
+    mark = b"\x1e0123456789\n"
+    text = b"one" + mark + b"\x1e01" + b"\x1e\x1e" + mark + mark + b"end\x1e"
+    for size in range(1, len(text)):
+        cutter, pieces = Cutter(mark), [b""]
+        for start in range(0, len(text), size):
+            first, *more = cutter.feed(text[start : start + size])
+            pieces[-1] += first
+            pieces += more
+        assert pieces == [b"one", b"\x1e01\x1e\x1e", b"", b"end"]
+
+
+# -- what is promised of sessions here holds there ------------------------------------------------------
+
+from engine.test_sessions import (  # noqa: E402, F401 - run here with the fixtures below
+    FAILURES,
+    test_a_background_process_goes_on_and_can_be_waited_for,
+    test_a_queued_command_can_be_stopped_and_the_queue_goes_on,
+    test_a_secret_is_there_for_its_command_and_nowhere_afterwards,
+    test_a_trap_on_exit_runs_at_the_end_of_the_script_and_the_session_goes_on,
+    test_children_that_ignore_everything_are_killed_and_the_session_stays,
+    test_directory_variables_functions_and_environment_carry_over,
+    test_everything_that_bash_knows_survives_a_fatal_error,
+    test_input_is_for_one_command,
+    test_long_scripts_arrive_whole,
+    test_output_beyond_the_bound_stops_the_command_and_keeps_the_session,
+    test_strict_is_for_one_command_and_the_shells_own_options_come_back,
+    test_ten_megabytes_on_both_streams_at_once,
+    test_the_directory_of_a_call_is_left_again_unless_the_script_goes_elsewhere,
+    test_variables_of_a_call_are_for_that_command,
+)
+
+
+@pytest.fixture(scope="module")
+def kept(server):
+    """One executor for all; each test ends its session."""
+    home = os.environ["HOME"]
+    os.environ["HOME"] = str(server.world.home)
+    with xec.Executor(check=False) as made:
+        yield made
+    os.environ["HOME"] = home
+
+
+@pytest.fixture
+def end(kept):
+    yield
+    transports = kept._engine.transports
+    for name in transports.session_names():
+        kept._engine.ask(transports.stop(name))
+
+
+@pytest.fixture(params=["bash", "zsh", "dash"])
+def each(request, kept, end, server):
+    return kept.using(
+        session="s", shell=request.param, on=f"root@{server.address}:{server.port}" if IS_ROOT else server.spec
+    )
+
+
+@pytest.fixture
+def bash(kept, end, server):
+    return kept.using(session="s", on=f"root@{server.address}:{server.port}" if IS_ROOT else server.spec)
+
+
+def lost(result):
+    return [note for note in result.notes if "was lost" in note]
+
+
+def test_whatever_fails_in_a_session_there_what_was_set_survives(each):
+    each.run("y=1; f() { :; }; cd /usr")
+    for name, script in FAILURES.items():
+        each.run("x=1; unset r 2>/dev/null; true", strict=False)
+        r = each.run(script)
+        assert (r.ok, r.notes) == (False, ()), name
+        assert each.run("echo $y $PWD").text() == "1 /usr", name
+
+
+def test_what_ends_the_shell_there_is_said_with_the_command_that_did_it(each):
+    for script, signal_number, exit_code in [
+        ("echo before; exit 3", None, 3),
+        ("kill -9 $$", 9, None),
+        ("exec sh -c 'exit 7'", None, 7),
+    ]:
+        r = each.run(script)
+        assert (r.signal, r.exit_code, len(lost(r))) == (signal_number, exit_code, 1)
+        after = each.run("echo ${x-new}; x=1")
+        assert (after.text(), after.notes) == ("new", ())
+
+
+def test_a_shell_that_no_longer_answers_there_is_ended(bash):
+    r = bash.run("set -n; echo not said")
+    assert (r.stdout, len(lost(r))) == ("", 1)
+    assert bash.run("echo on").text() == "on"
+
+
+def test_a_stop_there_keeps_the_session(each):
+    each.run("y=1")
+    r = each.run("x=2; sleep 60; x=3", timeout=0.3)
+    assert (r.outcome.value, r.notes) == ("timed out", ())
+    assert each.run("echo $x $y").text() == "2 1"
+
+
+def test_an_interrupt_there_keeps_the_session(bash):
+    bash.run("x=1")
+    timer = threading.Timer(0.3, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(xec.RunInterrupted):
+        bash.run("x=2; sleep 60")
+    timer.join()
+    assert bash.run("echo $x").text() == "2"
+
+
+# -- the connection under it ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(world):
+    """A server that may be killed, and an executor for it."""
+    server = world.sshd()
+    with xec.Executor(check=False) as ex:
+        yield server, ex
+
+
+def kill_sessions(server):
+    for pid in children(server.process.pid):
+        with contextlib.suppress(OSError):  # it has just ended by itself
+            if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
+                os.kill(pid, 9)
+
+
+def test_a_lost_connection_loses_the_session_and_its_command_and_says_both(own):
+    server, ex = own
+    c = ex.using(session="etl", on=server.spec)
+    c.run("x=1")
+    run = c.start("echo partial; sleep 300", grace=0.2)
+    run.begin()
+    assert until(lambda: run.log.size() > 0)
+    kill_sessions(server)
+    r = run.wait(30)
+    assert (r.outcome.value, r.stdout) == ("lost", "partial\n")
+    assert len(lost(r)) == 1
+    assert until(lambda: not environ_has(f"XEC_RUN_ID={ex._engine.kernel_id}."))
+    assert c.run("echo ${x-new}").text() == "new"
+
+
+def test_one_that_was_lost_while_idle_is_told_with_the_next_command(own):
+    server, ex = own
+    c = ex.using(session="etl", on=server.spec)
+    before = places()
+    c.run("x=1")
+    kill_sessions(server)
+    assert until(lambda: not [row for row in ex._engine.ssh_rows() if row.busy])
+    r = c.run("echo ${x-new}")
+    assert r.text() == "new"
+    assert "session etl on" in r.notes[0]
+    assert "was lost while it was idle" in r.notes[0]
+    ex.close()
+    assert until(lambda: not places() - before)
+
+
+def test_a_session_is_of_one_host_and_one_shell_and_is_listed(own, world):
+    server, ex = own
+    other = world.sshd()
+    ex.run("x=1", session="etl", on=server.spec)
+    assert ex.run("echo ${x-none}", session="etl", on=other.spec).text() == "none"
+    assert ex.run("echo ${x-none}", session="etl").text() == "none"
+    with pytest.raises(
+        xec.SpawnError, match="session etl on .* is a bash; say --shell 'bash', or begin anew with --reset"
+    ):
+        ex.run("true", session="etl", on=server.spec, shell="dash", check=True)
+    transports = ex._engine.transports
+    listed = [entry.what for entry in ex._engine.ask(transports.pool()) if entry.kind == "session"]
+    assert listed == ["bash", *sorted([f"bash on {server.spec}", f"bash on {other.spec}"])]
+    ex._engine.ask(transports.stop("etl"))
+    assert transports.session_names() == []
+
+
+def test_it_costs_one_command_each_and_a_drain_ends_it(own):
+    server, ex = own
+    for number in range(3):
+        ex.run(f"echo {number}", session="s", on=server.spec)
+    (row,) = ex._engine.ssh_rows()
+    assert (row.commands, row.busy) == (3, 2)
+    ex._engine.ssh_call(lambda ssh: ssh.drain())
+    assert ex._engine.ssh_rows() == []
+    assert ex.run("echo anew", session="s", on=server.spec).text() == "anew"
+
+
+@needs_root
+def test_the_login_shell_of_a_session_does_not_matter_nor_what_it_prints(kept, end, world, server):
+    user = world.account("/usr/bin/fish")
+    (world.dir / user / ".config" / "fish").mkdir(parents=True)
+    (world.dir / user / ".config" / "fish" / "config.fish").write_text("echo welcome; echo beware >&2\n")
+    c = kept.using(session="s", on=f"{user}@{server.address}:{server.port}")
+    assert c.run("cd /; x='a  b'").stdout == ""
+    r = c.run('pwd; echo "$x"; echo own >&2')
+    assert (r.stdout, r.stderr) == ("/\na  b\n", "own\n")
+
+
+@needs_root
+def test_what_keeps_a_session_from_beginning_is_told(kept, end, world, server):
+    c = kept.using(session="s", check=True)
+    with pytest.raises(xec.SpawnError, match="there is no directory /no/such"):
+        c.run("true", on=server.spec, cwd="/no/such")
+    user = world.account("/usr/sbin/nologin")
+    with pytest.raises(xec.SpawnError, match="the login did not keep a shell; it said: .*not available"):
+        c.run("true", on=f"{user}@{server.address}:{server.port}")
+    assert until(lambda: all(row.busy == 0 for row in kept._engine.ssh_rows()))

@@ -1,0 +1,169 @@
+"""How a fleet ended, in text and in HTML: counts, equal outputs together with how the others differ, who failed, who never began."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from xec_magic.display import palette
+from xec_magic.display.ansi import plain_line
+from xec_magic.display.render import RULE, SMALL, Mask, safe_html, strong_html
+from xec_magic.display.table import render_results_html, render_results_text
+from xec_magic.inventory.nodeset import fold
+from xec_magic.result import tally
+from xec_magic.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xec_magic.results import Group, Results
+
+__all__ = ["closing_lines", "fleet_html", "fleet_text", "folded", "summary_lines"]
+
+GROUPS: Final = 8  # shown one by one; of more the rest is named
+OUTPUT_LINES: Final = 30  # of a group
+DIFF_LINES: Final = 40
+NAMES: Final = 160  # characters of a list of targets in a line
+
+_PRE: Final = (
+    "margin:0;padding:2px 10px 6px;border:0;background:transparent;color:inherit;"
+    "font-family:Menlo,Consolas,DejaVu Sans Mono,monospace;font-size:12px;line-height:1.45;white-space:pre-wrap;overflow-wrap:anywhere"
+)
+_BOX: Final = (
+    f"background:{palette.BACKGROUND};color:{palette.FOREGROUND};border:{RULE};border-radius:4px;overflow:hidden"
+)
+_ADDED: Final = "#116329"  # on BACKGROUND it has a contrast of 7
+
+
+def folded(names: Sequence[str], most: int = NAMES) -> str:
+    """Targets in few characters: `web[01-20,25]`, cut where it is long."""
+    text = fold(names)
+    return text if len(text) <= most else text[: most - 1].rpartition(",")[0] + ", …"
+
+
+def closing_lines(results: Results, duration_s: float | None, mask: Mask = str) -> list[str]:
+    """What is to be known at least, in a few lines that begin with `[xec]`: counts, who failed, who never began.
+
+    Args:
+        results: One a target.
+        duration_s: How long all took; None to say nothing of it.
+        mask: Replaces secrets in a text.
+    """
+    took = f", {format_duration(duration_s)}" if duration_s is not None else ""
+    lines = [f"[xec] {_counts(results)}{took}"]
+    if results.failed:
+        lines.append(f"[xec] failed: {folded(results.failed.targets)}")
+    if results.not_started:
+        why = plain_line(mask(results.not_started[0].verdict().removeprefix("not started: ")))
+        lines.append(f"[xec] not started: {folded(results.not_started.targets)} ({why})")
+    return lines
+
+
+def summary_lines(results: Results, duration_s: float | None, mask: Mask = str) -> list[str]:
+    """What stands below outputs that have been seen already: the groups, how they differ from the largest, the closing lines."""
+    groups = results.groups()
+    lines = []
+    if 1 < len(groups) <= GROUPS:
+        for group in groups:
+            body, is_diff = _body(group, groups[0])
+            lines += [f"[xec] {_headline(group, mask)}", *(map(mask, body) if is_diff else ())]
+    return [*lines, *closing_lines(results, duration_s, mask)]
+
+
+def fleet_text(results: Results, duration_s: float | None = None, *, mask: Mask = str) -> str:
+    """The groups, or the table of targets where nearly each is a group of its own; then the closing lines."""
+    groups = results.groups()
+    if _differ(groups, results):
+        body = render_results_text(results, duration_s is not None, mask=mask, outputs=False).split("\n")[:-1]
+    else:
+        body = [line for group in groups[:GROUPS] for line in _group_text(group, groups[0], mask)]
+        if len(groups) > GROUPS:
+            rest = [name for group in groups[GROUPS:] for name in group.targets]
+            body.append(f"[xec] {len(groups) - GROUPS} more groups: {folded(rest)}")
+    return "\n".join([*body, *closing_lines(results, duration_s, mask)])
+
+
+def fleet_html(results: Results, duration_s: float | None = None, *, mask: Mask = str, title: str = "") -> str:
+    """The same as HTML, and below it every target with its output to unfold."""
+    groups = results.groups()
+    differ = _differ(groups, results)
+    pieces = [] if differ else [_group_html(group, groups[0], mask) for group in groups[:GROUPS]]
+    if not differ and len(groups) > GROUPS:
+        rest = [name for group in groups[GROUPS:] for name in group.targets]
+        pieces.append(f"<div style='{SMALL}'>{len(groups) - GROUPS} more groups: {safe_html(folded(rest))}</div>")
+    table = render_results_html(results, duration_s is not None, mask=mask)
+    opened = " open" if differ else ""
+    pieces.append(
+        f"<details{opened}><summary style='cursor:pointer;{SMALL}'>all {len(results)} targets</summary>{table}</details>"
+    )
+    first, *more = (line.removeprefix("[xec] ") for line in closing_lines(results, duration_s, mask))
+    head = f"<b>{safe_html(first)}</b>" if results else strong_html(safe_html(first), palette.BAD)
+    said = "".join(f"<div>{safe_html(line)}</div>" for line in more)
+    name = f" · <code style='background:transparent;color:inherit'>{safe_html(mask(title))}</code>" if title else ""
+    return (
+        f"<div style='{_BOX};font-size:12px;line-height:1.45'><div style='padding:3px 10px;border-bottom:{RULE}'>{head}{name}{said}</div>"
+        + "".join(pieces)
+        + "</div>"
+    )
+
+
+def _counts(results: Results) -> str:
+    targets = len(results)
+    noun = "target" if targets == 1 else "targets"
+    return (
+        f"all {targets} {noun} ok"
+        if results and targets
+        else f"{targets} {noun}: {len(results.ok)} ok, {_bad(results)}"
+    )
+
+
+def _bad(results: Results) -> str:
+    failed, fresh = len(results.failed), len(results.not_started)
+    said = [f"{failed} failed"] if failed else []
+    return ", ".join([*said, *([f"{fresh} not started"] if fresh else [])]) or tally(results)
+
+
+def _differ(groups: Sequence[Group], results: Results) -> bool:
+    """Grouping says nothing: nearly each has an output of its own."""
+    return len(groups) > GROUPS and len(groups) > len(results) // 2
+
+
+def _headline(group: Group, mask: Mask) -> str:
+    verdict = group.verdict if len(group) > 1 else group.results[0].verdict_there()
+    return f"{folded(group.targets)}{f' ({len(group)})' if len(group) > 1 else ''}: {plain_line(mask(verdict.removeprefix('{host}: ')))}"
+
+
+def _lines(text: str, most: int) -> list[str]:
+    lines = text.splitlines()
+    shown = [plain_line(line) for line in lines[:most]]
+    return shown + ([f"… {len(lines) - most} more lines …"] if len(lines) > most else [])
+
+
+def _body(group: Group, largest: Group) -> tuple[list[str], bool]:
+    """What to show of a group: its output, or how that differs from the largest group's; and whether it is such a difference."""
+    if group is largest or not group.output or not largest.output:
+        return _lines(group.output, OUTPUT_LINES), False
+    lines = group.diff_from(f"{len(largest)} × {largest.verdict}", folded(group.targets)).split("\n")
+    if len(lines) > len(group.output.splitlines()) + len(largest.output.splitlines()):
+        return _lines(group.output, OUTPUT_LINES), False  # nothing in common, and the output itself is shorter
+    return _lines("\n".join(lines), DIFF_LINES), True
+
+
+def _group_text(group: Group, largest: Group, mask: Mask) -> list[str]:
+    lines, _ = _body(group, largest)
+    return [f"[xec] {_headline(group, mask)}", *map(mask, lines)]
+
+
+def _group_html(group: Group, largest: Group, mask: Mask) -> str:
+    lines, is_diff = _body(group, largest)
+    ok = all(result.ok for result in group.results)
+    head = safe_html(_headline(group, mask))
+    title = f"<b>{head}</b>" if ok else strong_html(head, palette.BAD)
+    marked = "\n".join(_diff_html(mask(line)) if is_diff else safe_html(mask(line)) for line in lines)
+    pre = f"<pre style='{_PRE}'>{marked}</pre>" if lines else ""
+    return f"<div style='border-bottom:{RULE}'><div style='padding:3px 10px'>{title}</div>{pre}</div>"
+
+
+def _diff_html(line: str) -> str:
+    colour = {"+": _ADDED, "-": palette.BAD, "@": palette.MUTED}.get(line[:1])
+    text = safe_html(line)
+    return f"<span style='color:{colour}'>{text}</span>" if colour else text

@@ -1,0 +1,215 @@
+// The module of a fleet's widget: a table of targets, of which only the rows in sight are in the page, and their lines below.
+
+import { button, make } from "./dom.js";
+import { elapsedText, footer, header } from "./head.js";
+import { Hosts, STATES } from "./hosts.js";
+import { stopButton } from "./stop.js";
+import { followTheme } from "./theme.js";
+
+const ROW = 21; // pixels; the style sheet has the same
+const SPARE = 6; // rows above and below those in sight
+
+function table(hosts, now, choose) {
+  const element = make("div", "xec-hosts");
+  element.tabIndex = 0;
+  element.setAttribute("role", "table");
+  element.setAttribute("aria-label", "Targets");
+  const space = make("div", "xec-space");
+  element.append(space);
+  const built = new Map();
+  let numbers = [];
+  let chosen = null;
+  const cell = (name) => {
+    const made = make("span", "xec-cell " + name);
+    made.setAttribute("role", "cell");
+    return made;
+  };
+  const makeRow = (number) => {
+    const row = make("div", "xec-host");
+    row.setAttribute("role", "row");
+    const name = button(hosts.names[number], () => choose(number), "Show only the lines of " + hosts.names[number]);
+    const first = cell("xec-name");
+    first.append(name);
+    row.append(first, cell("xec-how"), cell("xec-took"), cell("xec-last"));
+    return row;
+  };
+  const fill = (row, number, place) => {
+    const { state, time, last } = hosts.rows[number];
+    row.style.top = place * ROW + "px";
+    row.setAttribute("aria-rowindex", place + 1);
+    row.classList.toggle("xec-chosen", number === chosen);
+    row.dataset.state = state;
+    row.firstChild.firstChild.setAttribute("aria-pressed", String(number === chosen));
+    const took = time === null ? "" : state === 1 ? elapsedText(Math.max(0, now() - time)) : state === 4 ? "" : elapsedShort(time);
+    [STATES[state], took, last].forEach((text, at) => {
+      const one = row.children[at + 1];
+      if (one.textContent !== text) one.textContent = text;
+    });
+  };
+  const draw = () => {
+    const first = Math.max(0, Math.floor(element.scrollTop / ROW) - SPARE);
+    const end = Math.min(numbers.length, Math.ceil((element.scrollTop + element.clientHeight) / ROW) + SPARE);
+    const wanted = new Set(numbers.slice(first, end));
+    for (const [number, row] of built) {
+      if (!wanted.has(number)) {
+        row.remove();
+        built.delete(number);
+      }
+    }
+    for (let place = first; place < end; place++) {
+      const number = numbers[place];
+      let row = built.get(number);
+      if (!row) {
+        built.set(number, (row = makeRow(number)));
+        space.append(row);
+      }
+      fill(row, number, place);
+    }
+  };
+  element.onscroll = draw;
+  return {
+    element,
+    show(found, only) {
+      numbers = found;
+      chosen = only;
+      space.style.height = found.length * ROW + "px";
+      element.setAttribute("aria-rowcount", found.length);
+      draw();
+    },
+  };
+}
+
+function elapsedShort(seconds) {
+  return seconds < 1 ? Math.round(seconds * 1000) + " ms" : seconds < 10 ? seconds.toFixed(1) + " s" : elapsedText(seconds);
+}
+
+function linesPane(hosts) {
+  const element = make("div", "xec-log xec-lines");
+  element.tabIndex = 0;
+  element.setAttribute("role", "log");
+  element.setAttribute("aria-live", "off");
+  element.setAttribute("aria-label", "Lines");
+  return {
+    element,
+    draw(only) {
+      const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 30;
+      const rows = hosts.shown(only).map(([number, text, err]) => {
+        const row = make("div", "xec-row" + (err ? " xec-err" : ""));
+        row.append(make("span", "xec-label", `[${hosts.names[number]}] `), text);
+        return row;
+      });
+      if (hosts.skipped && only === null) {
+        rows.unshift(make("div", "xec-row xec-note", `… ${hosts.skipped.toLocaleString()} lines were too fast to be shown; the results have them`));
+      }
+      element.replaceChildren(...rows);
+      if (atEnd) element.scrollTop = element.scrollHeight;
+    },
+  };
+}
+
+function render({ model, el, hosts, changes }) {
+  const head = model.get("head");
+  const root = make("div", "xec xec-fleet");
+  root.setAttribute("role", "group");
+  root.setAttribute("aria-label", head.title);
+  // Keys typed here are no notebook commands; JupyterLab wants that said on the very element that has the focus.
+  root.addEventListener("focusin", (event) => (event.target.dataset.lmSuppressShortcuts = "true"));
+  let base = model.get("elapsed");
+  let since = performance.now();
+  const rebase = () => {
+    base = model.get("elapsed");
+    since = performance.now();
+  };
+  model.on("change:elapsed", rebase);
+  const now = () => base + (performance.now() - since) / 1000;
+
+  let states = null;
+  let only = null;
+  const top = header(model);
+  const choose = (number) => {
+    only = only === number ? null : number;
+    draw();
+  };
+  const list = table(hosts, now, choose);
+  const pane = linesPane(hosts);
+  const bar = make("progress", "");
+  bar.max = hosts.names.length;
+  bar.setAttribute("aria-label", "Targets that have ended");
+  const counts = make("span", "xec-counts");
+  const filters = [["All", null], ["Failed", [3, 4]], ["Running", [1]]].map(([word, wanted]) => {
+    const made = button(word, () => {
+      states = wanted;
+      draw();
+    });
+    made.wanted = wanted;
+    return made;
+  });
+  const search = make("input", "");
+  search.type = "search";
+  search.placeholder = "Find a target";
+  search.setAttribute("aria-label", "Find a target by its name or last line");
+  search.oninput = () => draw();
+  const tools = make("span", "xec-tools");
+  tools.append(...filters, search, stopButton(model, top.say));
+  top.element.append(bar, counts, tools);
+
+  const draw = () => {
+    bar.value = hosts.ended;
+    counts.textContent = hosts.summary;
+    filters.forEach((each) => each.setAttribute("aria-pressed", String(each.wanted === states)));
+    list.show(hosts.chosen(states, search.value), only);
+    pane.draw(only);
+  };
+  let waits = false;
+  const later = () => {
+    if (waits) return;
+    waits = true;
+    requestAnimationFrame(() => {
+      waits = false;
+      draw();
+    });
+  };
+  changes.add(later);
+  const timer = setInterval(() => hosts.counts[1] && later(), 1000);
+  root.append(top.element);
+  if (head.script) root.append(make("pre", "xec-script", head.script));
+  root.append(list.element, pane.element, footer(model));
+  el.append(root);
+  const forget = followTheme(root, () => {});
+  later();
+  return () => {
+    forget();
+    top.dispose();
+    clearInterval(timer);
+    changes.delete(later);
+    model.off("change:elapsed", rebase);
+  };
+}
+
+// Called once a model; all views of it share what is known.
+export default () => {
+  let hosts;
+  const changes = new Set();
+  return {
+    initialize({ model }) {
+      hosts = new Hosts(model.get("head").names);
+      const told = () => changes.forEach((each) => each());
+      const heal = () => {
+        const snap = model.get("snap");
+        if (!snap?.rows) return;
+        hosts.update(snap.rows);
+        if (!hosts.lines.length) hosts.add(snap.lines, snap.skipped, true);
+        told();
+      };
+      model.on("msg:custom", (message) => {
+        if (message.t !== "fleet") return;
+        hosts.update(message.rows);
+        hosts.add(message.lines, message.skipped);
+        told();
+      });
+      model.on("change:snap", heal);
+      heal();
+    },
+    render: ({ model, el }) => render({ model, el, hosts, changes }),
+  };
+};

@@ -1,0 +1,167 @@
+"""`KeptProcess`: one command in a shell that is kept on a host."""
+
+from __future__ import annotations
+
+import asyncio
+import signal as signals
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from xec_magic.events import ProcessInfo, Stream
+from xec_magic.transport.base import ExitStatus, StartRequest
+from xec_magic.transport.ssh.process import PipeWriter
+
+if TYPE_CHECKING:
+    from xec_magic.transport.ssh.kept.ducts import Streams
+
+__all__ = ["KeptProcess"]
+
+SPARE_THE_SHELL_S: Final = 0.5  # KILL ends a command's children first; so long the shell has to notice and to go on
+
+Control = Callable[["KeptProcess", list[str], bool], Awaitable[list[ProcessInfo]]]
+
+
+class KeptProcess:
+    """One command in a session on a host. All methods run on the loop's thread.
+
+    Args:
+        request: What was asked for.
+        number: Of the command in its session.
+        pid: The shell's.
+        streams: Where its output comes.
+        control: Signals its processes, and tells which live.
+    """
+
+    def __init__(self, request: StartRequest, number: int, pid: int, streams: Streams, control: Control) -> None:
+        self.number = number
+        self.pid: int | None = pid
+        self._loop = asyncio.get_running_loop()
+        self.started_at = self._loop.time()
+        self.exit: ExitStatus | None = None
+        self.streams_open = True
+        self._request = request
+        self._streams = streams
+        self._control = control
+        self._signals: list[str] = []
+        self._signalled: int | None = None
+        self._killed_at: float | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._living: list[ProcessInfo] = []
+        self._paused = self._closed = False
+        self._pipe = (
+            PipeWriter(request.stdout_fd, self._pipe_full, self._pipe_broken) if request.stdout_fd is not None else None
+        )
+        streams.take(self._arrived, self._streams_ended)
+
+    # -- what the session says ------------------------------------------------------------------------
+
+    def _arrived(self, stream: Stream, data: bytes) -> None:
+        if self._closed:
+            return
+        if stream == "stdout" and self._pipe is not None:
+            self._pipe.write(data)
+        else:
+            self._request.sink(stream, data)
+
+    def _streams_ended(self) -> None:
+        if self.streams_open:
+            self.streams_open = False
+            if self._pipe is not None:
+                self._pipe.finish()
+            self._request.changed()
+
+    def ended(self, status: ExitStatus, *, fatal: bool = False, note: str = "") -> None:
+        """The command has ended.
+
+        Args:
+            status: How, as far as the shell knows.
+            fatal: It would have ended the shell, which has gone on nevertheless.
+            note: What the reader should know of the session.
+        """
+        if self.exit is not None:
+            return
+        if self._signalled is not None and (fatal or status.exit_code == 128 + self._signalled):
+            status = ExitStatus(None, self._signalled)
+        if note:
+            self._request.note(note)
+        self.exit = status
+        self._request.changed()
+
+    def lost(self, status: ExitStatus, note: str) -> None:
+        """The command has ended with its session, and nothing more of it will come."""
+        self.ended(status, note=note)
+        self._streams_ended()
+
+    # -- Process --------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Stop reading; the command soon waits in its write."""
+        self._paused = True
+        self._streams.channel.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._paused = False
+        if not (self._pipe is not None and self._pipe.is_full):
+            self._streams.channel.resume_reading()
+
+    def _pipe_full(self, full: bool) -> None:
+        if full:
+            self._streams.channel.pause_reading()
+        elif not self._paused:
+            self._streams.channel.resume_reading()
+
+    def _pipe_broken(self) -> None:
+        self.send_signal(signals.SIGPIPE)
+
+    def send_signal(self, number: int) -> None:
+        """Signal what the command has started, and the shell as long as it is busy with the command; soon.
+
+        KILL spares the shell for a moment, if there is anything else to kill: the session then lives on.
+        """
+        self._signals.append(signals.Signals(number).name.removeprefix("SIG"))
+        if self.exit is None:
+            self._signalled = number
+        if number == signals.SIGKILL:
+            self._killed_at = self._killed_at or self._loop.time()
+        self._begin_to_look()
+
+    def _begin_to_look(self) -> asyncio.Task[None]:
+        if self._looking is None or self._looking.done():
+            self._looking = self._loop.create_task(self._deliver())
+            self._looking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._looking
+
+    async def _deliver(self) -> None:
+        wanted, self._signals = self._signals, []
+        while True:
+            spare = self._killed_at is not None and self._loop.time() < self._killed_at + SPARE_THE_SHELL_S
+            self._living = await self._control(self, wanted, spare)
+            if not self._signals:
+                return
+            wanted, self._signals = self._signals, []
+
+    async def look(self) -> None:
+        """Ask the host which of the command's processes live; `alive` then says so.
+
+        Raises:
+            TransportError: the host cannot be asked.
+        """
+        await asyncio.shield(self._begin_to_look())
+
+    def sampler(self, rate_hz: float) -> None:
+        """Nothing reads what is used on the host."""
+
+    def alive(self) -> list[ProcessInfo]:
+        """The command's living processes, as they were at the last `look`."""
+        return list(self._living)
+
+    def close(self) -> None:
+        """Let go of the streams; what comes on them goes nowhere."""
+        self._closed = True
+        if self.streams_open:
+            self.resume()
+        self._streams_ended()
+
+    def __repr__(self) -> str:
+        return f"<KeptProcess {self.pid}, {'running' if self.exit is None else 'ended'}>"

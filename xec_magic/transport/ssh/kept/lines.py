@@ -1,0 +1,176 @@
+"""What the host is told to run for a session: the keeper, the streams, and the line that signals a command's processes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from xec_magic.command import encode_script
+from xec_magic.transport.ssh.remote import Launch, escaped, fresh_mark, in_home, sh_line
+
+__all__ = ["KEEPER_DIR", "idle_line", "keeper_line", "session_line", "streams_line"]
+
+KEEPER_DIR: Final = "/tmp/xec-"
+
+# Arguments: the directory, the mark of the session's processes, where to go, the shell's own arguments. It reads the files that the
+# shell needs, two lines each, then passes on orders. Who holds which end of a FIFO open decides who hears of whose end: the
+# shell of the end of the channel, the relay of answers of the end of all that answer.
+_KEEPER: Final = r"""
+x_d=$1; x_r=$2; x_w=$3; shift 3
+case $x_w in '') ;; *) cd "$x_w" 2>/dev/null || { echo "$x_m-cwd"; exit 127; } ;; esac
+command -v "$1" >/dev/null 2>&1 || { echo "$x_m-shell"; exit 127; }
+x_u=$(umask); umask 077
+x_e=$(mkdir "$x_d" 2>&1) || { echo "$x_m-dir $x_e"; exit 1; }
+while IFS= read -r x_n && [ -n "$x_n" ]; do
+  IFS= read -r x_l; printf %b "$x_l" >"$x_d/$x_n" || { echo "$x_m-dir it cannot be written to"; rm -rf "$x_d"; exit 1; }
+done
+mkfifo "$x_d/feed" "$x_d/ctl" && ln -s /dev/null "$x_d/in" || { echo "$x_m-dir no FIFO can be made there"; rm -rf "$x_d"; exit 1; }
+umask "$x_u"
+exec 3<&0 5<>"$x_d/feed" 7<>"$x_d/ctl"
+cat <&3 >"$x_d/feed" 3<&- 5<&- 7>&- & x_f=$!
+cat <"$x_d/ctl" 3<&- 5<&- 7>&- & x_c=$!
+exec 3<&- 6<"$x_d/feed" 5<&-
+echo "$x_m:$HOME"
+x_p=; command -v setsid >/dev/null 2>&1 && x_p=setsid
+SHLVL=2; XEC_RUN_ID=$x_r.0.; export SHLVL XEC_RUN_ID
+$x_p "$@" </dev/null >/dev/null 2>&1 6<&- 7>&-
+x_s=$?
+kill "$x_f" 2>/dev/null
+echo "e $x_s" >&7
+exec 7>&-
+wait "$x_c"
+rm -rf "$x_d"
+"""
+
+# Its streams are those of one command after the other. A FIFO has a name of its own for each such program, so that an old one
+# cannot take what is for a new one.
+_STREAMS: Final = r"""
+IFS= read -r x_m; x_d=$1/$2
+x_e=$(mkdir -m 700 "$x_d" 2>&1) && mkfifo -m 600 "$x_d/out" "$x_d/err" && rm -f "$1/now" && ln -s "$2" "$1/now" || { echo "$x_m-$x_e"; exit 1; }
+echo "$x_m"; echo "$x_m" >&2
+{ while cat <"$x_d/out" && echo "$x_m"; do :; done & } 2>/dev/null
+{ while cat <"$x_d/err" >&4 && echo "$x_m" >&4; do :; done & } 4>&2 2>/dev/null
+cat >/dev/null
+rm -rf "$x_d"
+kill -KILL 0
+"""
+
+
+def keeper_line(
+    directory: str,
+    mark: str,
+    cwd: str | None,
+    argv: Sequence[bytes],
+    env: Mapping[bytes, bytes],
+    files: Mapping[str, bytes],
+) -> Launch:
+    """The line that keeps a shell.
+
+    Args:
+        directory: Is made on the host.
+        mark: Begins the `XEC_RUN_ID` of its processes; a number and a dot follow, of the command, or 0 for the shell.
+        cwd: Where to begin; None for the login's directory.
+        argv: The shell and its arguments.
+        env: Variables that it forgets again.
+        files: What it reads, by name.
+    """
+    own = fresh_mark()
+    home, rest = in_home(cwd) if cwd is not None else ("", "")
+    arguments = [directory.encode(), mark.encode(), encode_script(rest), *argv]
+    exports = "".join(f"{name.decode()}={value.decode()}; export {name.decode()}; " for name, value in env.items())
+    program = _KEEPER.replace('cd "$x_w"', f'cd {home}"$x_w"').replace("SHLVL=2;", f"{exports}SHLVL=2;")
+    head = b"".join(name.encode() + b"\n" + escaped(data) + b"\n" for name, data in files.items()) + b"\n"
+    return Launch(sh_line(f"x_m={own}{program}", arguments), own.encode(), head)
+
+
+def streams_line(directory: str, number: int) -> Launch:
+    """The line that brings the output of commands; the mark of their ends is known to its input only."""
+    mark = b"\x1e%s\n" % secrets.token_hex(16).encode()
+    return Launch(sh_line(_STREAMS.strip(), [directory.encode(), b"%d" % number]), mark, mark)
+
+
+# A process belongs to a command by its mark, or as a child of the shell that has cleared its environment. The shell hears of a signal first, and
+# must know that it is ours: it then goes on after it.
+_SIGNAL: Final = r"""
+x_all() {
+  x_e=" $(grep -lsF "XEC_RUN_ID=$x_r.$x_n" /proc/[0-9]*/environ 2>/dev/null | tr "\n" " ") "
+  x_a=" $(grep -lsF "XEC_RUN_ID=$x_r." /proc/[0-9]*/environ 2>/dev/null | tr "\n" " ") "
+  for x_d in /proc/[0-9]*; do
+    { read -r x_l <"$x_d/stat"; } 2>/dev/null || continue
+    x_i=${x_d#/proc/}
+    set -- ${x_l##*)}
+    case $1 in Z | X | x) continue ;; esac
+    case " $x_s " in *" $x_i "*) continue ;; esac
+    case $x_e in
+    *" $x_d/environ "*) ;;
+    *) case $x_a in *" $x_d/environ "*) continue ;; esac; case " $x_s " in *" $2 "*) ;; *) continue ;; esac ;;
+    esac
+    x_v=${x_l#*"("}
+    x_found "$x_i" "${x_v%")"*}"
+  done
+}
+x_shells() {
+  for x_i in $x_b; do
+    { read -r x_l <"/proc/$x_i/stat"; } 2>/dev/null || continue
+    set -- ${x_l##*)}
+    case $1 in Z | X | x) continue ;; esac
+    x_v=${x_l#*"("}
+    x_found "$x_i" "${x_v%")"*}"
+  done
+}
+if [ -r /proc/self/stat ]; then
+  for x_k in $x_signals; do
+    x_o=; x_found() { x_o="$x_o $1"; }; x_all
+    x_t=$x_b
+    case $x_k.$x_spare in KILL.1) case $x_o in ?*) x_t= ;; esac ;; esac
+    case $x_t in ?*) case $x_k in CONT) ;; *) echo "$x_k" >"$x_dir/sent" ;; esac ;; esac
+    for x_i in $x_t $x_o; do kill -s "$x_k" "$x_i" 2>/dev/null; done
+  done
+  x_found() { echo "$x_m $1 $2"; }
+  x_shells; x_all
+else
+  for x_k in $x_signals; do for x_i in $x_b; do kill -s KILL "$x_i" 2>/dev/null; done; done
+fi 2>/dev/null
+echo "$x_m:end"
+"""
+
+
+def session_line(
+    mark: str,
+    number: int | None,
+    directory: str,
+    shells: Sequence[int],
+    *,
+    busy: bool,
+    signals: Sequence[str],
+    spare: bool = False,
+) -> Launch:
+    """The line that signals what a command has started, and the shell while it is busy with it, then lists those that live.
+
+    Args:
+        mark: Of the session.
+        number: Of the command; None for all that the session has started.
+        directory: Of the session.
+        shells: Its shell's processes.
+        busy: The shell runs the command.
+        signals: Names such as `TERM`, in order; none only lists.
+        spare: Let KILL pass the shell by if there is anything else to kill.
+    """
+    own = fresh_mark()
+    wanted = [each for name in signals for each in ((name,) if name == "KILL" else (name, "CONT"))]
+    pids = " ".join(map(str, shells))
+    head = (
+        f'x_m={own} x_r={mark} x_n={"" if number is None else f"{number}."} x_dir={directory} x_s="{pids}" '
+        f'x_b="{pids if busy else ""}" x_spare={int(spare)} x_signals="{" ".join(wanted)}"'
+    )
+    return Launch(sh_line(head + _SIGNAL, []), own.encode())
+
+
+def idle_line(shells: Sequence[int], control_fd: int) -> Launch:
+    """The line that answers whether a shell waits for orders: while it runs a command, its descriptor for answers is closed."""
+    own = fresh_mark()
+    files = " ".join(f"/proc/{pid}/fd/{control_fd}" for pid in shells)
+    return Launch(
+        sh_line(f"x_w=busy; for x_f in {files}; do [ ! -e $x_f ] || x_w=idle; done; echo {own}:$x_w", []), own.encode()
+    )
