@@ -255,8 +255,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         return self._connection is not None and not self._connection.is_closed()
 
     def _never_began(self, exc: Exception | None) -> Exception:
-        chatter = self._chatter + b"".join(text or b"" for text in self._before.values())
-        said = [line.strip() for line in chatter.decode("utf-8", "replace").splitlines() if line.strip()]
+        said = [line.strip() for line in self._chatter.decode("utf-8", "replace").splitlines() if line.strip()]
         if exc is not None and not said:
             return asyncssh.ConnectionLost(str(exc) or "closed")
         quoted = f"; it said: {said[-1][:200]}" if said else ""
