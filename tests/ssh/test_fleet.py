@@ -58,7 +58,7 @@ def test_a_lost_connection_a_closed_port_and_an_unknown_key_do_not_touch_the_oth
 
     killer = threading.Thread(target=kill)
     killer.start()
-    results = ex.map('case "$SSH_CONNECTION" in *" %d") sleep 60 ;; esac; echo fine' % doomed.port, on)
+    results = ex.map(f'case "$SSH_CONNECTION" in *" {doomed.port}") sleep 60 ;; esac; echo fine', on)
     killer.join()
     unknown.stop()
     assert results.ok.targets == [servers[0].spec, servers[1].spec]

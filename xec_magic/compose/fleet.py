@@ -106,6 +106,7 @@ class FleetRun:
         self.ended: list[int] = []
         self.changes = 0
         self.stop_cause: Cause | None = None
+        self.button_cause = Cause.CANCEL
         self.begun_at = 0.0
         self._executor = executor
         self._ask = ask
@@ -188,7 +189,7 @@ class FleetRun:
                     interrupts += 1
                     self.request_stop(now=interrupts > 1, cause=Cause.INTERRUPT)
                 except BaseException:
-                    self.request_stop()
+                    self.request_stop(cause=Cause.CANCEL)
                     raise
         if interrupts and self.interrupted(results) is None:
             raise KeyboardInterrupt  # all had ended by themselves in the same moment; the user's wish still counts
@@ -208,9 +209,12 @@ class FleetRun:
         error.results = results
         return error
 
-    def request_stop(self, now: bool = False, cause: Cause = Cause.CANCEL) -> None:
-        """Stop all that runs, and begin no more; from any thread. The first cause counts."""
-        self._executor.post(self._stop, now, cause)
+    def request_stop(self, now: bool = False, cause: Cause | None = None) -> None:
+        """Stop all that runs, and begin no more; from any thread. The first cause counts.
+
+        Without a cause it is `button_cause`: what a Stop button stands for.
+        """
+        self._executor.post(self._stop, now, cause or self.button_cause)
 
     # -- looking: any thread -------------------------------------------------------------------------
 

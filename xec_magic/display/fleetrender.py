@@ -23,7 +23,7 @@ __all__ = ["closing_lines", "fleet_html", "fleet_text", "folded", "summary_lines
 GROUPS: Final = 8  # shown one by one; of more the rest is named
 OUTPUT_LINES: Final = 30  # of a group
 DIFF_LINES: Final = 40
-UNFOLDED: Final = 40  # so many targets have their outputs below the groups, to unfold
+UNFOLDED: Final = 20  # so many targets have their outputs below the groups, to unfold
 NAMES: Final = 160  # characters of a list of targets in a line
 
 _PRE: Final = (
