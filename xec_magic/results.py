@@ -66,9 +66,15 @@ class Group:
         """
         return self.diff_from("the largest group", ", ".join(self.targets[:NAMED_AT_MOST]))
 
-    def diff_from(self, largest: str, own: str) -> Shown:
-        """The same with other words in its first two lines."""
-        before, after = (formats.to_lines(text)[:DIFF_LINES] for text in (self.majority, self.output))
+    def diff_from(self, largest: str, own: str, clean: Callable[[str], str] = str) -> Shown:
+        """The same with other words in its first two lines.
+
+        Args:
+            largest: What to call the largest group.
+            own: What to call this one.
+            clean: Applied to each line before the lines are compared.
+        """
+        before, after = ([*map(clean, formats.to_lines(text)[:DIFF_LINES])] for text in (self.majority, self.output))
         return Shown("\n".join(difflib.unified_diff(before, after, largest, own, lineterm="")))
 
     def __len__(self) -> int:
@@ -152,7 +158,7 @@ class Results(Sequence[Result]):
     # -- comparing ----------------------------------------------------------------------------
 
     def groups(self) -> list[Group]:
-        """Equal results together, the largest group first.
+        """Equal results together, the largest group first; those that were not tried stand at the end.
 
         Example:
             >>> import xec_magic as xec
@@ -164,7 +170,7 @@ class Results(Sequence[Result]):
             own = _own_name(result.plan.command.target)
             members.setdefault((own(result.verdict()), _digest(result, own)), []).append(result)
         # sorted is stable, so of two equally large groups the one that came first is first
-        ordered = sorted(members.items(), key=lambda item: -len(item[1]))
+        ordered = sorted(members.items(), key=lambda item: (item[1][0].never_tried, -len(item[1])))
         texts = [_begin_of_output(results[0]) for _, results in ordered]
         return [
             Group(verdict, text, Results(results, self.whole), texts[0])

@@ -290,6 +290,8 @@ class Drive:
             if run.stop_cause is not None:
                 starting.cancel()  # what is started nevertheless is then ended by its transport, and gone afterwards
                 await asyncio.wait([starting], timeout=LAST_GRACE_S)
+                if starting.done() and not starting.cancelled():
+                    starting.exception()  # heard: asyncio would complain of it otherwise
                 return None
             await self._wait(None if deadline is None else deadline - self._now())
         return starting.result()
