@@ -208,7 +208,7 @@ def test_the_notebook_of_options_has_every_option():
     assert [option.long for option in RunOptions.SPEC if option.flags and option.long not in used] == []
 
 
-@pytest.mark.parametrize("name", ["quickstart", "run", "caching", "tasks", "fleet"])
+@pytest.mark.parametrize("name", ["quickstart", "run", "caching", "tasks", "fleet", "runbook-disk-full"])
 def test_a_stored_notebook_holds_static_outputs_and_nothing_of_its_machine(name):
     text = (ROOT / "notebooks" / f"{name}.ipynb").read_text("utf-8")
     notebook = json.loads(text)

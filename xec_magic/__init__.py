@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         Executor,
         batch,
         cached,
+        chunks,
         cleanup,
         defer,
         files,
@@ -67,7 +68,6 @@ if TYPE_CHECKING:
         workers,
     )
     from xec_magic.cachepolicy import CachePolicy
-    from xec_magic.compose.chunks import chunks
     from xec_magic.compose.cleanup import Cleanup
     from xec_magic.compose.lazy import Lazy
     from xec_magic.compose.tasks_result import TaskResult, TaskResults, TaskState
@@ -181,7 +181,7 @@ _HOMES = {
     "Tunnel": "tunnels",
     "batch": "api",
     "cached": "api",
-    "chunks": "compose.chunks",
+    "chunks": "api",
     "cleanup": "api",
     "copy": "transfers",
     "defer": "api",

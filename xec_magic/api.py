@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict, Unpack, cast
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypedDict, Unpack, cast, overload
 
 from xec_magic import runtime
 from xec_magic.cachepolicy import CachePolicy
 from xec_magic.command import LOCAL, FileInput, Target, decode_script
 from xec_magic.compose.batch import check_results, plan_batch, results_of, with_results
+from xec_magic.compose.chunks import Batches, FileThere, cut
+from xec_magic.compose.chunks import chunks as chunks_here
 from xec_magic.compose.cleanup import Cleanup, Deferred, innermost
-from xec_magic.compose.files import Files
+from xec_magic.compose.files import Files, path_word
 from xec_magic.compose.lazy import Lazy
 from xec_magic.compose.tasks import Tasks
 from xec_magic.compose.workers import Workers, start_text, with_start_text
@@ -29,6 +31,7 @@ from xec_magic.private import KernelDirectory, temp_root
 from xec_magic.quoting import expand_tstring
 from xec_magic.result import Result
 from xec_magic.results import Results
+from xec_magic.splitting import Decoding
 from xec_magic.transport.shells import family_of
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ __all__ = [
     "TemplateString",
     "batch",
     "cached",
+    "chunks",
     "cleanup",
     "defer",
     "files",
@@ -76,6 +80,8 @@ class TemplateString(Protocol):
 
 
 Script = str | bytes | TemplateString
+On = str | Target | Iterable[str | Target]
+_OF_A_FILE: Final = ("on", "target", "cwd", "timeout", "grace")  # defaults that say something of reading one
 
 
 class RunKeywords(TypedDict, total=False):
@@ -368,6 +374,70 @@ class Commands:
 
         return Files(run)
 
+    @overload
+    def chunks(
+        self,
+        source: str | os.PathLike[str] | Run,
+        *,
+        lines: int | None = ...,
+        errors: Decoding = ...,
+        on: On | None = ...,
+    ) -> Batches[list[str]]: ...
+    @overload
+    def chunks(
+        self, source: str | os.PathLike[str] | Run, *, size: float | str, on: On | None = ...
+    ) -> Batches[bytes]: ...
+    def chunks(
+        self,
+        source: str | os.PathLike[str] | Run,
+        *,
+        lines: int | None = None,
+        size: float | str | None = None,
+        errors: Decoding = "strict",
+        on: On | None = None,
+    ) -> Batches[Any]:
+        """A large file in one pass: an iterator over lists of lines, or with `size` over blocks of bytes.
+
+        Nothing is read before the loop begins, and no more than a batch and 1 MiB is held. A run in the place of the file gives its
+        output: `xec.chunks(xec.start("zcat big.gz"))`. A file on a host is read by a command there; each loop begins anew.
+
+        Args:
+            source: A file, or a run.
+            lines: Lines a batch, without their newlines; 1,000 by default. The last has fewer, and one that holds 64 MiB already.
+            size: Bytes a block instead, as 65536 or `"1MiB"`; the last is smaller.
+            errors: What becomes of bytes that are no UTF-8: `strict` raises `ParseError` with the line's number, `replace` puts a
+                mark there, `surrogateescape` keeps them.
+            on: The host that the file is on; by default this machine, or what `using` says.
+
+        Raises:
+            OptionError: there is no such file, it is a directory or may not be read; a wrong number, an unknown host.
+            ParseError: in the loop: bytes that are no UTF-8, or a line of more than 64 MiB.
+            XecError: in the loop: the file cannot be read.
+            TransportError: in the loop: the host cannot be reached, or the connection was lost.
+
+        Example:
+            >>> import xec_magic as xec
+            >>> path = xec.temp_file(content="".join(f"{n}\\n" for n in range(2500)))
+            >>> [len(batch) for batch in xec.chunks(path)]
+            [1000, 1000, 500]
+            >>> sum(len(block) for block in xec.chunks(path, size="4KiB"))
+            11390
+        """
+        if isinstance(source, Run):
+            if on is not None:
+                raise OptionError("on: the run says itself where it runs; leave one of the two out")
+            return cut(source, source.plan.title, lines, size, errors)
+        options = cast("RunKeywords", {name: value for name, value in self._defaults.items() if name in _OF_A_FILE})
+        if on is not None:
+            options["on"] = on
+        target = self._target(self._options(options), options)
+        if target.kind == "local":
+            return chunks_here(source, lines=lines, size=size, errors=errors)  # type: ignore[call-overload, no-any-return]
+        options |= {"keep": False, "shell": "sh", "max_output": None, "label": f"read {os.fspath(source)}"}
+        start = Commands(self._executor, self._settings).start
+        file = FileThere(lambda script: start(script, **options), path_word(source), f"{target}:{os.fspath(source)}")
+        return cut(file, file.name, lines, size, errors)
+
     def _run_batch(self, read: RunOptions, batch: Batch, merged: RunKeywords) -> Results:
         plan = _with_rc(plan_batch(read, batch, target=self._target(read, merged)), merged)
         run = self._executor().start(plan, check=False, keep=_keep(merged.get("keep")))
@@ -580,6 +650,7 @@ using = _kernel.using
 tasks = _kernel.tasks
 workers = _kernel.workers
 cached = _kernel.cached
+chunks = _kernel.chunks
 lazy = _kernel.lazy
 cleanup = _kernel.cleanup
 
@@ -606,7 +677,11 @@ def defer(what: Any, *args: Any, **kwargs: Any) -> Deferred:
     return (innermost() or _registry()).defer(what, *args, **kwargs)
 
 
-def temp_file(*, suffix: str = "", content: str | bytes = b"") -> Path:
+@overload
+def temp_file(*, suffix: str = ..., content: str | bytes = ..., on: None = ...) -> Path: ...
+@overload
+def temp_file(*, suffix: str = ..., content: str | bytes = ..., on: On) -> PurePosixPath: ...
+def temp_file(*, suffix: str = "", content: str | bytes = b"", on: On | None = None) -> Path | PurePosixPath:
     """A new private file, removed at the end of the innermost `with xec.cleanup()` block, or else at the kernel's end.
 
     See `Cleanup.temp_file`.
@@ -617,12 +692,22 @@ def temp_file(*, suffix: str = "", content: str | bytes = b"") -> Path:
         >>> path.read_text()
         'a,b'
     """
-    return (innermost() or _registry()).temp_file(suffix=suffix, content=content)
+    stack = innermost() or _registry()
+    return (
+        stack.temp_file(suffix=suffix, content=content)
+        if on is None
+        else stack.temp_file(suffix=suffix, content=content, on=on)
+    )
 
 
-def temp_dir(*, suffix: str = "") -> Path:
+@overload
+def temp_dir(*, suffix: str = ..., on: None = ...) -> Path: ...
+@overload
+def temp_dir(*, suffix: str = ..., on: On) -> PurePosixPath: ...
+def temp_dir(*, suffix: str = "", on: On | None = None) -> Path | PurePosixPath:
     """A new private directory, removed at the end of the innermost `with xec.cleanup()` block, or else at the kernel's end.
 
     See `Cleanup.temp_dir`.
     """
-    return (innermost() or _registry()).temp_dir(suffix=suffix)
+    stack = innermost() or _registry()
+    return stack.temp_dir(suffix=suffix) if on is None else stack.temp_dir(suffix=suffix, on=on)

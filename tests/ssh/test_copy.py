@@ -357,7 +357,7 @@ def slow(world):
     other.stop()
 
 
-def large(path, size=4 * KEEP_BYTES):
+def large(path, size=3 * KEEP_BYTES):
     path.write_bytes(os.urandom(2**20) * (size // 2**20))
     return path
 

@@ -60,12 +60,21 @@ def test_a_line_copies_shows_a_record_and_gives_the_result(shell, server, tmp_pa
 
 
 def test_a_value_in_a_word_is_a_name_and_no_pattern_and_no_host():
-    values = {"name": "a*[1]", "colon": "a:b", "hosts": ["h1", "h2"], "path": pathlib.Path("x:*"), "whole": "h1:/*.log"}
+    values = {
+        "name": "a*[1]",
+        "colon": "a:b",
+        "hosts": ["h1", "h2"],
+        "path": pathlib.Path("x:*"),
+        "whole": "h1:/*.log",
+        "one": 1,
+    }
     evaluate = values.__getitem__
     assert filled("h1:/x/${{name}}", evaluate, is_source=True) == ["h1:/x/a[*][[]1]"]
     assert filled("h1:/x/${{name}}", evaluate, is_source=False) == ["h1:/x/a*[1]"]
     assert filled("${{colon}}/x", evaluate, is_source=False) == ["./a:b/x"]
-    assert filled("${{hosts}}:/${{colon}}", evaluate, is_source=False) == ["h1,h2:/a:b"]
+    assert filled("${{hosts}}:/${{colon}}", evaluate, is_source=False) == [(["h1", "h2"], "/a:b")]
+    assert filled("web${{one}}:/${{colon}}", evaluate, is_source=False) == ["web1:/a:b"]
+    assert filled("@${{one}},${{hosts}}:22:/x", evaluate, is_source=False) == ["@1,h1,h2:22:/x"]
     assert filled("${{path}}", evaluate, is_source=True) == [pathlib.Path("x:*")]
     assert filled("${{whole}}", evaluate, is_source=True) == ["h1:/*.log"]
     assert filled("${{hosts}}", evaluate, is_source=True) == ["h1", "h2"]

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, assert_type
 
 import pandas as pd
 
 import xec_magic as xec
+from xec_magic.compose.chunks import Batches
 from xec_magic.transport.fake import Exit, FakeHost, Ignore, Refuse, Say, Wait
 
 # -- running ---------------------------------------------------------------------------------
@@ -337,6 +338,10 @@ except xec.CopyError as error:
     assert_type(error.result.failed.targets, list[str])
 except xec.FileError as error:
     print(error.why, xec.TunnelError)
+assert_type(xec.temp_file(content="x", on="web1"), PurePosixPath)
+assert_type(xec.temp_dir(on=["web1"]), PurePosixPath)
+assert_type(xec.chunks("/var/log/big", on="web1"), Batches[list[str]])
+assert_type(xec.using(on="web1").chunks("/var/log/big", size="1MiB"), Batches[bytes])
 with xec.tunnel("db1", 5432) as tunnel:
     assert_type(tunnel, xec.Tunnel)
     print(tunnel.port, xec.tunnel("gate", socks=0, name="proxy").state, xec.tunnel("web1", remote="0:localhost:80"))

@@ -6,54 +6,100 @@ import asyncio
 import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from typing import Any, Final, Generic, TypeVar, cast, overload
 
 from xec_magic.engine.run import Run
-from xec_magic.errors import OptionError, XecError, map_errors
+from xec_magic.errors import CommandError, OptionError, XecError, map_errors
 from xec_magic.optionspec import nearest
 from xec_magic.splitting import Blocks, Decoding, LineBatches
 from xec_magic.units import format_size, parse_size
 
 T = TypeVar("T")
 
-__all__ = ["Batches", "chunks"]
+__all__ = ["Batches", "FileThere", "chunks", "cut"]
 
 READ_BYTES: Final = 2**20
 DEFAULT_LINES: Final = 1000
+_SAID: Final = {81: "no such file", 82: "it is a directory; give a file in it", 83: "no permission to read it"}
 LARGEST_BLOCK: Final = 2**30  # more in one piece is no piece
+
+
+class FileThere:
+    """A file on a host, read by a command that says by its exit code why it cannot.
+
+    Args:
+        start: Starts a command there.
+        path: The file, as one word of a script.
+        name: What to call it.
+    """
+
+    def __init__(self, start: Callable[[str], Run], path: str, name: str) -> None:
+        self._start = start
+        self._path = path
+        self.name = name
+
+    def begin(self) -> Run:
+        """Begin to read it."""
+        checks = f'f={self._path}; [ -e "$f" ] || exit 81; [ ! -d "$f" ] || exit 82; [ -r "$f" ] || exit 83; '
+        return self._start(checks + 'exec cat "$f"')
+
+    def worded(self, error: CommandError) -> XecError:
+        """What was wrong: of what the command says as an error nothing is kept."""
+        said = _SAID.get(error.exit_code or 0)
+        return XecError(f"{self.name}: {said}") if said else error
 
 
 class Batches(Generic[T]):
     """Something large in pieces, for one `for` or one `async for`; each loop begins anew with a file, and goes on with a run.
 
     Leaving the loop early closes the file, or stops the run.
+
+    Args:
+        source: A file's path, a run, or a file on a host.
+        splitter: Makes what cuts it in pieces.
+        what: What the pieces are.
+        name: What to call the source.
     """
 
-    def __init__(self, source: str | Run, splitter: Callable[[], Any], what: str) -> None:
+    def __init__(self, source: str | Run | FileThere, splitter: Callable[[], Any], what: str, name: str) -> None:
         self._source = source
         self._splitter = splitter
         self._what = what
+        self._name = name
+
+    def _begin(self) -> str | Run:
+        source = self._source
+        return source.begin() if isinstance(source, FileThere) else source
 
     def __iter__(self) -> Iterator[T]:
         cut = self._splitter()
-        with closing(_bytes_of(self._source)) as source:
+        with closing(_bytes_of(self._begin())) as source, self._worded():
             for data in source:
                 yield from cut.feed(data)
         yield from cut.end()
 
     async def __aiter__(self) -> AsyncIterator[T]:
         cut = self._splitter()
-        async with aclosing(_bytes_of_async(self._source)) as source:
-            async for data in source:
-                for item in cut.feed(data):
-                    yield item
+        async with aclosing(_bytes_of_async(self._begin())) as source:
+            with self._worded():
+                async for data in source:
+                    for item in cut.feed(data):
+                        yield item
         for item in cut.end():
             yield item
 
+    @contextmanager
+    def _worded(self) -> Iterator[None]:
+        try:
+            yield
+        except CommandError as error:
+            if isinstance(self._source, FileThere):
+                raise self._source.worded(error) from None
+            raise
+
     def __repr__(self) -> str:
-        name = self._source if isinstance(self._source, str) else self._source.plan.title
-        return f"<Batches of {self._what}: {name}>"
+        return f"<Batches of {self._what}: {self._name}>"
 
 
 @overload
@@ -95,24 +141,33 @@ def chunks(
         >>> sum(len(block) for block in xec.chunks(path, size="4KiB"))
         11390
     """
+    if isinstance(source, Run):
+        return cut(source, source.plan.title, lines, size, errors)
+    path = _readable(source)
+    return cut(path, path, lines, size, errors)
+
+
+def cut(
+    source: str | Run | FileThere, name: str, lines: int | None, size: float | str | None, errors: Decoding
+) -> Batches[Any]:
+    """A source in batches of lines or blocks.
+
+    Raises:
+        OptionError: a wrong number.
+    """
     if lines is not None and size is not None:
         raise OptionError("lines and size: give one of them")
     if errors not in ("strict", "replace", "surrogateescape"):
         raise OptionError(f"errors: {errors!r} is not among strict, replace, surrogateescape")
-    if isinstance(source, Run):
-        checked: str | Run = source
-        name = source.plan.title
-    else:
-        checked = name = _readable(source)
     if size is not None:
         count = parse_size(size)
         if not 1 <= count <= LARGEST_BLOCK:
             raise OptionError(f"size must lie between 1 byte and {format_size(LARGEST_BLOCK)}, not {count:,}")
-        return Batches(checked, lambda: Blocks(count), format_size(count))
+        return Batches(source, lambda: Blocks(count), format_size(count), name)
     number = DEFAULT_LINES if lines is None else lines
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise OptionError(f"lines must be a whole number, 1 at least, not {number!r}")
-    return Batches(checked, lambda: LineBatches(number, name, errors), f"{number:,} lines")
+    return Batches(source, lambda: LineBatches(number, name, errors), f"{number:,} lines", name)
 
 
 def _readable(source: object) -> str:

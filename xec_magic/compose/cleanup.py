@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import secrets
 import shutil
 import tempfile
 import threading
@@ -12,11 +13,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import partial
-from pathlib import Path
-from typing import Any, Final
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, overload
 
+from xec_magic.compose.files import quoted
 from xec_magic.engine.run import Run
-from xec_magic.errors import CleanupError, OptionError, XecError, map_errors
+from xec_magic.errors import CleanupError, ConnectionLost, OptionError, TransportError, XecError, map_errors
 from xec_magic.events import Cause
 from xec_magic.private import KernelDirectory
 
@@ -115,16 +117,21 @@ class Cleanup:
             raise OptionError(f"{name} is asynchronous, and only `async with xec.cleanup()` can await it")
         return self._push(Deferred(self, name, partial(what, *args, **kwargs)))
 
-    def temp_file(self, *, suffix: str = "", content: str | bytes = b"") -> Path:
+    @overload
+    def temp_file(self, *, suffix: str = ..., content: str | bytes = ..., on: None = ...) -> Path: ...
+    @overload
+    def temp_file(self, *, suffix: str = ..., content: str | bytes = ..., on: object) -> PurePosixPath: ...
+    def temp_file(self, *, suffix: str = "", content: str | bytes = b"", on: object = None) -> Path | PurePosixPath:
         """A new file of mode 0600 with a name that nobody can guess; removed at the end.
 
         Args:
             suffix: End of its name, such as `.json`.
             content: What it holds; text as UTF-8.
+            on: Make it on this host, by a command there; the path is then one of that host.
 
         Raises:
-            OptionError: the suffix is no part of a name.
-            XecError: it cannot be made, or its disk is full.
+            OptionError: the suffix is no part of a name; an unknown host.
+            XecError: it cannot be made, its disk is full, or the host cannot be reached.
 
         Example:
             >>> import xec_magic as xec
@@ -139,6 +146,8 @@ class Cleanup:
         if not isinstance(content, (str, bytes)):
             raise OptionError(f"content: a {type(content).__name__} is neither text nor bytes")
         data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+        if on is not None:
+            return self._make_there(f'cat >"$d"{quoted("/file" + suffix)}', f"/file{suffix}", on, data)
         with map_errors(OSError, to=XecError, what="cannot make a temporary file"):
             fd, name = tempfile.mkstemp(suffix, "", self.directory.path())
             self._push(Deferred(self, f"remove {name}", partial(_remove_file, name), quick=True))
@@ -146,18 +155,51 @@ class Cleanup:
                 file.write(data)
         return Path(name)
 
-    def temp_dir(self, *, suffix: str = "") -> Path:
+    @overload
+    def temp_dir(self, *, suffix: str = ..., on: None = ...) -> Path: ...
+    @overload
+    def temp_dir(self, *, suffix: str = ..., on: object) -> PurePosixPath: ...
+    def temp_dir(self, *, suffix: str = "", on: object = None) -> Path | PurePosixPath:
         """A new directory of mode 0700 with a name that nobody can guess; removed at the end, with all that is in it.
 
+        Args:
+            suffix: End of its name.
+            on: Make it on this host, by a command there; the path is then one of that host.
+
         Raises:
-            OptionError: the suffix is no part of a name.
-            XecError: it cannot be made.
+            OptionError: the suffix is no part of a name; an unknown host.
+            XecError: it cannot be made, or the host cannot be reached.
         """
         _check_suffix(suffix)
+        if on is not None:
+            return self._make_there(":", "", on, b"", suffix)
         with map_errors(OSError, to=XecError, what="cannot make a temporary directory"):
             name = tempfile.mkdtemp(suffix, "", self.directory.path())
         self._push(Deferred(self, f"remove {name}", partial(_remove_tree, name), quick=True))
         return Path(name)
+
+    def _make_there(self, fill: str, file: str, on: object, data: bytes, suffix: str = "") -> PurePosixPath:
+        """Make a private directory on a host, with a file in it perhaps; its removal is noted before there is anything to remove."""
+        name = quoted(f"xec-{secrets.token_hex(12)}{suffix}")
+        place = f'd="${{TMPDIR:-/tmp}}"/{name}; '
+        options = {"on": on, "shell": "sh", "strict": False}
+        making = self._plan(
+            f'umask 077; {place}mkdir "$d" && {fill} && printf %s "$d"',
+            {**options, "stdin": data, "label": "make a temporary " + ("file" if file else "directory")},
+        )
+        target = making.plan.command.target
+        removing = self._plan(
+            f'{place}[ ! -d "$d" ] || rm -rf "$d"', {**options, "label": f"remove {name.strip(chr(39))} on {target}"}
+        )
+        undo = self._push(Deferred(self, removing.plan.title, removing))
+        try:
+            made = making.result()
+        except TransportError as error:
+            if not isinstance(error, ConnectionLost):
+                undo.cancel()  # nothing is there
+            raise
+        undo.what = f"remove {made.stdout} on {target}"
+        return PurePosixPath(made.stdout + file)
 
     def _push(self, entry: Deferred) -> Deferred:
         with self._lock:

@@ -21,14 +21,14 @@ from xec_magic.engine.tree import has_pattern
 from xec_magic.errors import CopyInterrupted, OptionError, TransportError, XecError
 from xec_magic.inventory import Inventory
 
-__all__ = ["Copy", "CopyPlan", "Place", "check_sources", "plan_copy", "read_place"]
+__all__ = ["PLACE", "Copy", "CopyPlan", "Place", "check_sources", "plan_copy", "read_place"]
 
 HOSTS_AT_ONCE: Final = 32
 ALL_REQUESTS: Final = 160  # blocks under way at once to all hosts together: 40 MiB
 LEAST_REQUESTS: Final = 4
 THREADS: Final = 4  # for the files of this machine
 _ITEM: Final = r"(?:\[[^\]]*\]|[^:,/\[\]\s])+(?::\d+(?=[:,]))?"
-_PLACE: Final = re.compile(rf"({_ITEM}(?:,{_ITEM})*):(.*)", re.DOTALL)
+PLACE: Final = re.compile(rf"({_ITEM}(?:,{_ITEM})*):(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def read_place(given: object, inventory: Inventory) -> Place:
         return Place((LOCAL,), _path(given, local=True), _words(given), literal=True)
     if not isinstance(given, str):
         raise OptionError(f"{given!r} is no place; write a path, 'HOST:PATH', or (hosts, path)")
-    match = _PLACE.fullmatch(given)
+    match = PLACE.fullmatch(given)
     if match is None:
         return Place((LOCAL,), _path(given, local=True), given)
     try:

@@ -17,7 +17,7 @@ from xec_magic.plan import Batch
 from xec_magic.results import Results, Shown
 from xec_magic.units import format_size
 
-__all__ = ["Files"]
+__all__ = ["Files", "path_word", "quoted"]
 
 LARGEST_BYTES: Final = 4 * 2**20  # of one `write`: the content is a part of the script
 _MODE: Final = re.compile(r"[0-7]{3,4}|[ugoa]*[-+=][rwxXst]*(?:,[ugoa]*[-+=][rwxXst]*)*")
@@ -109,7 +109,7 @@ class Files:
         if text.endswith("/"):
             raise OptionError(f"{text} names a directory; give a file's name")
         rights = "''" if mode is None else _mode(mode)
-        return self._and("write", _short(text), *_places(text), rights, str(len(data)), _quoted(_format(data)))
+        return self._and("write", _short(text), *_places(text), rights, str(len(data)), quoted(_format(data)))
 
     def chmod(self, mode: int | str, path: Path) -> Files:
         """Change the mode of a file or a directory, as `0o755` or `"u+x"`.
@@ -118,7 +118,7 @@ class Files:
             OptionError: no such mode.
         """
         text, rights = _text(path), _mode(mode)
-        return self._and("chmod", f"{rights} {_short(text)}", _quoted(rights), _word(text))
+        return self._and("chmod", f"{rights} {_short(text)}", quoted(rights), _word(text))
 
     def _and(self, name: str, what: str, *words: str) -> Files:
         operation = _Operation(f"{name} {what}", " ".join([f"xec_{name}", *words]))
@@ -184,6 +184,15 @@ def _text(path: Path) -> str:
     return text
 
 
+def path_word(path: Path) -> str:
+    """A path as one word of a script, that no program takes for an option; `~/` is the home directory where it runs.
+
+    Raises:
+        OptionError: it is none.
+    """
+    return _word(_text(path))
+
+
 def _into(destination: str, source: str) -> str:
     """The new name: below a destination that ends with `/` the source's own.
 
@@ -211,11 +220,12 @@ def _places(path: str) -> tuple[str, str, str]:
 def _word(path: str) -> str:
     """A path as one word of a script that no program takes for an option."""
     if path == "~" or path.startswith("~/"):
-        return '"${HOME:?}"' + (_quoted(path[1:]) if path[1:] else "")
-    return _quoted(path if path.startswith(("/", "./", "../")) or path in (".", "..") else f"./{path}")
+        return '"${HOME:?}"' + (quoted(path[1:]) if path[1:] else "")
+    return quoted(path if path.startswith(("/", "./", "../")) or path in (".", "..") else f"./{path}")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as one word of a script."""
     return "'" + text.replace("'", "'\\''") + "'"
 
 

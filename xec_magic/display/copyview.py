@@ -13,6 +13,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
 from xec_magic.display import palette
+from xec_magic.display.mime import both_forms
 from xec_magic.display.view import Mode, choose_mode, request_allows_stdin
 from xec_magic.errors import OptionError
 from xec_magic.units import format_count, format_duration, format_size
@@ -56,10 +57,7 @@ def copy_bundle(result: CopyResult, volatile: bool = True, mask: Mask = str) -> 
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     table = [f"  {target.ljust(widths[0])}  {state.ljust(widths[1])}  {said}".rstrip() for target, state, said in rows]
     text = [f"[xec] {head}", *table, *([f"  {more}"] if more else []), *(f"  {line}" for line in troubles)]
-    return {
-        "text/plain": "\n".join(text),
-        "text/html": _html(head, rows, parts, [*([more] if more else []), *troubles]),
-    }
+    return both_forms("\n".join(text), _html(head, rows, parts, [*([more] if more else []), *troubles]))
 
 
 def _chosen(result: CopyResult) -> list[Copied]:

@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final, Protocol
 
 from xec_magic.display import palette
+from xec_magic.display.mime import both_forms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,4 +76,4 @@ def render_tunnels(tunnels: Sequence[TunnelRow]) -> dict[str, str]:
         "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
     )
     table = f'<table style="border-collapse:collapse;font-size:90%"><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>'
-    return {"text/plain": "\n".join(lines), "text/html": table}
+    return both_forms("\n".join(lines), table)

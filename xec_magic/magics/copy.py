@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope, no_var_expand
 
+from xec_magic.compose.copy import PLACE
 from xec_magic.errors import CopyInterrupted, OptionError
 from xec_magic.options.copy import CopyOptions, read_words
 
@@ -105,34 +106,52 @@ def filled(word: str, evaluate: Evaluate, *, is_source: bool) -> list[Any]:
     fields = spans(word)
     if not fields:
         return [expand_value(word, evaluate)]
-    if fields == [(0, len(word))]:
-        seen: list[Any] = []
+    first = fields[0][1]
+    if fields[0][0] == 0 and word[first : first + 1] in {"", ":"}:
+        value, text = _value_of(word[:first], evaluate)
+        if first == len(word):
+            return value if isinstance(value, list) else [value if isinstance(value, os.PathLike) else text]
+        if isinstance(value, list):  # a list of hosts: also where it holds one
+            return [(value, _path_of(word[first + 1 :], evaluate, is_source=is_source))]
+    host, colon, path = _split_at_colon(word, fields)
+    if colon:
+        return [f"{expand_value(host, evaluate, ',')}:{_path_of(path, evaluate, is_source=is_source)}"]
+    made = _path_of(word, evaluate, is_source=is_source)
+    return [made if made.startswith(("/", "~/")) else f"./{made}"]  # a colon in a value makes no host of it
 
-        def watch(source: str) -> Any:
-            seen.append(evaluate(source))
-            return "" if isinstance(seen[-1], (list, os.PathLike)) else seen[-1]
 
-        text = expand_value(word, watch)
-        value = seen[-1]
-        return value if isinstance(value, list) else [value if isinstance(value, os.PathLike) else text]
-    made, at, colon = "", 0, False
-    plain_word = "".join(
-        word[end:begin]
-        for end, begin in zip([0, *(e for _, e in fields)], [*(b for b, _ in fields), len(word)], strict=True)
-    )
-    for number, (begin, end) in enumerate(fields):
-        plain = word[at:begin]
-        colon = colon or ":" in plain
-        made += plain
-        behind = word[end : fields[number + 1][0] if number + 1 < len(fields) else len(word)]
-        names_host = not colon and ":" in behind + "".join(word[e:] for _, e in fields[number + 1 :])
-        value = expand_value(word[begin:end], evaluate, "," if names_host else "")
-        made += re.sub(r"([*?\[])", r"[\1]", value) if is_source and not names_host else value
+def _value_of(field: str, evaluate: Evaluate) -> tuple[Any, str]:
+    """What an expression gives, and the text that it stands for; empty for a list."""
+    from xec_magic.quoting import expand_value
+
+    seen: list[Any] = []
+
+    def watch(source: str) -> Any:
+        seen.append(evaluate(source))
+        return "" if isinstance(seen[-1], (list, os.PathLike)) else seen[-1]
+
+    text = expand_value(field, watch)
+    return seen[-1], text
+
+
+def _split_at_colon(word: str, fields: list[tuple[int, int]]) -> tuple[str, str, str]:
+    """The word at the colon behind its hosts, if it has one outside of its fields, and before any `/`."""
+    plain = "".join("x" if any(begin <= at < end for begin, end in fields) else char for at, char in enumerate(word))
+    found = PLACE.fullmatch(plain)
+    return (word[: found.end(1)], ":", word[found.end(1) + 1 :]) if found else (word, "", "")
+
+
+def _path_of(path: str, evaluate: Evaluate, *, is_source: bool) -> str:
+    """A path with its fields filled in; what a value holds is no pattern."""
+    from xec_magic.quoting import expand_value
+    from xec_magic.quoting.fields import spans
+
+    made, at = "", 0
+    for begin, end in spans(path):
+        value = expand_value(path[begin:end], evaluate)
+        made += path[at:begin] + (re.sub(r"([*?\[])", r"[\1]", value) if is_source else value)
         at = end
-    made += word[at:]
-    if ":" not in plain_word and not made.startswith(("/", "~/")):
-        made = f"./{made}"  # a colon in a value makes no host of it
-    return [made]
+    return made + path[at:]
 
 
 CopyMagics.xec_copy.__doc__ = f"""Copy files and directories to hosts, from hosts, or from one host to another.
