@@ -122,7 +122,7 @@ def shell(tmp_path, monkeypatch):
 
 @pytest.fixture
 def hosts(monkeypatch):
-    """The hosts of the page on hosts: names of a real server on loopback, and a home that knows them."""
+    """The hosts of the pages that have some: names of a real server on loopback, and a home that knows them."""
     sys.path.insert(0, str(Path(__file__).parent / "ssh"))
     import shutil
     import tempfile
@@ -156,7 +156,7 @@ def with_cells() -> list[Path]:
 
 @pytest.mark.parametrize("page", with_cells(), ids=lambda page: page.name)
 def test_every_cell_of_a_page_does_what_the_page_says(page, shell, request):
-    if page.name in ("ssh.md", "transfers.md"):
+    if page.name in {"ssh.md", "transfers.md", "monitoring.md", "profiling.md"}:
         request.getfixturevalue("hosts")
     for block in blocks_of(page):
         where = f"{page.name}, line {block.line}"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from xec_magic import formats
@@ -19,6 +20,7 @@ from xec_magic.result import Outcome, Result, tally
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 __all__ = ["Group", "Results", "Shown"]
 
@@ -154,6 +156,16 @@ class Results(Sequence[Result]):
     def targets(self) -> list[str]:
         """Where they ran or should have run, each once."""
         return list(dict.fromkeys(result.target for result in self._results))
+
+    def plot(self) -> Figure:
+        """A matplotlib Figure of what monitored runs used, a panel a quantity and a line a run.
+
+        Raises:
+            OptionError: none was monitored, or all ended before the first sample.
+        """
+        # By name, as `Result.plot`: charts are the business of a floor above.
+        figure: Figure = import_module("xec_magic.display.hostsview").results_figure(self)
+        return figure
 
     # -- comparing ----------------------------------------------------------------------------
 
