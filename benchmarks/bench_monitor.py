@@ -1,13 +1,15 @@
 """What watching costs: a sample of a tree of 20 processes, a second of watching at 4 Hz; and how right the figures are.
 
-Known loads are run once each under `--monitor`, /usr/bin/time and psrecord, and compared with what the loads say of themselves.
+Known loads are run once each under `--monitor`, /usr/bin/time, psrecord and hyperfine, and compared with what the loads say of themselves.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -22,6 +24,8 @@ from common import Report, arguments, duration, interleave, ratio, size
 
 import xec_magic as xec
 from xec_magic.transport.sampling import tree_reader
+from xec_magic.transport.ssh.reading import machine_line, tree_line
+from xec_magic.transport.ssh.remote import Begun
 
 TREE = "for i in $(seq 19); do sleep 600 & done; echo ready; wait"
 PYTHON = f"{sys.executable} -ISc"
@@ -90,6 +94,57 @@ def costs(report, quick):
     report.at_most("this process while it watches that tree at 4 Hz, of one core", 100 * share, 1, " %")
 
 
+class Loop:
+    """The loop that a host is told to run, run here: what it costs there."""
+
+    def __init__(self, launch, programs=None, shell=("/bin/sh", "-c")):
+        self.process = subprocess.Popen(
+            [*shell, launch.line], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={"PATH": programs or os.environ["PATH"]},
+        )  # fmt: skip
+        self.process.stdout.readline()
+
+    def ask(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline()
+
+    def cpu_s(self):
+        """CPU seconds of the loop with all that it has started."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+    def close(self):
+        with self.process:
+            self.process.stdin.close()
+
+
+def there(report, quick):
+    rows = []
+    with tree() as pid, tempfile.TemporaryDirectory() as folder:
+        born = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        lines = {"20 processes": tree_line(Begun(pid, born, True), "bench.1.ssh"), "the host": machine_line()}
+        flavours = {"sh and awk of this machine": {}}
+        if busybox := shutil.which("busybox"):
+            for name in ("awk", "cat", "grep"):
+                Path(folder, name).symlink_to(busybox)
+            flavours["BusyBox"] = {"programs": folder, "shell": (busybox, "sh", "-c")}
+        for what, launch in lines.items():
+            for flavour, how in flavours.items():
+                loop = Loop(launch, **how)
+                loop.ask()
+                count, begun, most = (40 if quick else 200), loop.cpu_s(), 0
+                for _ in range(count):
+                    time.sleep(0.05)
+                    most = max(most, len(loop.ask()))
+                cost = (loop.cpu_s() - begun) / count
+                loop.close()
+                report.at_most(f"on a host with {flavour}: {what} once a second, of one core", 100 * cost, 1, " %")
+                report.at_most(f"{what} with {flavour}: a sample on the wire", most, 600, " bytes")
+                rows.append([what, flavour, duration(cost), f"{most} bytes"])
+    report.table(["on a host, of", "with", "CPU there of one sample", "at most"], rows)
+
+
 def timed(command):
     """CPU seconds and peak bytes by GNU time; None where it is not."""
     if not shutil.which("time", path="/usr/bin"):
@@ -119,6 +174,19 @@ def recorded(command, folder):
     return cpu, max(float(row[2]) for row in rows) * 2**20
 
 
+def benched(command, folder):
+    """CPU seconds and peak bytes by hyperfine; None where it is not installed."""
+    if not shutil.which("hyperfine"):
+        return None, None
+    found = Path(folder) / "hyperfine.json"
+    subprocess.run(
+        ["hyperfine", "--runs", "2", "--shell", "none", "--style", "none", "--export-json", found, f"bash -c {shlex.quote(command)}"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    entry = json.loads(found.read_text())["results"][0]
+    return entry["user"] + entry["system"], max(entry.get("memory_usage_byte") or [0]) or None
+
+
 def accuracy(report, quick):
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -138,28 +206,29 @@ def accuracy(report, quick):
                 f"{truth:.3f}",
                 f"{r.usage.cpu_s:.3f}",
                 f"{r.timeline.samples[-1].cpu_s:.3f}",
-                *(_cpu(x) for x in (timed(busy)[0], recorded(busy, folder)[0])),
+                *(_cpu(x) for x in (timed(busy)[0], recorded(busy, folder)[0], benched(busy, folder)[0])),
             ]
         )
         short = write("short", BUSY.format(seconds=0.02))
         count = 20 if quick else 200
-        r = xec.run(f"for i in $(seq {count}); do {short}; done", monitor=True)
-        truth = sum(map(float, r.lines()))
+        r = xec.run(f"for i in $(seq {count}); do {short}; done; times", monitor=True)
+        own = [60 * float(m) + float(s) for m, s in re.findall(r"(\d+)m([\d.]+)s", "\n".join(r.lines()[-2:]))]
+        truth = sum(own)
         report.at_most(
             f"CPU seconds of {count} children of 20 ms, off by",
-            abs(r.timeline.samples[-1].cpu_s / r.usage.cpu_s - 1) * 100,
+            abs(r.usage.cpu_s / truth - 1) * 100,
             2,
             " %",
-            " from wait4",
+            " from what the shell's `times` says",
         )
         loop = f"for i in $(seq {count}); do {short}; done"
         rows.append(
             [
                 f"{count} children of 20 ms: CPU s",
-                f"≥ {truth:.3f}",
+                f"{truth:.3f}",
                 f"{r.usage.cpu_s:.3f}",
                 f"{r.timeline.samples[-1].cpu_s:.3f}",
-                *(_cpu(x) for x in (timed(loop)[0], recorded(loop, folder)[0])),
+                *(_cpu(x) for x in (timed(loop)[0], recorded(loop, folder)[0], benched(loop, folder)[0])),
             ]
         )
         hold = write("hold", HOLD.format(count=300 * 2**20))
@@ -172,7 +241,7 @@ def accuracy(report, quick):
                 size(truth),
                 size(r.usage.peak_rss_bytes),
                 size(r.timeline.peak.rss_bytes),
-                *(size(x) if x else "—" for x in (timed(hold)[1], recorded(hold, folder)[1])),
+                *(size(x) if x else "—" for x in (timed(hold)[1], recorded(hold, folder)[1], benched(hold, folder)[1])),
             ]
         )
         amount = 20_000_000 if quick else 200_000_000
@@ -186,9 +255,10 @@ def accuracy(report, quick):
                 size(r.timeline.samples[-1].written_bytes or 0) if len(r.timeline) else "—",
                 "—",
                 "—",
+                "—",
             ]
         )
-    report.table(["load", "by itself", "`usage`", "last sample", "/usr/bin/time", "psrecord"], rows)
+    report.table(["load", "by itself", "`usage`", "last sample", "/usr/bin/time", "psrecord", "hyperfine"], rows)
 
 
 def _cpu(value):
@@ -199,6 +269,7 @@ def main():
     options = arguments(__doc__).parse_args()
     report = Report("monitor", "Watching a process tree: what it costs, and how right it is.", options)
     costs(report, options.quick)
+    there(report, options.quick)
     accuracy(report, options.quick)
     report.finish()
 

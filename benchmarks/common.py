@@ -38,8 +38,9 @@ SECTIONS = [
     "monitor",
     "chart",
     "profile",
+    "ssh",
 ]  # in this order in the file of results
-PACKAGES = ["ipython", "ipykernel", "jupyterlab", "jupyter_client", "anywidget", "ipywidgets", "psutil"]
+PACKAGES = ["ipython", "ipykernel", "jupyterlab", "jupyter_client", "anywidget", "ipywidgets", "psutil", "asyncssh"]
 
 
 # -- timing ---------------------------------------------------------------------------------------

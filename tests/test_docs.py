@@ -122,7 +122,7 @@ def shell(tmp_path, monkeypatch):
 
 @pytest.fixture
 def hosts(monkeypatch):
-    """The hosts of the page on hosts: names of a real server on loopback, and a home that knows them."""
+    """The hosts of the pages that have some: names of a real server on loopback, and a home that knows them."""
     sys.path.insert(0, str(Path(__file__).parent / "ssh"))
     import shutil
     import tempfile
@@ -156,7 +156,7 @@ def with_cells() -> list[Path]:
 
 @pytest.mark.parametrize("page", with_cells(), ids=lambda page: page.name)
 def test_every_cell_of_a_page_does_what_the_page_says(page, shell, request):
-    if page.name in ("ssh.md", "transfers.md"):
+    if page.name in {"ssh.md", "transfers.md", "monitoring.md", "profiling.md"}:
         request.getfixturevalue("hosts")
     for block in blocks_of(page):
         where = f"{page.name}, line {block.line}"
@@ -208,7 +208,7 @@ def test_the_notebook_of_options_has_every_option():
     assert [option.long for option in RunOptions.SPEC if option.flags and option.long not in used] == []
 
 
-@pytest.mark.parametrize("name", ["quickstart", "run", "caching", "tasks", "runbook-disk-full"])
+@pytest.mark.parametrize("name", ["quickstart", "run", "caching", "tasks", "fleet", "runbook-disk-full"])
 def test_a_stored_notebook_holds_static_outputs_and_nothing_of_its_machine(name):
     text = (ROOT / "notebooks" / f"{name}.ipynb").read_text("utf-8")
     notebook = json.loads(text)

@@ -77,6 +77,35 @@ def test_equal_results_are_grouped_the_majority_first_and_their_own_names_do_not
     assert [len(group) for group in same_output.groups()] == [1, 1, 1]
 
 
+def test_what_was_not_tried_is_no_majority():
+    never = [make_result(target=host(f"w{n}"), code=None, cause=Cause.SPAWN, detail="not started: x") for n in range(3)]
+    groups = Results([*never, make_result(b"a", target=host("h"))]).groups()
+    assert [group.targets for group in groups] == [["h"], ["w0", "w1", "w2"]]
+    assert groups[1].majority == "a"
+
+
+def test_an_address_is_the_own_name_too_and_huge_outputs_are_compared_byte_for_byte(monkeypatch):
+    one, two = (Target("ssh", f"web{n}", f"10.0.0.{n}", "", 2200 + n) for n in (1, 2))
+    dead = [
+        make_result(target=target, code=None, cause=Cause.SPAWN, kind="ConnectError", detail=f"{target}: no answer from {target.host}:{target.port}")
+        for target in (one, two)
+    ]  # fmt: skip
+    (group,) = Results(dead).groups()
+    assert group.verdict == "{host}: no answer from {host}"
+    assert not Results(dead).not_started
+    monkeypatch.setattr("xec_magic.results.OWN_NAME_BYTES", 10)
+    assert (
+        len(
+            Results([make_result(b"I am web1, here", target=one), make_result(b"I am web2, here", target=two)]).groups()
+        )
+        == 2
+    )
+    assert (
+        len(Results([make_result(b"I am who I am", target=one), make_result(b"I am who I am", target=two)]).groups())
+        == 1
+    )
+
+
 def test_a_name_inside_of_a_word_is_no_name_and_local_is_none():
     results = Results([make_result(b"web10 web1 web1-a /web1/ web1.\n", target=host("web1"))])
     assert results.groups()[0].output == "web10 {host} web1-a /{host}/ {host}.\n"

@@ -1,13 +1,15 @@
-"""`xec.monitor`: what this machine, or this kernel, uses while a block of Python runs."""
+"""`xec.monitor`: what this machine, this kernel or a host uses while a block of Python runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xec_magic import runtime
+from xec_magic.command import LOCAL, Target
 from xec_magic.engine.watching import Watch, Watched
+from xec_magic.errors import OptionError
 from xec_magic.timeline import Curves, Timeline
 
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Monitor", "Use", "monitor"]
+
+FIRST_S: Final = 1.0
+FIRST_THERE_S: Final = 10.0  # a host's loop has to be started first
 
 
 class Use(NamedTuple):
@@ -39,9 +44,19 @@ class Monitor:
         self._watch = watch
 
     def start(self) -> Monitor:
-        """Take samples from now on."""
+        """Take samples from now on.
+
+        Raises:
+            TransportError: the host cannot be reached.
+        """
+        target = self._watch.target
+        if target.kind == "ssh":
+            (failed,) = runtime.current().executor.ssh_call(lambda ssh: ssh.reach([target]))
+            if failed is not None:
+                raise failed
         self._watch.start()
-        self._watch.wait_for(len(self.timeline) + 1, 1.0)  # a first one before what is to be measured begins
+        # A first one before what is to be measured begins.
+        self._watch.wait_for(len(self.timeline) + 1, FIRST_S if target == LOCAL else FIRST_THERE_S)
         return self
 
     def stop(self) -> Monitor:
@@ -68,7 +83,7 @@ class Monitor:
 
     @property
     def alerts(self) -> list[str]:
-        """What its alerts had to say."""
+        """What its alerts had to say, and that a host was lost."""
         return list(self._watch.warnings)
 
     @property
@@ -83,7 +98,7 @@ class Monitor:
     def plot(self) -> Figure:
         """A matplotlib Figure of the curves."""
         figure: Figure = import_module("xec_magic.display.usage").figure_of(
-            self.timeline, f"this {self._watch.what}", f"this {self._watch.what}"
+            self.timeline, self._watch.title, self._watch.title
         )
         return figure
 
@@ -112,16 +127,19 @@ def _each(curves: Curves, pick: Callable[[list[float]], float]) -> Use:
     return Use(*(pick(values) if values else None for values in found))
 
 
-def monitor(what: Watched = "machine", *, rate: float = 4.0, alert: str | Iterable[str] = ()) -> Monitor:
-    """A monitor of this `machine` or this `kernel`, for `with`, or for `start` and `stop`.
+def monitor(
+    what: Watched = "machine", *, on: str | Target | None = None, rate: float = 4.0, alert: str | Iterable[str] = ()
+) -> Monitor:
+    """A monitor of this `machine`, this `kernel` or a host, for `with`, or for `start` and `stop`.
 
     Args:
         what: What is watched.
+        on: The host whose machine it is; None for this one.
         rate: Samples a second, 0.2 to 20.
         alert: Bounds such as `mem > 90%`; `alerts` then says which were broken.
 
     Raises:
-        OptionError: a rate out of range, an alert that means nothing.
+        OptionError: a rate out of range, an alert that means nothing, a host that is not known, several hosts.
 
     Example:
         >>> import xec_magic as xec
@@ -132,4 +150,8 @@ def monitor(what: Watched = "machine", *, rate: float = 4.0, alert: str | Iterab
         (True, True)
     """
     alerts = (alert,) if isinstance(alert, str) else tuple(alert)
-    return Monitor(Watch(runtime.current().executor, what, float(rate), alerts))
+    now = runtime.current()
+    targets = now.settings.inventory().targets(on) if on is not None else [LOCAL]
+    if len(targets) > 1:
+        raise OptionError(f"on names {len(targets)} hosts, and a monitor watches one; make one for each")
+    return Monitor(Watch(now.executor, what, float(rate), alerts, targets[0]))

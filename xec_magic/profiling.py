@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xec_magic import runtime
+from xec_magic.command import LOCAL, Target
 from xec_magic.errors import OptionError
 from xec_magic.options.profile import ProfileOptions
 from xec_magic.profiles.comparison import Profile
 from xec_magic.profiles.measure import Course, measure
 
-__all__ = ["course_of", "profile"]
+__all__ = ["course_of", "profile", "targets_of"]
 
 
 def profile(name: str, script: str | Mapping[str, str] | None = None, /, **options: Any) -> Profile:
@@ -20,7 +21,7 @@ def profile(name: str, script: str | Mapping[str, str] | None = None, /, **optio
     Args:
         name: What to call it; or the command itself, when nothing follows.
         script: The command; or a dict of names and commands that are compared, taking turns.
-        **options: `runs`, `warmup`, `prepare`, `cleanup`, `vs`, `param`, and how a command runs: `cwd`, `env`, `shell`,
+        **options: `runs`, `warmup`, `prepare`, `cleanup`, `vs`, `param`, and how a command runs: `on`, `session`, `cwd`, `env`, `shell`,
             `timeout`, `strict`, `check` and so on; `docs/profiling.md` describes them.
 
     Raises:
@@ -44,14 +45,27 @@ def profile(name: str, script: str | Mapping[str, str] | None = None, /, **optio
         texts = [(name, script)]
     if not texts or not all(text.strip() for _, text in texts):
         raise OptionError("there is no command to run")
-    variants = read.variants(texts, lambda text: text)
-    return measure(now.executor, variants, course_of(read, lambda text: text), wait=now.wait)
+    targets = targets_of(read)
+    variants = read.variants(texts, lambda text: text, targets=targets)
+    return measure(now.executor, variants, course_of(read, lambda text: text, targets), wait=now.wait)
 
 
-def course_of(options: ProfileOptions, fill: Any, namespace: Mapping[str, Any] | None = None) -> Course:
+def targets_of(options: ProfileOptions) -> list[Target]:
+    """Where it is to run.
+
+    Raises:
+        OptionError: a name that is not known.
+    """
+    on = options.run.on
+    return runtime.current().settings.inventory().targets(on) if on else [LOCAL]
+
+
+def course_of(
+    options: ProfileOptions, fill: Any, targets: Sequence[Target] = (LOCAL,), namespace: Mapping[str, Any] | None = None
+) -> Course:
     """How a comparison is made, by its options; `fill` puts values into `${{…}}`."""
     around = {
-        what: options.run.plan(fill(text), namespace) if text else None
+        what: {target: options.run.plan(fill(text), namespace, target) for target in targets} if text else {}
         for what, text in (("prepare", options.prepare), ("cleanup", options.cleanup))
     }
     return Course(options.runs, options.warmup, around["prepare"], around["cleanup"], options.run.check)

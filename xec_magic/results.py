@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from xec_magic import formats
@@ -19,6 +20,7 @@ from xec_magic.result import Outcome, Result, tally
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 __all__ = ["Group", "Results", "Shown"]
 
@@ -66,9 +68,15 @@ class Group:
         """
         return self.diff_from("the largest group", ", ".join(self.targets[:NAMED_AT_MOST]))
 
-    def diff_from(self, largest: str, own: str) -> Shown:
-        """The same with other words in its first two lines."""
-        before, after = (formats.to_lines(text)[:DIFF_LINES] for text in (self.majority, self.output))
+    def diff_from(self, largest: str, own: str, clean: Callable[[str], str] = str) -> Shown:
+        """The same with other words in its first two lines.
+
+        Args:
+            largest: What to call the largest group.
+            own: What to call this one.
+            clean: Applied to each line before the lines are compared.
+        """
+        before, after = ([*map(clean, formats.to_lines(text)[:DIFF_LINES])] for text in (self.majority, self.output))
         return Shown("\n".join(difflib.unified_diff(before, after, largest, own, lineterm="")))
 
     def __len__(self) -> int:
@@ -149,10 +157,20 @@ class Results(Sequence[Result]):
         """Where they ran or should have run, each once."""
         return list(dict.fromkeys(result.target for result in self._results))
 
+    def plot(self) -> Figure:
+        """A matplotlib Figure of what monitored runs used, a panel a quantity and a line a run.
+
+        Raises:
+            OptionError: none was monitored, or all ended before the first sample.
+        """
+        # By name, as `Result.plot`: charts are the business of a floor above.
+        figure: Figure = import_module("xec_magic.display.hostsview").results_figure(self)
+        return figure
+
     # -- comparing ----------------------------------------------------------------------------
 
     def groups(self) -> list[Group]:
-        """Equal results together, the largest group first.
+        """Equal results together, the largest group first; those that were not tried stand at the end.
 
         Example:
             >>> import xec_magic as xec
@@ -164,7 +182,7 @@ class Results(Sequence[Result]):
             own = _own_name(result.plan.command.target)
             members.setdefault((own(result.verdict()), _digest(result, own)), []).append(result)
         # sorted is stable, so of two equally large groups the one that came first is first
-        ordered = sorted(members.items(), key=lambda item: -len(item[1]))
+        ordered = sorted(members.items(), key=lambda item: (item[1][0].never_tried, -len(item[1])))
         texts = [_begin_of_output(results[0]) for _, results in ordered]
         return [
             Group(verdict, text, Results(results, self.whole), texts[0])

@@ -46,7 +46,7 @@ def test_where_nothing_may_change_only_names_and_counts_are_said():
 
 def test_commands_are_data():
     variant = Variant("<script>alert(1)</script>\x1b[31m", Plan(Command("x")))
-    p = Profile(((variant, made([1.0]).variants[0][1]),), None, "warm")
+    p = Profile(((variant, made([1.0]).variants[0][1]),), {}, "warm")
     html = profile_bundle(p)["text/html"]
     assert "<script" not in html
     assert "\x1b" not in html

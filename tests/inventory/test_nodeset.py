@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from xec_magic.errors import OptionError
-from xec_magic.inventory.nodeset import expand, resolve
+from xec_magic.inventory.nodeset import expand, fold, resolve
 
 GROUPS = {"db": ["db1", "db2"], "all": ["db1", "db2", "web1", "web2"]}
 
@@ -56,3 +56,30 @@ def test_a_set_holds_each_name_once_in_order(text, names):
 def test_what_cannot_be_a_set_says_why(text, reason):
     with pytest.raises(OptionError, match=reason):
         resolve(text, GROUPS.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (["web01", "web02", "web03", "web07"], "web[01-03,07]"),
+        (["web9", "web10", "web11"], "web[9-11]"),
+        (["web09", "web10", "web11"], "web[09-11]"),
+        (["web1"], "web1"),
+        (["db", "web1", "web2.lan", "web3.lan"], "db,web1,web[2-3].lan"),
+        (["ops@10.0.0.1:22", "[::1]:22"], "ops@10.0.0.1:22,[::1]:22"),
+        (["web2", "web1", "web2"], "web[1-2]"),
+        ([], ""),
+    ],
+)
+def test_names_are_folded_into_a_set(names, text):
+    assert fold(names) == text
+
+
+def test_a_folded_set_names_the_same():
+    for names in (
+        ["a1b2", "a1b3", "a2b2"],
+        [f"h{n:03}" for n in range(0, 500, 3)],
+        ["x1", "x01", "x001", "x2"],
+        ["9", "10", "11"],
+    ):
+        assert sorted(resolve(fold(names), lambda group: [])) == sorted(set(names))

@@ -21,7 +21,7 @@ def made(*groups, startup=0.0, values=()):
         value = values[at] if values else None
         variant = Variant(f"v{0 if values else at}", Plan(Command("x")), "n" if values else "", value)
         variants.append((variant, tuple(map(one, times))))
-    return Profile(tuple(variants), one(startup) if startup else None, "warm")
+    return Profile(tuple(variants), {"local": one(startup)} if startup else {}, "warm")
 
 
 def test_each_variant_runs_as_often_as_said_and_they_take_turns(tmp_path):
@@ -189,7 +189,15 @@ def test_a_frame_has_a_row_a_run_and_markdown_a_row_a_variant():
 
 def test_what_was_not_measured_is_left_out_and_never_zero():
     bare = Measured(1.0, None, None, None, None, None, 0)
-    p = Profile(((Variant("x", Plan(Command("x"))), (bare,)),), None, "warm")
+    p = Profile(((Variant("x", Plan(Command("x"))), (bare,)),), {}, "warm")
     head, _ = p.table()
     assert not {"user", "peak memory", "read"} & set(head)
     assert p.summaries[0].cpu_user_s is None
+
+
+def test_the_commands_of_a_session_are_measured_in_its_shell():
+    xec.run("base=7; count=0", session="measured")
+    p = xec.profile("x", "count=$((count + 1)); test $base = 7", session="measured", runs=4, warmup=1)
+    assert len(p.times(0)) == 4
+    assert str(xec.run("echo $count", session="measured")) == "5"
+    assert p.startup.wall_s < 0.05

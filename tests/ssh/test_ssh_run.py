@@ -256,17 +256,6 @@ def test_what_was_given_up_before_it_began_does_not_go_on(ex, world, server, who
 # -- many at once ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sessions", [1, 3, 10])
-def test_no_refused_channel_is_ever_shown(ex, world, sessions):
-    server = world.sshd(MaxSessions=sessions)
-    runs = [ex.start(f"echo {number}", on=server.spec) for number in range(60)]
-    assert [str(run.result()) for run in runs] == [str(number) for number in range(60)]
-    assert until(lambda: all(row.busy == 0 for row in ex._engine.ssh_rows()))
-    rows = ex._engine.ssh_rows()
-    assert 1 <= len(rows) <= 4
-    assert min(row.limit for row in rows) <= max(1, sessions)
-
-
 def test_a_server_that_drops_connections_is_tried_again(world):
     server = world.sshd(MaxStartups="2:100:4")
     pools = [xec.Executor() for _ in range(12)]

@@ -240,3 +240,56 @@ class Link:
     def close(self) -> None:
         self._listener.close()
         self.cut()
+
+
+class Dropbear:
+    """A dropbear on loopback. It looks for keys in the accounts' homes only, and wants those to be nobody else's."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.port = free_port()
+        key = world.dir / f"dropbear_{self.port}"
+        subprocess.run(["dropbearkey", "-t", "ed25519", "-f", key], check=True, capture_output=True)
+        shown = subprocess.run(["dropbearkey", "-y", "-f", key], check=True, capture_output=True, text=True).stdout
+        public = next(line for line in shown.splitlines() if line.startswith("ssh-ed25519"))
+        with world.known_hosts.open("a") as file:
+            file.write(f"[127.0.0.1]:{self.port} {' '.join(public.split()[:2])}\n")
+        self._log = (world.dir / "dropbear.log").open("ab")
+        self._added: list[str] = []
+        self.process = subprocess.Popen(
+            [shutil.which("dropbear") or "dropbear", "-F", "-E", "-r", key, "-p", f"127.0.0.1:{self.port}", "-s", "-P", ""],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._log,
+        )  # fmt: skip
+        assert until(self._answers), (world.dir / "dropbear.log").read_text()
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as link:
+            return link.recv(4) == b"SSH-"
+        return False
+
+    def account(self, shell: str) -> str:
+        """An account that it lets in."""
+        with open("/etc/shells", "a+") as shells:
+            shells.seek(0)
+            if shell not in shells.read().splitlines():  # others are not let in
+                shells.write(f"{shell}\n")
+                self._added.append(shell)
+        user = self.world.account(shell)
+        entry = pwd.getpwnam(user)
+        directory = Path(entry.pw_dir) / ".ssh"
+        directory.mkdir(mode=0o700)
+        keys = directory / "authorized_keys"
+        keys.write_text(self.world.authorized.read_text())
+        keys.chmod(0o600)
+        for path in (directory, keys):
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+        return user
+
+    def stop(self) -> None:
+        for pid in [self.process.pid, *children(self.process.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        self._log.close()
+        shells = Path("/etc/shells")
+        shells.write_text("".join(f"{line}\n" for line in shells.read_text().splitlines() if line not in self._added))

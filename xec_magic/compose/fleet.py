@@ -18,13 +18,15 @@ from xec_magic.errors import OptionError, RunInterrupted, XecError
 from xec_magic.events import Cause, Exited
 from xec_magic.fleetpolicy import FleetPolicy
 from xec_magic.options import RunOptions
-from xec_magic.plan import Plan
+from xec_magic.plan import Limits, Plan
 from xec_magic.result import Outcome, Result, fold
 from xec_magic.results import Results
 
 __all__ = ["FleetPlan", "FleetRun", "plan_fleet"]
 
 NAMED: Final = 8  # in a message
+MEMORY_BYTES: Final = 256 * 2**20  # of output that all targets together may keep in memory; the rest is in files
+LEAST_MEMORY: Final = 64 * 2**10
 CANNOT_ASK: Final = (
     "confirm: nobody can be asked here, so nothing has run; --yes (in Python yes=True) says yes beforehand"
 )
@@ -71,13 +73,15 @@ def plan_fleet(
     if options.monitor:
         raise OptionError(f"{options._who('monitor')} watches one target; leave it out")
     one = options.for_each_target()
+    memory = max(LEAST_MEMORY, min(Limits().memory_bytes, MEMORY_BYTES // len(targets)))
     planned: dict[str, Plan] = {}
     plans = []
     for target in targets:
         known = planned.get(target.kind)
         if known is None:  # of a plan nothing else depends on where it runs
             known = planned[target.kind] = one.plan(script, namespace, target)
-        plans.append(replace(known, command=replace(known.command, target=target)))
+        limits = replace(known.limits, memory_bytes=memory)
+        plans.append(replace(known, command=replace(known.command, target=target), limits=limits))
     return FleetPlan(tuple(plans), options.fleet_policy())
 
 
@@ -102,6 +106,7 @@ class FleetRun:
         self.ended: list[int] = []
         self.changes = 0
         self.stop_cause: Cause | None = None
+        self.button_cause = Cause.CANCEL
         self.begun_at = 0.0
         self._executor = executor
         self._ask = ask
@@ -184,7 +189,7 @@ class FleetRun:
                     interrupts += 1
                     self.request_stop(now=interrupts > 1, cause=Cause.INTERRUPT)
                 except BaseException:
-                    self.request_stop()
+                    self.request_stop(cause=Cause.CANCEL)
                     raise
         if interrupts and self.interrupted(results) is None:
             raise KeyboardInterrupt  # all had ended by themselves in the same moment; the user's wish still counts
@@ -194,8 +199,8 @@ class FleetRun:
         """The error of a fleet that the kernel's interrupt stopped: it names who had not finished. None for any other."""
         if self.stop_cause is not Cause.INTERRUPT:
             return None
-        cut = [result for result in results if result.outcome is Outcome.INTERRUPTED and result.started_at is not None]
-        fresh = [result for result in results if result not in cut and result.never_tried]
+        cut = [result for result in results if result.outcome is Outcome.INTERRUPTED]
+        fresh = [result for result in results if result.never_tried]
         if not cut and not fresh:
             return None
         said = [f"{len(cut)} of {len(results)} had not finished: {_named(cut)}"] if cut else []
@@ -204,9 +209,12 @@ class FleetRun:
         error.results = results
         return error
 
-    def request_stop(self, now: bool = False, cause: Cause = Cause.CANCEL) -> None:
-        """Stop all that runs, and begin no more; from any thread. The first cause counts."""
-        self._executor.post(self._stop, now, cause)
+    def request_stop(self, now: bool = False, cause: Cause | None = None) -> None:
+        """Stop all that runs, and begin no more; from any thread. The first cause counts.
+
+        Without a cause it is `button_cause`: what a Stop button stands for.
+        """
+        self._executor.post(self._stop, now, cause or self.button_cause)
 
     # -- looking: any thread -------------------------------------------------------------------------
 
@@ -239,7 +247,9 @@ class FleetRun:
             return run.snapshot()
         error = self._refused.get(number)
         if error is not None:
-            cause, detail, kind = Cause.SPAWN, str(error), type(error).__name__
+            # What an option forbids was tried and is a failure; what a closed executor does not take was not.
+            kind = type(error).__name__ if isinstance(error, OptionError) else ""
+            cause, detail = Cause.SPAWN, str(error)
         else:
             cause, detail, kind = Cause.SPAWN, f"not started: {self.book.halted}" if self.book.halted else "waits", ""
         return fold([Exited("", time.monotonic(), None, None, cause, detail, kind=kind)], plan)

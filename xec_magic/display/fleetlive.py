@@ -172,9 +172,10 @@ class FleetLive:
         last = self._rows[number][3]
         if result.never_tried:
             return number, _NOT_STARTED, None, said
+        took = result.duration_s if result.started_at is not None else None
         if result.ok:
-            return number, _OK, result.duration_s, last
-        return number, _FAILED, result.duration_s, f"{said} · {last}" if last and last != said else said
+            return number, _OK, took, last
+        return number, _FAILED, took, f"{said} · {last}" if last and last != said else said
 
     def _line(self, line: LabelledLine) -> list[Any]:
         return [line.number, self._text(line.text), line.stream == "stderr"]

@@ -8,6 +8,7 @@ from xec_magic.display import palette
 from xec_magic.display.ansi import plain_line
 from xec_magic.display.render import RULE, SMALL, Mask, safe_html, strong_html
 from xec_magic.display.table import render_results_html, render_results_text
+from xec_magic.formats import to_lines
 from xec_magic.inventory.nodeset import fold
 from xec_magic.result import tally
 from xec_magic.units import format_duration
@@ -22,6 +23,7 @@ __all__ = ["closing_lines", "fleet_html", "fleet_text", "folded", "summary_lines
 GROUPS: Final = 8  # shown one by one; of more the rest is named
 OUTPUT_LINES: Final = 30  # of a group
 DIFF_LINES: Final = 40
+UNFOLDED: Final = 20  # so many targets have their outputs below the groups, to unfold
 NAMES: Final = 160  # characters of a list of targets in a line
 
 _PRE: Final = (
@@ -37,7 +39,7 @@ _ADDED: Final = "#116329"  # on BACKGROUND it has a contrast of 7
 def folded(names: Sequence[str], most: int = NAMES) -> str:
     """Targets in few characters: `web[01-20,25]`, cut where it is long."""
     text = fold(names)
-    return text if len(text) <= most else text[: most - 1].rpartition(",")[0] + ", …"
+    return text if len(text) <= most else text[: most - 3].rpartition(",")[0] + ", …"
 
 
 def closing_lines(results: Results, duration_s: float | None, mask: Mask = str) -> list[str]:
@@ -60,7 +62,7 @@ def closing_lines(results: Results, duration_s: float | None, mask: Mask = str) 
 
 def summary_lines(results: Results, duration_s: float | None, mask: Mask = str) -> list[str]:
     """What stands below outputs that have been seen already: the groups, how they differ from the largest, the closing lines."""
-    groups = results.groups()
+    groups = _groups(results)
     lines = []
     if 1 < len(groups) <= GROUPS:
         for group in groups:
@@ -71,7 +73,7 @@ def summary_lines(results: Results, duration_s: float | None, mask: Mask = str) 
 
 def fleet_text(results: Results, duration_s: float | None = None, *, mask: Mask = str) -> str:
     """The groups, or the table of targets where nearly each is a group of its own; then the closing lines."""
-    groups = results.groups()
+    groups = _groups(results)
     if _differ(groups, results):
         body = render_results_text(results, duration_s is not None, mask=mask, outputs=False).split("\n")[:-1]
     else:
@@ -83,14 +85,18 @@ def fleet_text(results: Results, duration_s: float | None = None, *, mask: Mask 
 
 
 def fleet_html(results: Results, duration_s: float | None = None, *, mask: Mask = str, title: str = "") -> str:
-    """The same as HTML, and below it every target with its output to unfold."""
-    groups = results.groups()
+    """The same as HTML, and below it every target; where they are not too many, with its output to unfold."""
+    groups = _groups(results)
     differ = _differ(groups, results)
     pieces = [] if differ else [_group_html(group, groups[0], mask) for group in groups[:GROUPS]]
     if not differ and len(groups) > GROUPS:
         rest = [name for group in groups[GROUPS:] for name in group.targets]
         pieces.append(f"<div style='{SMALL}'>{len(groups) - GROUPS} more groups: {safe_html(folded(rest))}</div>")
-    table = render_results_html(results, duration_s is not None, mask=mask)
+    if len(results) <= UNFOLDED:
+        table = render_results_html(results, duration_s is not None, mask=mask)
+    else:  # as text: markup and outputs of hundreds would make a notebook large
+        rows = render_results_text(results, duration_s is not None, mask=mask, outputs=False)
+        table = f"<pre style='{_PRE};max-height:420px;overflow:auto;white-space:pre'>{safe_html(rows)}</pre>"
     opened = " open" if differ else ""
     pieces.append(
         f"<details{opened}><summary style='cursor:pointer;{SMALL}'>all {len(results)} targets</summary>{table}</details>"
@@ -122,6 +128,11 @@ def _bad(results: Results) -> str:
     return ", ".join([*said, *([f"{fresh} not started"] if fresh else [])]) or tally(results)
 
 
+def _groups(results: Results) -> list[Group]:
+    """The groups of those that were tried: of the others the closing lines say all."""
+    return [group for group in results.groups() if not group.results[0].never_tried]
+
+
 def _differ(groups: Sequence[Group], results: Results) -> bool:
     """Grouping says nothing: nearly each has an output of its own."""
     return len(groups) > GROUPS and len(groups) > len(results) // 2
@@ -133,7 +144,7 @@ def _headline(group: Group, mask: Mask) -> str:
 
 
 def _lines(text: str, most: int) -> list[str]:
-    lines = text.splitlines()
+    lines = to_lines(text)
     shown = [plain_line(line) for line in lines[:most]]
     return shown + ([f"… {len(lines) - most} more lines …"] if len(lines) > most else [])
 
@@ -142,10 +153,10 @@ def _body(group: Group, largest: Group) -> tuple[list[str], bool]:
     """What to show of a group: its output, or how that differs from the largest group's; and whether it is such a difference."""
     if group is largest or not group.output or not largest.output:
         return _lines(group.output, OUTPUT_LINES), False
-    lines = group.diff_from(f"{len(largest)} × {largest.verdict}", folded(group.targets)).split("\n")
-    if len(lines) > len(group.output.splitlines()) + len(largest.output.splitlines()):
-        return _lines(group.output, OUTPUT_LINES), False  # nothing in common, and the output itself is shorter
-    return _lines("\n".join(lines), DIFF_LINES), True
+    lines = to_lines(group.diff_from(f"{len(largest)} × {largest.verdict}", folded(group.targets), plain_line))
+    if len(lines) > DIFF_LINES:
+        lines[DIFF_LINES:] = [f"… {len(lines) - DIFF_LINES} more lines …"]
+    return lines, True
 
 
 def _group_text(group: Group, largest: Group, mask: Mask) -> list[str]:

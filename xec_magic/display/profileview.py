@@ -68,10 +68,14 @@ def _notes(profile: Profile) -> list[str]:
         said.append(
             f"{which}time grows as {profile.variants[0][0].param} to the power of {growth.exponent:.2f}{within}"
         )
-    if profile.startup is not None:
-        said.append(
-            f"a shell's start of {format_duration(profile.startup.wall_s)} is taken off each time; page cache {profile.page_cache}"
+    if profile.startups:
+        away = [target for target in profile.targets if target != "local"]
+        each = ", ".join(
+            (f"{target} " if away else "") + format_duration(startup.wall_s)
+            for target, startup in profile.startups.items()
         )
+        way = " and the way there" if away else ""
+        said.append(f"a shell's start{way} of {each} is taken off each time; page cache {profile.page_cache}")
     else:
         said.append(f"page cache {profile.page_cache}")
     return [*said, *profile.warnings]
@@ -109,8 +113,9 @@ def distribution_figure(profile: Profile, mask: Mask = str) -> Figure:
     axes.set_ylim(len(shown) - 0.5, -0.75)
     axes.set_yticks([])
     axes.set_xlim(left=0)
-    target = profile.variants[0][0].plan.command.target
-    chart.label(axes, f"time of a run ({unit}), on {target}; line: median, bar: middle half")
+    names = profile.targets
+    where = chart.plain(plain_line(names[0])) if len(names) == 1 else f"{len(names)} hosts"
+    chart.label(axes, f"time of a run ({unit}), on {where}; line: median, bar: middle half")
     return figure
 
 

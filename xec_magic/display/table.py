@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xec_magic.display import palette
 from xec_magic.display.ansi import plain_line
+from xec_magic.display.hostsview import results_html
 from xec_magic.display.lines import excerpt, read_lines
 from xec_magic.display.render import RULE, SMALL, Mask, facts, output_html, safe_html, strong_html
 from xec_magic.result import Outcome, Result, signal_name, tally
@@ -96,7 +97,7 @@ def render_results_html(results: Results, volatile: bool = True, *, mask: Mask =
         f"<div style='background:{palette.BACKGROUND};border:{RULE};border-radius:4px;overflow:hidden'>"
         "<div tabindex='0' style='max-height:420px;overflow:auto'>"
         f"<table style='border-collapse:collapse;table-layout:auto;width:100%;margin:0;font-size:12px;line-height:1.45'><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div><div style='{SMALL}'>{foot}</div></div>"
+        f"<tbody>{body}</tbody></table></div>{results_html(results, mask) if volatile else ''}<div style='{SMALL}'>{foot}</div></div>"
     )
 
 

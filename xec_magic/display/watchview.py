@@ -1,15 +1,17 @@
-"""`WatchView`: what a machine or kernel uses, live on the reader's page, and as a static chart when it is over."""
+"""`WatchView`: what a machine, a kernel or a host uses, live on the reader's page, and as a static chart when it is over."""
 
 from __future__ import annotations
 
 import contextvars
 import threading
 import time
+from html import escape
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from IPython.display import DisplayHandle, display
 
 from xec_magic.display import palette
+from xec_magic.display.ansi import plain_line
 from xec_magic.display.mime import both_forms
 from xec_magic.display.usage import usage_html, usage_lines
 from xec_magic.display.view import WIDGET_MIME, Mode
@@ -35,10 +37,11 @@ class WatchHandle(Protocol):
     rate_hz: float
     timeline: Timeline
     warnings: list[str]
+    failure: str
 
     @property
-    def what(self) -> str:
-        """`machine` or `kernel`."""
+    def title(self) -> str:
+        """What is watched: `this machine`, a host's name."""
 
     @property
     def running(self) -> bool:
@@ -113,7 +116,7 @@ class WatchView:
                 self._gauge = gauge = Gauge(self.handle.timeline, self._mask)
                 self._widget = RunWidget(
                     OutputLog, lambda _: self._stop(), self._mask, read_use=gauge.whole,
-                    head={"title": f"this {self.handle.what}", "target": "", "run": "", "script": "", "chart": True, "bare": True},
+                    head={"title": self.handle.title, "target": "", "run": "", "script": "", "chart": True, "bare": True},
                     state="watching", elapsed=time.monotonic() - self.handle.timeline.started_at,
                 )  # fmt: skip
                 self._send(self._widget)
@@ -146,10 +149,13 @@ class WatchView:
 
     def _heading(self) -> str:
         state = "watched" if self.handle.running else "no longer watched"
-        return f"[xec] this {self.handle.what}, {state}"
+        why = f"; no samples now: {self._mask(plain_line(self.handle.failure))}" if self.handle.failure else ""
+        return f"[xec] {self.handle.title}, {state}{why}"
 
     def _started(self) -> dict[str, Any]:
-        return both_forms(self._heading(), f"<div style='{_SMALL}'>this {self.handle.what}, watched</div>")
+        return both_forms(
+            self._heading(), f"<div style='{_SMALL}'>{escape(self._heading().removeprefix('[xec] '))}</div>"
+        )
 
     def _lines(self) -> list[str]:
         """Heading and curves; nothing that changes from run to run where that is asked for."""
@@ -163,9 +169,9 @@ class WatchView:
 
     def _bundle(self) -> dict[str, Any]:
         lines = self._lines()
-        html = f"<div style='{_SMALL}'>{lines[0].removeprefix('[xec] ')}</div>"
+        html = f"<div style='{_SMALL}'>{escape(lines[0].removeprefix('[xec] '))}</div>"
         if self.mode is not Mode.STATIC:
-            html += usage_html(self.handle.timeline, f"this {self.handle.what}", f"this {self.handle.what}", self._mask)
+            html += usage_html(self.handle.timeline, self.handle.title, self.handle.title, self._mask)
         return both_forms(
             "\n".join(lines),
             f"<div style='background:{palette.BACKGROUND};border:1px solid {palette.RULE};border-radius:4px'>{html}</div>",

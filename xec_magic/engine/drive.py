@@ -42,6 +42,7 @@ from xec_magic.redact import Redactor, StreamRedactor
 from xec_magic.transport import Transports
 from xec_magic.transport.base import Distant, Process, StartRequest
 from xec_magic.transport.terminate import LAST_GRACE_S, living, stop
+from xec_magic.units import format_duration
 
 __all__ = ["Drive", "Surroundings"]
 
@@ -255,15 +256,18 @@ class Drive:
         rate_hz = self._plan.monitor.rate_hz
         sampler = process.sampler(rate_hz)
         if sampler is None:
-            where = "of a session" if self._plan.command.session else f"on {self._plan.command.target}"
+            where = f"on {self._plan.command.target}"
             self._run.emit(
                 Note(self._run.run_id, self._now(), f"not monitored: what a command {where} uses cannot be read")
             )
             return
+        begun = self._now()
         try:
             await watch(sampler, rate_hz, self._run.emit)
         except Exception as error:  # noqa: BLE001 - the command is not to suffer from being watched
-            self._run.emit(Note(self._run.run_id, self._now(), f"monitoring has stopped: {error}"))
+            after = f"monitoring has stopped after {format_duration(self._now() - begun)}: "
+            seen = bool(self._run.timeline and self._run.timeline.samples)
+            self._run.emit(Note(self._run.run_id, self._now(), (after if seen else "not monitored: ") + str(error)))
         finally:
             sampler.close()
 
@@ -290,6 +294,8 @@ class Drive:
             if run.stop_cause is not None:
                 starting.cancel()  # what is started nevertheless is then ended by its transport, and gone afterwards
                 await asyncio.wait([starting], timeout=LAST_GRACE_S)
+                if starting.done() and not starting.cancelled():
+                    starting.exception()  # heard: asyncio would complain of it otherwise
                 return None
             await self._wait(None if deadline is None else deadline - self._now())
         return starting.result()

@@ -12,13 +12,16 @@ from xec_magic.transport.base import Sampler
 __all__ = ["watch"]
 
 FIRST_S: Final = 0.02  # after the start: shorter commands are measured by their end alone
-SHARE: Final = 0.05  # of one core, at most: a tree of thousands is sampled less often
 
 
 async def watch(sampler: Sampler, rate_hz: float, take: Callable[[Sample], None], *, first_s: float = FIRST_S) -> None:
     """Hand samples to `take` until there is nothing left to read, or it is cancelled.
 
-    They come on the beat: a late one does not put off the next. After a suspension the missed ones do not come.
+    They come on the beat: a late one does not put off the next. After a suspension the missed ones do not come. What
+    is dear to read, as a tree of thousands, is read less often, so that it takes no more than the sampler's share of a core.
+
+    Raises:
+        TransportError: what is used cannot be read.
     """
     loop = asyncio.get_running_loop()
     period = 1 / rate_hz
@@ -30,4 +33,4 @@ async def watch(sampler: Sampler, rate_hz: float, take: Callable[[Sample], None]
             return
         take(sample)
         # Never in the past: after a pause the beat begins anew.
-        due = max(due + period, loop.time() + sampler.cost_s * (1 / SHARE - 1))
+        due = max(due + period, loop.time() + sampler.cost_s * (1 / sampler.share - 1))

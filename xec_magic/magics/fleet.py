@@ -76,9 +76,11 @@ def run_fleet(
     from xec_magic.compose.fleet import FleetRun, plan_fleet
     from xec_magic.display.fleetview import FleetView
     from xec_magic.engine.ask import ask_yes
+    from xec_magic.events import Cause
 
     check_fleet_options(options, len(targets))
     run = FleetRun(now.executor, plan_fleet(options, script, targets, namespace), None if options.yes else ask_yes)
+    run.button_cause = Cause.INTERRUPT  # a Stop button while the cell waits stands for the kernel's interrupt
     only_value = options.form is not None and options.out is None
     view = FleetView(run, mode, mask=now.executor.redactor.mask, quiet=options.quiet or only_value, show=options.show)
     run.begin()

@@ -57,7 +57,7 @@ class ProfileMagics(Magics):
     def _run(self, line: str, cell: str | None, namespace: Mapping[str, Any]) -> Any:
         from xec_magic import runtime
         from xec_magic.profiles.measure import measure
-        from xec_magic.profiling import course_of
+        from xec_magic.profiling import course_of, targets_of
         from xec_magic.quoting import expand, expand_value, namespace_evaluator
         from xec_magic.transport.shells import family_of
 
@@ -65,7 +65,7 @@ class ProfileMagics(Magics):
         evaluate = namespace_evaluator(namespace)
         options, rest = ProfileOptions.from_line(
             line, cell=cell is not None, settings=now.settings, config=self._defaults.changed(),
-            expand=lambda text: expand_value(text, evaluate),
+            expand=lambda text, joins="": expand_value(text, evaluate, joins),
         )  # fmt: skip
         if options.report:
             if rest.strip() or cell is not None:
@@ -78,8 +78,9 @@ class ProfileMagics(Magics):
         texts = [("", rest)] if cell is None else split_variants(cell)
         if not texts or not texts[0][1].strip():
             raise OptionError("there is no command; write %xec_profile CMD, or %%xec_profile with commands below")
-        variants = options.variants(texts, fill, namespace)
-        course = course_of(options, fill, namespace)
+        targets = targets_of(options)
+        variants = options.variants(texts, fill, namespace, targets)
+        course = course_of(options, fill, targets, namespace)
         progress = _Progress(self.shell)
         try:
             profile = measure(now.executor, variants, course, wait=now.wait, step=progress.say)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from xec_magic.alert import parse_alert
+from xec_magic.command import Target
 from xec_magic.errors import OptionError
+from xec_magic.options.run import RunOptions
 from xec_magic.optionspec import RATE, OptionSet, Unit, option
 
 __all__ = ["MonitorOptions"]
@@ -26,7 +28,7 @@ ALERT: Final = Unit("alert", _read_alerts)
 
 @dataclass(frozen=True)
 class MonitorOptions:
-    """What `%xec_monitor start` takes."""
+    """What `%xec_monitor start` takes; `on` is the option of a run."""
 
     rate: float = option(
         "--rate", unit=RATE, metavar="HZ", group="watch", default=1.0,
@@ -37,7 +39,9 @@ class MonitorOptions:
         help="Mark the chart and warn once when this becomes true: cpu in % or cores, mem in % or bytes, read, write, received, sent in bytes a second.",
     )  # fmt: skip
 
+    on: tuple[str | Target, ...] = ()
+
     SPEC: ClassVar[OptionSet]
 
 
-MonitorOptions.SPEC = OptionSet(MonitorOptions)
+MonitorOptions.SPEC = OptionSet(MonitorOptions, also=[RunOptions.SPEC.by_name["on"]])

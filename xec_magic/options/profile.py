@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from xec_magic.command import LOCAL, Target
 from xec_magic.errors import OptionError
 from xec_magic.options.run import THE_CALL, THE_LINE, RunOptions
 from xec_magic.options.settings import Settings
@@ -19,7 +20,7 @@ __all__ = ["ProfileOptions", "split_variants"]
 
 # Of the options of a run those that say how it runs; what is shown and kept is the profile's own business.
 RUN_OPTIONS: Final = (
-    "cwd", "env", "shell", "login", "timeout", "grace", "check", "ok_codes", "strict", "wait", "stdin", "secret",
+    "on", "session", "reset", "cwd", "env", "shell", "login", "timeout", "grace", "check", "ok_codes", "strict", "wait", "stdin", "secret",
     "out", "max_output",
 )  # fmt: skip
 MOST_VALUES: Final = 100
@@ -94,7 +95,7 @@ class ProfileOptions:
     @classmethod
     def from_line(
         cls, line: str, *, cell: bool, settings: Settings | None, config: Mapping[str, Any] | None,
-        expand: Callable[[str], str] | None = None,
+        expand: Callable[..., str] | None = None,
     ) -> tuple[ProfileOptions, str]:  # fmt: skip
         """The options at the beginning of a line, over the standing defaults of runs; and the rest of the line.
 
@@ -121,14 +122,16 @@ class ProfileOptions:
         return cls(**own, run=run)
 
     def variants(
-        self, texts: Sequence[tuple[str, str]], fill: Callable[[str], str], namespace: Mapping[str, Any] | None = None
-    ) -> list[Variant]:
-        """What is to be compared: each text, each `--vs`, with each value of `--param`.
+        self, texts: Sequence[tuple[str, str]], fill: Callable[[str], str], namespace: Mapping[str, Any] | None = None,
+        targets: Sequence[Target] = (LOCAL,),
+    ) -> list[Variant]:  # fmt: skip
+        """What is to be compared: each text, each `--vs`, with each value of `--param`, on each target.
 
         Args:
             texts: Names and scripts; an empty name stands for the script's first line.
             fill: Puts values into `${{…}}`.
             namespace: Where `--stdin` and `--secret` find their variables.
+            targets: Where to run; of several each variant's name begins with the host's.
 
         Raises:
             OptionError: something is not there, or two have one name.
@@ -136,9 +139,10 @@ class ProfileOptions:
         from xec_magic.profiles.comparison import Variant  # here: loading the extension need not wait for it
 
         made = []
-        for name, text in [*texts, *(("", text) for text in self.vs)]:
-            plan = self.run.plan(fill(text), namespace)
-            title = name or plan.command.title()
+        pairs = [(target, *each) for each in [*texts, *(("", text) for text in self.vs)] for target in targets]
+        for target, name, text in pairs:
+            plan = self.run.plan(fill(text), namespace, target)
+            title = (f"{target.name}: " if len(targets) > 1 else "") + (name or plan.command.title())
             if self.param is None:
                 made.append(Variant(title, plan))
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -51,6 +51,11 @@ class Variant:
     value: str | None = None
 
     @property
+    def target(self) -> str:
+        """Where it is run."""
+        return self.plan.command.target.name
+
+    @property
     def title(self) -> str:
         """Its name, with the parameter's value."""
         return self.name if self.value is None else f"{self.name} [{self.param}={self.value}]"
@@ -86,17 +91,32 @@ class Profile:
 
     Attributes:
         variants: Each variant and its runs.
-        startup: What an empty script in the same shell cost, at the median; None where it was not measured.
+        startups: What an empty script in the same shell cost, at the median, by the target's name; of a host the way there
+            is in it. Empty where it was not measured.
         page_cache: How the page cache was when the measured runs began.
     """
 
     variants: tuple[tuple[Variant, tuple[Measured, ...]], ...]
-    startup: Measured | None
+    startups: Mapping[str, Measured]
     page_cache: str
+
+    @property
+    def startup(self) -> Measured | None:
+        """The shell's start on the first variant's target; None where it was not measured."""
+        return self._startup(0)
+
+    def _startup(self, at: int) -> Measured | None:
+        return self.startups.get(self.variants[at][0].target)
+
+    @property
+    def targets(self) -> list[str]:
+        """Where it was run."""
+        return list(dict.fromkeys(variant.target for variant, _ in self.variants))
 
     def times(self, at: int) -> list[float]:
         """Seconds of each run of a variant, without the shell's start."""
-        off = self.startup.wall_s if self.startup else 0.0
+        startup = self._startup(at)
+        off = startup.wall_s if startup else 0.0
         return [max(0.0, run.wall_s - off) for run in self.variants[at][1]]
 
     @cached_property
@@ -107,7 +127,7 @@ class Profile:
         for at, (variant, runs) in enumerate(self.variants):
             if not runs:
                 continue
-            times = self.times(at)
+            times, off = self.times(at), self._startup(at)
             ratio = stats.ratio_interval(times, base) if base is not None else None
             base = base if base is not None else times
             found.append(
@@ -115,8 +135,8 @@ class Profile:
                     variant,
                     len(runs),
                     stats.summary(times),
-                    _mean([run.user_s for run in runs], self.startup.user_s if self.startup else 0.0),
-                    _mean([run.system_s for run in runs], self.startup.system_s if self.startup else 0.0),
+                    _mean([run.user_s for run in runs], off.user_s if off else 0.0),
+                    _mean([run.system_s for run in runs], off.system_s if off else 0.0),
                     _most([run.peak_rss_bytes for run in runs]),
                     _mean([run.read_bytes for run in runs]),
                     _mean([run.written_bytes for run in runs]),
@@ -160,10 +180,11 @@ class Profile:
                     f"{variant.title}: runs became {'slower' if moved > 0 else 'faster'} by {abs(moved):.0%} from the first to the "
                     "last; a cache that fills, a machine that heats up"
                 )
-            if self.startup and statistics.median(times) < SHORT_S:
+            startup = self._startup(at)
+            if startup and statistics.median(times) < SHORT_S:
                 said.append(
                     f"{variant.title}: shorter than {format_duration(SHORT_S)} beside a shell's start of "
-                    f"{format_duration(self.startup.wall_s)}; repeat it inside the command for a figure to rely on"
+                    f"{format_duration(startup.wall_s)}; repeat it inside the command for a figure to rely on"
                 )
             bad = sum(run.exit_code != 0 for run in runs)
             if bad:
@@ -186,7 +207,16 @@ class Profile:
         for at, (variant, runs) in enumerate(self.variants):
             extra = {} if variant.value is None else {variant.param: variant.value}
             for number, (run, time_s) in enumerate(zip(runs, self.times(at), strict=True), 1):
-                rows.append({"variant": variant.name, **extra, "run": number, "time_s": time_s, **run._asdict()})
+                rows.append(
+                    {
+                        "variant": variant.name,
+                        "target": variant.target,
+                        **extra,
+                        "run": number,
+                        "time_s": time_s,
+                        **run._asdict(),
+                    }
+                )
         frame: pd.DataFrame = pd.DataFrame(rows)
         return frame
 
@@ -237,7 +267,7 @@ class Profile:
                 continue
             times = self.times(at)
             whole = stats.summary(times)
-            off = self.startup
+            off = self._startup(at)
             entry: dict[str, Any] = {
                 "command": variant.title, "mean": whole.mean, "stddev": whole.sd, "median": whole.median,
                 "user": _mean([run.user_s for run in runs], (off.user_s if off else 0.0) or 0.0),
@@ -252,6 +282,8 @@ class Profile:
             results.append(entry)
         extra = {
             "startup_s": self.startup.wall_s if self.startup else None,
+            "startups_s": {target: startup.wall_s for target, startup in self.startups.items()},
+            "targets": [variant.target for variant, runs in self.variants if runs],
             "page_cache": self.page_cache,
             "warnings": list(self.warnings),
             "runs": [[run._asdict() for run in runs] for _, runs in self.variants if runs],

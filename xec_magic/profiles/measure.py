@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from xec_magic.command import Target
 from xec_magic.errors import OptionError, ProfileFailed
 from xec_magic.plan import Plan
 from xec_magic.profiles.comparison import Measured, Profile, Variant
@@ -38,15 +39,15 @@ class Course:
     Attributes:
         runs: Measured runs of each variant.
         warmup: Runs before them that are not measured.
-        prepare: What is run before each run, unmeasured; None for nothing.
-        cleanup: What is run once when a variant's runs are over, also when one failed; None for nothing.
+        prepare: What is run before each run, unmeasured, on each target; empty for nothing.
+        cleanup: What is run once on each target when all runs are over, also when one failed; empty for nothing.
         check: End at the first run that fails.
     """
 
     runs: int = 10
     warmup: int = 1
-    prepare: Plan | None = None
-    cleanup: Plan | None = None
+    prepare: Mapping[Target, Plan] = field(default_factory=dict)
+    cleanup: Mapping[Target, Plan] = field(default_factory=dict)
     check: bool = True
 
     def __post_init__(self) -> None:
@@ -65,7 +66,7 @@ class _Bench:
     wait: Callable[[Run], Result]
     step: Callable[[str], None]
     done: dict[Variant, list[Measured]] = field(default_factory=dict)
-    startup: list[Measured] = field(default_factory=list)
+    startups: dict[str, list[Measured]] = field(default_factory=dict)
 
 
 def measure(
@@ -103,9 +104,9 @@ def measure(
                 step(f"run {number + 1} of {course.runs}")
                 bench.done[variant].append(_one(bench, variant, f"run {number + 1} of {course.runs}"))
             if number < MOST_CALIBRATION:
-                _calibrate(bench, variants[0].plan)
+                _calibrate(bench, variants)
         for _ in range(course.runs, LEAST_CALIBRATION):
-            _calibrate(bench, variants[0].plan)
+            _calibrate(bench, variants)
     except BaseException as error:
         error.profile = _profile(bench)  # type: ignore[attr-defined]  # what was measured is not lost
         try:
@@ -118,8 +119,8 @@ def measure(
 
 
 def _clean_up(bench: _Bench) -> None:
-    if bench.course.cleanup is not None:
-        _around(bench, bench.course.cleanup, "cleanup")
+    for plan in bench.course.cleanup.values():
+        _around(bench, plan, "cleanup")
 
 
 def _in_turn(variants: Sequence[Variant], number: int) -> Iterator[Variant]:
@@ -127,16 +128,22 @@ def _in_turn(variants: Sequence[Variant], number: int) -> Iterator[Variant]:
     return iter(variants) if number % 2 == 0 else reversed(variants)
 
 
-def _calibrate(bench: _Bench, like: Plan) -> None:
-    empty = replace(like, command=replace(like.command, script=":", stdin=None), label="empty script")
-    result = _run(bench, empty, recorded=False)
-    if result.ok:
-        bench.startup.append(measured(result))
+def _calibrate(bench: _Bench, variants: Sequence[Variant]) -> None:
+    """An empty script on each target."""
+    firsts: dict[str, Plan] = {}
+    for variant in variants:
+        firsts.setdefault(variant.target, variant.plan)
+    for like in firsts.values():
+        empty = replace(like, command=replace(like.command, script=":", stdin=None, reset=False), label="empty script")
+        result = _run(bench, empty, recorded=False)
+        if result.ok:
+            bench.startups.setdefault(like.command.target.name, []).append(measured(result))
 
 
 def _one(bench: _Bench, variant: Variant, words: str) -> Measured:
-    if bench.course.prepare is not None:
-        _around(bench, bench.course.prepare, "prepare", variant)
+    prepare = bench.course.prepare.get(variant.plan.command.target)
+    if prepare is not None:
+        _around(bench, prepare, "prepare", variant)
     result = _run(bench, variant.plan)
     if bench.course.check and not result.ok:
         error = result.error()
@@ -195,17 +202,16 @@ def measured(result: Result) -> Measured:
 
 
 def _profile(bench: _Bench) -> Profile:
-    start = None
-    if bench.startup:
-        start = Measured(
-            _median(bench.startup),
-            statistics.median(run.user_s or 0.0 for run in bench.startup),
-            statistics.median(run.system_s or 0.0 for run in bench.startup),
-            None, None, None, 0,
-        )  # fmt: skip
+    startups = {
+        target: Measured(
+            _median(runs), statistics.median(run.user_s or 0.0 for run in runs),
+            statistics.median(run.system_s or 0.0 for run in runs), None, None, None, 0,
+        )
+        for target, runs in bench.startups.items()
+    }  # fmt: skip
     course = bench.course
     cache = (
-        "as --prepare leaves it" if course.prepare is not None
+        "as --prepare leaves it" if course.prepare
         else "warm" if course.warmup else "as it was found: the first run may have filled it"
     )  # fmt: skip
-    return Profile(tuple((variant, tuple(runs)) for variant, runs in bench.done.items()), start, cache)
+    return Profile(tuple((variant, tuple(runs)) for variant, runs in bench.done.items()), startups, cache)

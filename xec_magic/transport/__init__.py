@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from xec_magic.command import Command, Target
+from xec_magic.command import LOCAL, Command, Target
 from xec_magic.errors import FileError
 from xec_magic.transport import fake
 from xec_magic.transport.base import Process, Sampler, StartRequest, Transport
@@ -139,19 +139,13 @@ class Transports:
         """The sessions that can be gone on with; any thread may ask."""
         return sorted({*self.workers.sessions, *(self._ssh.sessions.names() if self._ssh is not None else ())})
 
-    def machine_sampler(self) -> Sampler:
-        """What reads the use of this machine."""
-        return self._local.machine_sampler()
+    def machine_sampler(self, target: Target = LOCAL) -> Sampler:
+        """What reads the use of this machine, or of a host."""
+        return self.ssh.machine_sampler(target) if target.kind == "ssh" else self._local.machine_sampler()
 
     def kernel_sampler(self) -> Sampler:
         """What reads the use of this process, without its children."""
         return self._local.kernel_sampler()
-
-    def size_of_machine(self) -> tuple[int, int]:
-        """How many cores this machine has, and how many bytes of memory."""
-        from xec_magic.transport.sampling.machine import size_of_machine
-
-        return size_of_machine()
 
     def warm(self) -> None:
         """Do ahead what the first command would have to wait for."""

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from xec_magic.command import Command
+from xec_magic.errors import TransportError
 from xec_magic.events import ProcessInfo, Sample, Stream, Usage
 
-__all__ = ["Distant", "ExitStatus", "Function", "Process", "Sampler", "Sink", "StartRequest", "Transport"]
+__all__ = [
+    "Distant", "ExitStatus", "Function", "Process", "Sampler", "Sink", "StartRequest", "Transport", "Unreadable",
+]  # fmt: skip
 
 Sink: TypeAlias = Callable[[Stream, bytes], None]
 
@@ -72,19 +75,33 @@ class StartRequest:
     note: Callable[[str], None] = _ignore
 
 
+class Unreadable(TransportError):
+    """What is used cannot be read where it is used, and asking again changes nothing."""
+
+
 class Sampler(Protocol):
     """Tells what a command uses while it runs. All methods are called on the loop's thread.
 
     Attributes:
-        cost_s: CPU seconds of this process that the last sample took.
+        share: How much of one core sampling may take, where it reads.
+        size: Cores and bytes of memory of the machine that is watched; None where they are not known, or not yet.
     """
 
-    cost_s: float
+    share: float
+    size: tuple[int, int] | None
+
+    @property
+    def cost_s(self) -> float:
+        """CPU seconds that the last sample took, where it was read."""
 
     async def sample(self) -> Sample | None:
         """What is used now; None when there is nothing left that could be read. The loop goes on meanwhile.
 
         Cancelling is safe.
+
+        Raises:
+            Unreadable: there is nothing to read it from, and there never will be.
+            TransportError: it could not be read now.
         """
 
     def close(self) -> None:

@@ -219,6 +219,8 @@ class FakeProcess:
 
 class _FakeSampler:
     cost_s = 0.0
+    share = 1.0
+    size: tuple[int, int] | None = None
 
     def __init__(self, process: FakeProcess) -> None:
         self._process = process

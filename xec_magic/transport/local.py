@@ -302,13 +302,18 @@ class LocalTransport:
 
     def machine_sampler(self) -> Sampler:
         """What reads the use of this machine."""
-        from xec_magic.transport.sampling.machine import MachineReader  # psutil takes its time to import
+        from xec_magic.transport.sampling.machine import (  # psutil takes its time to import
+            MachineReader,
+            size_of_machine,
+        )
 
-        return self.sampling.of_reader(MachineReader(), "")
+        return self.sampling.of_reader(MachineReader(), "", size_of_machine())
 
     def kernel_sampler(self) -> Sampler:
         """What reads the use of this process, without its children."""
-        return self.sampling.of_reader(tree_reader(os.getpid(), alone=True), "")
+        from xec_magic.transport.sampling.machine import size_of_machine
+
+        return self.sampling.of_reader(tree_reader(os.getpid(), alone=True), "", size_of_machine())
 
     def strays(self) -> list[ProcessInfo]:
         """All living processes that commands of this kernel have left."""

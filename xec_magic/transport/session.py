@@ -15,11 +15,14 @@ from typing import Final
 from xec_magic.command import Command
 from xec_magic.errors import SpawnError, map_errors
 from xec_magic.events import Usage
-from xec_magic.transport.base import ExitStatus, StartRequest
+from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.dialects import Order, dialect_of
 from xec_magic.transport.here import HereRun
 from xec_magic.transport.local import directory_of, environment, open_stdin
 from xec_magic.transport.names import Names
+from xec_magic.transport.sampling import tree_reader
+from xec_magic.transport.sampling.since import SinceReader
+from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.session_process import SessionProcess
 from xec_magic.transport.shells import default_shell, script_for
 from xec_magic.transport.spawn import proctree
@@ -44,6 +47,7 @@ class Session:
         names: Where the shell finds what it opens; closed with the session.
         mark: The `XEC_RUN_ID` of all its processes.
         on_end: Called once, when the shell has ended.
+        sampling: Reads what its commands use.
 
     Attributes:
         shells: Its shell's process, and those that hold its place after a fatal error.
@@ -51,8 +55,9 @@ class Session:
     """
 
     def __init__(
-        self, label: str, command: Command, names: Names, mark: str, on_end: Callable[[Session], None]
-    ) -> None:
+        self, label: str, command: Command, names: Names, mark: str, on_end: Callable[[Session], None],
+        sampling: SamplingThreads,
+    ) -> None:  # fmt: skip
         self.label = label
         self.shell = command.shell or default_shell()
         self.login = command.login
@@ -68,6 +73,7 @@ class Session:
         self._dialect = dialect_of(self.shell)
         self._mark = mark
         self._on_end = on_end
+        self._sampling = sampling
         self._spawned: Spawned | None = None
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._frames = bytearray()
@@ -83,6 +89,7 @@ class Session:
         self._ended_at: float | None = None
         self._closed = False
         self._cpu_ticks: tuple[int, int] | None = None
+        self._io: tuple[int, int] | None = None
         self._loan = threading.Lock()  # held by whoever puts a command to the shell, until that is over
         self._late_exit: ExitStatus | None = None
         self.control = names.output("ctl")
@@ -304,12 +311,16 @@ class Session:
         self._prepares = asyncio.get_running_loop().call_later(PREPARE_S, self._prepare)
 
     def _usage(self) -> Usage | None:
-        """CPU time of the shell and of what it has waited for since the last command; None where that cannot be told."""
+        """What the shell and all that it has waited for have used since the last command; None where that cannot be told."""
         before, self._cpu_ticks = self._cpu_ticks, _cpu_ticks(self.pid)
+        io_before, self._io = self._io, _io(self.pid)
         if before is None or self._cpu_ticks is None or self._cpu_ticks == before:
             return None
         user, system = (now - then for now, then in zip(self._cpu_ticks, before, strict=True))
-        return Usage(max(0, user) / TICKS_A_S, max(0, system) / TICKS_A_S)
+        read = written = None
+        if io_before is not None and self._io is not None:
+            read, written = (max(0, now - then) for now, then in zip(self._io, io_before, strict=True))
+        return Usage(max(0, user) / TICKS_A_S, max(0, system) / TICKS_A_S, read_bytes=read, written_bytes=written)
 
     def _free(self) -> None:
         """The command is over: its streams have no writer of ours any more."""
@@ -341,6 +352,7 @@ class Session:
             self._names.write("sent", b"")
         self._children = _children(self.shells)
         self._cpu_ticks = _cpu_ticks(self.pid)
+        self._io = _io(self.pid)
         self._loan.release()
 
     def _doubt(self) -> None:
@@ -365,8 +377,15 @@ class Session:
         if self._spawned is None:
             return []
         known = self._ended_at is None or time.monotonic() < self._ended_at + SESSION_KNOWN_S
-        marker = b"XEC_RUN_ID=" + self._mark.encode() + b"\0"
-        return proctree.living({self._spawned.pid} if known else (), marker)
+        return proctree.living({self._spawned.pid} if known else (), self._marker)
+
+    @property
+    def _marker(self) -> bytes:
+        return b"XEC_RUN_ID=" + self._mark.encode() + b"\0"
+
+    def sampler(self, mine: Callable[[int], bool], run_id: str) -> Sampler:
+        """What reads the use of the shell and of its descendants that count, from now on."""
+        return self._sampling.of_reader(SinceReader(tree_reader(self.pid, self._marker, mine=mine)), run_id)
 
     # -- the end --------------------------------------------------------------------------------------
 
@@ -449,6 +468,19 @@ def _children(pids: frozenset[int]) -> frozenset[int]:
         with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/task/{pid}/children", "rb", 0) as file:
             found.update(map(int, file.read(1 << 16).split()))
     return frozenset(found - pids)
+
+
+def _io(pid: int) -> tuple[int, int] | None:
+    """Bytes read and written through calls by a process and the children it has waited for; None where unknown.
+
+    Source: proc_pid_io(5), `rchar` and `wchar`.
+    """
+    try:
+        with open(f"/proc/{pid}/io", "rb", 0) as file:
+            words = file.read(1024).split()
+        return int(words[1]), int(words[3])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _cpu_ticks(pid: int) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from xec_magic.events import ProcessInfo, Stream
-from xec_magic.transport.base import ExitStatus, StartRequest
+from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.local import Reader
 from xec_magic.transport.spawn import proctree
 
@@ -129,8 +129,9 @@ class SessionProcess:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, each)
 
-    def sampler(self, rate_hz: float) -> None:
-        """Nothing reads its use: its shell has used something before, and uses more for others."""
+    def sampler(self, rate_hz: float) -> Sampler:  # noqa: ARG002 - reading here costs the same at any rate
+        """What reads the use of the shell and of what the command has started, without what was used or started before."""
+        return self._session.sampler(self._is_mine, self._request.run_id)
 
     def alive(self) -> list[ProcessInfo]:
         """The command's living processes: the shell while it is busy, and what the command has started."""

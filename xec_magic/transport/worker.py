@@ -151,7 +151,9 @@ class WorkerTransport:
         if session is not None:
             return session, False
         mark = f"{self._kernel_id}.s{next(self._numbers)}"
-        session = self.sessions[name] = Session(name, command, names_for(self._directory), mark, self._session_ended)
+        session = self.sessions[name] = Session(
+            name, command, names_for(self._directory), mark, self._session_ended, self._local.sampling
+        )
         why = self._lost.pop(name, "")
         if why and not command.reset:
             note(f"session {name} was lost while it was idle ({why}): its variables are gone, and this is a new one")

@@ -14,7 +14,7 @@ from typing import Final
 
 from xec_magic.transport.dialects.base import Order, Slots, Start, filled, one_line, quoted
 
-__all__ = ["BASH", "STATE"]
+__all__ = ["BASH", "DONE", "STATE"]
 
 INLINE_BYTES: Final = 160  # bash reads orders byte by byte; a longer script comes by a file
 
@@ -42,6 +42,7 @@ _LENIENT: Final = "; ".join(
 # The answer is redirected by itself, in no group: what a DEBUG trap prints must not get among the frames.
 _RUN: Final = rf'\builtin eval "$BASH_EXECUTION_STRING" {_STREAMS}; '
 _ANSWER: Final = r'\builtin echo "s $?" >&62; '
+DONE: Final = _ANSWER + ". @after@"  # at the end of an order that does all by itself
 _EACH: Final = one_line(rf"""
 IFS= \builtin read -r -d '' -u 63 BASH_EXECUTION_STRING;
 __xec_busy=${{BASH_EXECUTION_STRING:0:1}} BASH_EXECUTION_STRING=${{BASH_EXECUTION_STRING:1}};
@@ -238,7 +239,7 @@ class _Bash:
         words += [run, filled(f" {_STREAMS}; ", names)]
         if b"trap" in own:
             words.append(filled(_AT_END, names))
-        words.append(filled(_ANSWER + ". @after@", names))
+        words.append(filled(DONE, names))
         return b"\0x" + b"".join(words) + b"\0"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -16,8 +17,9 @@ __all__ = ["PortableReader"]
 class PortableReader:
     """Reads a process and its descendants; what has lost its parent is not seen. See `tree_reader` for the arguments."""
 
-    def __init__(self, pid: int, *, alone: bool = False) -> None:
+    def __init__(self, pid: int, *, alone: bool = False, mine: Callable[[int], bool] | None = None) -> None:
         self._alone = alone
+        self._mine = mine
         self._ledger = Ledger()
         self._before: dict[int, float] = {}
         try:
@@ -37,6 +39,8 @@ class PortableReader:
         living: dict[int, tuple[int, Counters]] = {}
         parts: list[ProcessSample] = []
         for process in tree:
+            if self._mine is not None and process is not self._root and not self._mine(process.pid):
+                continue
             try:
                 part, counters = _one(process)
             except psutil.Error:

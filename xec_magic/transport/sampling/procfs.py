@@ -66,12 +66,14 @@ class TreeReader:
     """Reads a process and all its descendants; see `tree_reader` for the arguments."""
 
     def __init__(
-        self, pid: int, marker: bytes = b"", *, alone: bool = False, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, pid: int, marker: bytes = b"", *, alone: bool = False, mine: Callable[[int], bool] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         self._root = pid
         self._marker = marker
         self._alone = alone
         self._clock = clock
+        self._mine = mine
         self._known: dict[int, _Process] = {}
         self._strays: set[int] = set()
         self._strangers: set[str] = set()
@@ -96,6 +98,8 @@ class TreeReader:
             if pid in seen:
                 continue
             seen.add(pid)
+            if self._mine is not None and self._is_others(pid, self._mine):
+                continue
             read = self._one(pid)
             if read is None:
                 self._strays.discard(pid)
@@ -164,6 +168,14 @@ class TreeReader:
                 self._strays.add(pid)
             else:
                 self._strangers.add(entry)
+
+    def _is_others(self, pid: int, mine: Callable[[int], bool]) -> bool:
+        """It does not count; asked once of each."""
+        if pid == self._root or pid in self._known:
+            return False
+        if str(pid) not in self._strangers and not mine(pid):
+            self._strangers.add(str(pid))
+        return str(pid) in self._strangers
 
     def _belongs(self, entry: str) -> bool:
         try:

@@ -7,12 +7,15 @@ import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from xec_magic.events import Sample
 from xec_magic.transport.base import Sampler
 from xec_magic.transport.sampling import Reader, tree_reader
 
 __all__ = ["SamplingThreads"]
+
+SHARE: Final = 0.05  # of one core, at most
 
 
 class SamplingThreads:
@@ -26,9 +29,9 @@ class SamplingThreads:
         """A sampler of a process and its descendants."""
         return self.of_reader(tree_reader(pid, marker), run_id)
 
-    def of_reader(self, reader: Reader, run_id: str) -> Sampler:
-        """A sampler of whatever a reader reads."""
-        return _ThreadSampler(self, reader, run_id)
+    def of_reader(self, reader: Reader, run_id: str, size: tuple[int, int] | None = None) -> Sampler:
+        """A sampler of whatever a reader reads, on a machine of this size."""
+        return _ThreadSampler(self, reader, run_id, size)
 
     def pool(self) -> ThreadPoolExecutor:
         """The threads.
@@ -50,7 +53,9 @@ class SamplingThreads:
 
 
 class _ThreadSampler:
-    def __init__(self, threads: SamplingThreads, reader: Reader, run_id: str) -> None:
+    def __init__(self, threads: SamplingThreads, reader: Reader, run_id: str, size: tuple[int, int] | None) -> None:
+        self.share = SHARE
+        self.size = size
         self._threads = threads
         self._reader = reader
         self._run_id = run_id

@@ -17,7 +17,7 @@ from xec_magic.command import Command, Target
 from xec_magic.errors import ConnectError, SpawnError, TransportError
 from xec_magic.events import ProcessInfo
 from xec_magic.forward import Forward
-from xec_magic.transport.base import Process, StartRequest
+from xec_magic.transport.base import Process, Sampler, StartRequest
 from xec_magic.transport.pool import PoolLimits
 from xec_magic.transport.ssh.ahead import Gone
 from xec_magic.transport.ssh.connect import Connector
@@ -25,6 +25,7 @@ from xec_magic.transport.ssh.hosts import Host, Lease, Row
 from xec_magic.transport.ssh.kept.sessions import FarSessions
 from xec_magic.transport.ssh.login import Ask, nobody_to_ask
 from xec_magic.transport.ssh.process import SSHProcess
+from xec_magic.transport.ssh.reading import machine_line, tree_line
 from xec_magic.transport.ssh.remote import (
     Launch,
     launch,
@@ -34,6 +35,7 @@ from xec_magic.transport.ssh.remote import (
     read_living,
     upload_line,
 )
+from xec_magic.transport.ssh.sampler import HostSampler
 from xec_magic.transport.ssh.sftp import SftpFiles, sftp_files
 from xec_magic.transport.ssh.tunnel import TunnelLink, open_tunnel
 
@@ -100,7 +102,10 @@ class SSHTransport:
         replaced = False
         while True:
             mark = f"{self._kernel_id}.{request.run_id}.ssh"
-            begin = launch(request.command, mark, host.has_bash, uploaded, piped=request.stdin_fd is not None)
+            begin = launch(
+                request.command, mark, host.has_bash, uploaded,
+                piped=request.stdin_fd is not None, silent=_is_null(request.stdout_fd),
+            )  # fmt: skip
             try:
                 process = await self._on_lease(host, lease, request, begin, mark)
             except asyncssh.ChannelOpenError as error:
@@ -139,7 +144,7 @@ class SSHTransport:
             if ran:
                 host.give_back(lease, ran=True)
 
-        process = SSHProcess(request, begin, mark, self._control, ended)
+        process = SSHProcess(request, begin, mark, self._control, ended, self._sampler)
         opening = asyncio.ensure_future(lease.connection.run(process, begin.line, lease.ahead))
         try:
             await asyncio.shield(opening)
@@ -226,6 +231,19 @@ class SSHTransport:
         """A tunnel, open; see `open_tunnel` of the module. Whoever asks keeps it in `tunnels`, so that it is closed at the end."""
         return await open_tunnel(self._connector, target, forward)
 
+    # -- watching ---------------------------------------------------------------------------------------------
+
+    def _sampler(self, process: SSHProcess) -> Sampler | None:
+        """What reads the use of a command."""
+        if process.begun is None:
+            return None
+        line = tree_line(process.begun, process.run_mark)
+        return HostSampler(self.host(process.target), line, process.run_id, process.started_at)
+
+    def machine_sampler(self, target: Target) -> Sampler:
+        """What reads the use of a whole host."""
+        return HostSampler(self.host(target), machine_line(), "", lingers=True)
+
     # -- the pool ---------------------------------------------------------------------------------------------
 
     def rows(self) -> list[Row]:
@@ -272,6 +290,18 @@ class SSHTransport:
             if isinstance(each, BaseException):
                 raise each
 
+    async def reach(self, targets: Sequence[Target]) -> list[TransportError | None]:
+        """Connect to each of these ahead; for each why that fails, or None."""
+
+        async def one(target: Target) -> TransportError | None:
+            try:
+                await self.host(target).warm()
+            except TransportError as error:
+                return error
+            return None
+
+        return await asyncio.gather(*map(one, targets))
+
     async def drain(self, targets: Sequence[Target] | None = None) -> None:
         """Wait for what runs on these, or all, hosts; then close their connections."""
         hosts = [host for target, host in self._hosts.items() if targets is None or target in targets]
@@ -312,3 +342,8 @@ class SSHTransport:
     def __repr__(self) -> str:
         rows = self.rows()
         return f"<SSHTransport {len(rows)} connections to {len({row.host for row in rows})} hosts, {len(self._processes)} commands>"
+
+
+def _is_null(fd: int | None) -> bool:
+    """It is `/dev/null`: what is to go there need not travel first."""
+    return fd is not None and os.fstat(fd).st_rdev == os.stat(os.devnull).st_rdev

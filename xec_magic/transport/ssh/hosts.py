@@ -115,6 +115,7 @@ class Host:
         self.target = target
         self.has_bash: bool | None = None
         self.book = Ledger(limits)
+        self.lingering: set[Callable[[], None]] = set()  # what else holds a channel and would never give it back
         self._connector = connector
         self._loop = asyncio.get_running_loop()
         self._tickets: Iterator[int] = itertools.count(1)
@@ -404,6 +405,8 @@ class Host:
 
     async def drain(self) -> None:
         """Take no further command, wait for those that run, close all. Cancelling closes nothing."""
+        for let_go in [*self.lingering]:
+            let_go()
         self.book.drain()
         self._step()
         while self.book.links:

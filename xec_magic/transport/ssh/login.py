@@ -34,12 +34,14 @@ class Keys:
         agent_path: The agent's socket; None for no agent.
         locked: Keys that have a passphrase which is not known.
         certificates: Certificates that belong to any of the keys.
+        tried: Files of the keys that are not the agent's.
     """
 
     pairs: list[Any] = field(default_factory=list)
     agent_path: str | None = None
     locked: list[str] = field(default_factory=list)
     certificates: list[str] = field(default_factory=list)
+    tried: list[str] = field(default_factory=list)
 
 
 class Logins:
@@ -88,6 +90,7 @@ class Logins:
                     raise AuthError(f"{target}: the key {path} cannot be read: {error}") from error
                 continue
             keys.pairs += _with_certificates(key, path, keys.certificates)
+            keys.tried.append(path)
         return keys
 
     async def _unlock(self, target: Target, keys: Keys) -> None:
@@ -145,7 +148,8 @@ class Logins:
         elif dict(target.settings).get("auth") == "password":
             more = "; it wants a password, and nobody can be asked for it here"
         else:
-            more = "; check the user and the key (IdentityFile, or the agent: ssh-add -l)"
+            tried = f"; tried: {', '.join(keys.tried)}" if keys.tried else ""
+            more = f"{tried}; check the user and the key (IdentityFile, or the agent: ssh-add -l)"
         return AuthError(f"{target}: {place} does not let {user!r} in: {reason.lower()}{more}")
 
     def forget(self) -> None:

@@ -13,7 +13,7 @@ import asyncssh
 
 from xec_magic.errors import SpawnError
 from xec_magic.events import ProcessInfo, Stream
-from xec_magic.transport.base import ExitStatus, StartRequest
+from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.ssh.remote import Begun, Launch, Refused, read_begin
 
 __all__ = ["INPUT_PIECE_BYTES", "Collected", "Collector", "PipeWriter", "SSHProcess", "pieces_of"]
@@ -28,6 +28,7 @@ _REFUSED: Final = {
 }
 
 Control = Callable[["SSHProcess", Sequence[str]], Awaitable[list[ProcessInfo]]]
+Watcher = Callable[["SSHProcess"], Sampler | None]
 
 
 class Collected:
@@ -77,11 +78,13 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         run_mark: Value of its `XEC_RUN_ID`.
         control: Reaches its processes by another way.
         ended: Called once, when its channel is free.
+        watcher: Gives what reads its use.
     """
 
     def __init__(
-        self, request: StartRequest, launch: Launch, run_mark: str, control: Control, ended: Callable[[], None]
-    ) -> None:
+        self, request: StartRequest, launch: Launch, run_mark: str, control: Control, ended: Callable[[], None],
+        watcher: Watcher,
+    ) -> None:  # fmt: skip
         self.target = request.command.target
         self.host = self.target.name
         self.run_mark = run_mark
@@ -95,6 +98,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         self._request = request
         self._launch = launch
         self._control = control
+        self._watcher = watcher
         self._ended: Callable[[], None] | None = ended
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._before: dict[Stream, bytes | None] = {"stdout": b"", "stderr": b""}
@@ -255,8 +259,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         return self._connection is not None and not self._connection.is_closed()
 
     def _never_began(self, exc: Exception | None) -> Exception:
-        chatter = self._chatter + b"".join(text or b"" for text in self._before.values())
-        said = [line.strip() for line in chatter.decode("utf-8", "replace").splitlines() if line.strip()]
+        said = [line.strip() for line in self._chatter.decode("utf-8", "replace").splitlines() if line.strip()]
         if exc is not None and not said:
             return asyncssh.ConnectionLost(str(exc) or "closed")
         quoted = f"; it said: {said[-1][:200]}" if said else ""
@@ -368,8 +371,14 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
             self._looking.add_done_callback(self._delivered)
         await asyncio.shield(self._looking)
 
-    def sampler(self, rate_hz: float) -> None:
-        """Nothing reads what is used on the host."""
+    @property
+    def run_id(self) -> str:
+        """Of the run that it belongs to."""
+        return self._request.run_id
+
+    def sampler(self, rate_hz: float) -> Sampler | None:  # noqa: ARG002 - a look there costs the same at any rate
+        """What reads the use of the command and of all its processes, over a channel of its own."""
+        return self._watcher(self)
 
     def alive(self) -> list[ProcessInfo]:
         """The command's living processes, as they were at the last `look`."""

@@ -82,8 +82,9 @@ class Refused:
 
 
 def launch(
-    command: Command, run_mark: str, has_bash: bool | None, uploaded: str = "", *, piped: bool = False
-) -> Launch:
+    command: Command, run_mark: str, has_bash: bool | None, uploaded: str = "", *, piped: bool = False,
+    silent: bool = False,
+) -> Launch:  # fmt: skip
     """The line that starts a command.
 
     Args:
@@ -92,6 +93,7 @@ def launch(
         has_bash: Whether the host has bash; None when that is not known yet.
         uploaded: Path on the host of the script's text, where it is too long for a line.
         piped: Its input comes from a pipe here, whatever the command says.
+        silent: Nobody wants its standard output.
     """
     mark = fresh_mark()
     arguments: list[bytes] = []
@@ -132,6 +134,7 @@ def launch(
         f"XEC_RUN_ID={run_mark}; export XEC_RUN_ID; x_b={which}",
         'x_l=; { read -r x_l </proc/$$/stat; } 2>/dev/null; echo "$x_m:$$:$x_b:${x_l##*)}"; echo $x_m >&2',
         give_input,
+        "exec >/dev/null" if silent else "",
         _body(command, has_bash, uploaded, strange, argument),
     ]
     return Launch(sh_line("; ".join(filter(None, steps)), arguments), mark.encode(), head)

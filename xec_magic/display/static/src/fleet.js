@@ -2,7 +2,7 @@
 
 import { button, make } from "./dom.js";
 import { elapsedText, footer, header } from "./head.js";
-import { Hosts, STATES } from "./hosts.js";
+import { Hosts, KEPT, STATES } from "./hosts.js";
 import { stopButton } from "./stop.js";
 import { followTheme } from "./theme.js";
 
@@ -89,19 +89,31 @@ function linesPane(hosts) {
   element.setAttribute("role", "log");
   element.setAttribute("aria-live", "off");
   element.setAttribute("aria-label", "Lines");
+  const note = make("div", "xec-row xec-note");
+  const list = make("div", "");
+  element.append(note, list);
+  let drawn = 0;
+  let drawnOnly = null;
+  const rowOf = ([number, text, err]) => {
+    const row = make("div", "xec-row" + (err ? " xec-err" : ""));
+    row.append(make("span", "xec-label", `[${hosts.names[number]}] `), text);
+    return row;
+  };
   return {
     element,
     draw(only) {
+      const fresh = hosts.total - drawn;
+      if (!fresh && only === drawnOnly) return;
       const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 30;
-      const rows = hosts.shown(only).map(([number, text, err]) => {
-        const row = make("div", "xec-row" + (err ? " xec-err" : ""));
-        row.append(make("span", "xec-label", `[${hosts.names[number]}] `), text);
-        return row;
-      });
-      if (hosts.skipped && only === null) {
-        rows.unshift(make("div", "xec-row xec-note", `… ${hosts.skipped.toLocaleString()} lines were too fast to be shown; the results have them`));
-      }
-      element.replaceChildren(...rows);
+      note.hidden = !hosts.skipped || only !== null;
+      note.textContent = `… ${hosts.skipped.toLocaleString()} lines came too fast to be shown; the results have them`;
+      const lines = hosts.shown(only);
+      if (only === null && drawnOnly === null && fresh < lines.length) {
+        list.append(...lines.slice(lines.length - fresh).map(rowOf));
+        while (list.childElementCount > KEPT) list.firstChild.remove();
+      } else list.replaceChildren(...lines.map(rowOf));
+      drawn = hosts.total;
+      drawnOnly = only;
       if (atEnd) element.scrollTop = element.scrollHeight;
     },
   };

@@ -1,7 +1,7 @@
 // What is known of the targets of a fleet, and their last lines: bounded, whatever they print. No page needed.
 
 export const STATES = ["waiting", "running", "ok", "failed", "not started"];
-const KEPT = 400; // lines of all targets together
+export const KEPT = 300; // lines of all targets together
 const KEPT_EACH = 60; // lines of one, for who looks at it alone
 
 export class Hosts {
@@ -12,6 +12,7 @@ export class Hosts {
     this.lines = [];
     this.each = new Map();
     this.skipped = 0;
+    this.total = 0; // lines that have ever come
   }
 
   // Rows as the kernel sends them: number, state, time, last line.
@@ -32,6 +33,7 @@ export class Hosts {
       this.each.clear();
     }
     this.skipped += skipped;
+    this.total += lines.length;
     for (const line of lines) {
       let own = this.each.get(line[0]);
       if (!own) this.each.set(line[0], (own = []));

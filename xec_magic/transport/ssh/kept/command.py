@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from xec_magic.events import ProcessInfo, Stream
-from xec_magic.transport.base import ExitStatus, StartRequest
+from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.ssh.process import PipeWriter
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ __all__ = ["KeptProcess"]
 SPARE_THE_SHELL_S: Final = 0.5  # KILL ends a command's children first; so long the shell has to notice and to go on
 
 Control = Callable[["KeptProcess", list[str], bool], Awaitable[list[ProcessInfo]]]
+Watcher = Callable[["KeptProcess"], Sampler | None]
 
 
 class KeptProcess:
@@ -30,9 +31,12 @@ class KeptProcess:
         pid: The shell's.
         streams: Where its output comes.
         control: Signals its processes, and tells which live.
+        watcher: Gives what reads its use.
     """
 
-    def __init__(self, request: StartRequest, number: int, pid: int, streams: Streams, control: Control) -> None:
+    def __init__(
+        self, request: StartRequest, number: int, pid: int, streams: Streams, control: Control, watcher: Watcher
+    ) -> None:
         self.number = number
         self.pid: int | None = pid
         self._loop = asyncio.get_running_loop()
@@ -42,6 +46,7 @@ class KeptProcess:
         self._request = request
         self._streams = streams
         self._control = control
+        self._watcher = watcher
         self._signals: list[str] = []
         self._signalled: int | None = None
         self._killed_at: float | None = None
@@ -149,8 +154,14 @@ class KeptProcess:
         """
         await asyncio.shield(self._begin_to_look())
 
-    def sampler(self, rate_hz: float) -> None:
-        """Nothing reads what is used on the host."""
+    @property
+    def run_id(self) -> str:
+        """Of the run that it belongs to."""
+        return self._request.run_id
+
+    def sampler(self, rate_hz: float) -> Sampler | None:  # noqa: ARG002 - a look there costs the same at any rate
+        """What reads the use of the shell and of all its processes, from its first look on."""
+        return self._watcher(self)
 
     def alive(self) -> list[ProcessInfo]:
         """The command's living processes, as they were at the last `look`."""

@@ -14,8 +14,9 @@ __all__ = ["KEEPER_DIR", "idle_line", "keeper_line", "session_line", "streams_li
 KEEPER_DIR: Final = "/tmp/xec-"
 
 # Arguments: the directory, the mark of the session's processes, where to go, the shell's own arguments. It reads the files that the
-# shell needs, two lines each, then passes on orders. Who holds which end of a FIFO open decides who hears of whose end: the
-# shell of the end of the channel, the relay of answers of the end of all that answer.
+# shell needs, two lines each, then passes on orders. Who holds which end of a FIFO open decides who hears of whose end: the shell of
+# the end of the channel, the relay of answers of the end of all that answer. A shell that is just about to open its orders
+# when the channel has ended would wait for ever: so they are opened and closed until it has heard that.
 _KEEPER: Final = r"""
 x_d=$1; x_r=$2; x_w=$3; shift 3
 case $x_w in '') ;; *) cd "$x_w" 2>/dev/null || { echo "$x_m-cwd"; exit 127; } ;; esac
@@ -28,7 +29,13 @@ done
 mkfifo "$x_d/feed" "$x_d/ctl" && ln -s /dev/null "$x_d/in" || { echo "$x_m-dir no FIFO can be made there"; rm -rf "$x_d"; exit 1; }
 umask "$x_u"
 exec 3<&0 5<>"$x_d/feed" 7<>"$x_d/ctl"
-cat <&3 >"$x_d/feed" 3<&- 5<&- 7>&- & x_f=$!
+{
+  cat <&3 >"$x_d/feed" 3<&- 5<&- 7>&- & x_k=$!
+  trap 'kill "$x_k"; exit' TERM
+  exec 3<&- 5<&- 7>&-
+  wait "$x_k"
+  while :; do : >"$x_d/feed"; sleep 1; done
+} </dev/null >/dev/null 2>&1 & x_f=$!
 cat <"$x_d/ctl" 3<&- 5<&- 7>&- & x_c=$!
 exec 3<&- 6<"$x_d/feed" 5<&-
 echo "$x_m:$HOME"

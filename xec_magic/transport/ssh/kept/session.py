@@ -15,7 +15,7 @@ from typing import Any, Final
 from xec_magic.command import Command, FileInput
 from xec_magic.errors import SpawnError, TransportError
 from xec_magic.events import ProcessInfo
-from xec_magic.transport.base import ExitStatus, StartRequest
+from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.dialects import Order
 from xec_magic.transport.shells import script_for
 from xec_magic.transport.ssh.hosts import Host
@@ -24,7 +24,9 @@ from xec_magic.transport.ssh.kept.ducts import Duct, Keeper, Streams
 from xec_magic.transport.ssh.kept.lines import KEEPER_DIR, idle_line, keeper_line, session_line, streams_line
 from xec_magic.transport.ssh.kept.talk import Talk, with_home
 from xec_magic.transport.ssh.process import INPUT_PIECE_BYTES, pieces_of
-from xec_magic.transport.ssh.remote import Launch, quote, read_answer, read_living, sh_line
+from xec_magic.transport.ssh.reading import tree_line
+from xec_magic.transport.ssh.remote import Begun, Launch, quote, read_answer, read_living, sh_line
+from xec_magic.transport.ssh.sampler import HostSampler
 
 __all__ = ["FarSession"]
 
@@ -183,7 +185,7 @@ class FarSession:
         )
         self._fed = False
         keeper, shell = self._keeper, self.shells[-1] if self.shells else 0
-        self.current = process = KeptProcess(request, self.served, shell, streams, self._control)
+        self.current = process = KeptProcess(request, self.served, shell, streams, self._control, self._watcher)
         self._awaited += awaited
         assert keeper.lease is not None
         keeper.lease.connection.commands += 1
@@ -342,6 +344,13 @@ class FarSession:
             spare=spare,
         )
         return await self._asked(line)
+
+    def _watcher(self, process: KeptProcess) -> Sampler | None:
+        """What reads the use of a command; None where the shell's number is not known."""
+        if not process.pid:
+            return None
+        line = tree_line(Begun(process.pid, "", has_bash=False), f"{self._mark}.{process.number}.")
+        return HostSampler(self.host, line, process.run_id, process.started_at, from_first=True)
 
     async def _asked(self, line: Launch) -> list[ProcessInfo]:
         done = await self.host.helper(line)

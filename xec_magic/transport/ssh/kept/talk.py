@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from xec_magic.transport.dialects import Dialect, Order, dialect_of
-from xec_magic.transport.dialects.base import Slots, Start, quoted
+from xec_magic.transport.dialects.base import Slots, Start, filled, quoted
+from xec_magic.transport.dialects.bash import DONE
 from xec_magic.transport.dialects.sh import Sh
 
 __all__ = ["FarNames", "Talk"]
@@ -139,8 +140,10 @@ class Talk:
         """An order in the shell's own words, which nobody sees."""
         if self._is_sh:
             return b"p\n" + _lines(b"") + _lines(text + b"\n")
+        if self._dialect.name == "bash":
+            return b"\0x%s\n%s\0" % (text, filled(DONE, self._names))
         # What zsh does after an order looks at what the last script left there.
-        return (b"\0x" if self._dialect.name == "bash" else b"x__xec_set=0; __xec_code=0; ") + text + b"\0"
+        return b"x__xec_set=0; __xec_code=0; " + text + b"\0"
 
 
 def with_home(order: Order, home: str) -> Order:

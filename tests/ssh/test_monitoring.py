@@ -1,0 +1,219 @@
+"""What commands on hosts use, and hosts themselves, on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import threading
+
+import pytest
+from IPython.paths import get_ipython_dir
+from magics.test_xec import refusal, run, shell  # noqa: F401 - fixtures
+from world import Link, public_key, until
+
+import xec_magic as xec
+from xec_magic.engine.watching import Watch
+from xec_magic.transport.ssh import reading
+from xec_magic.transport.ssh.hosts import Connection
+
+BUSY = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\nprint(time.process_time())"
+
+IPYTHON = get_ipython_dir()  # while the home is the real one: the shells write their history until the very end
+
+
+@pytest.fixture(autouse=True)
+def _ipython(monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", IPYTHON)
+
+
+@pytest.fixture(scope="module")
+def ex():
+    with xec.Executor() as made:
+        yield made
+
+
+@pytest.fixture
+def on(server):
+    return server.spec
+
+
+def loops() -> list[int]:
+    """Processes of watching loops."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/cmdline", "rb") as file:
+                    text = file.read()
+            except OSError:
+                continue
+            if text.startswith(b"awk\0-v\0root="):
+                found.append(int(entry))
+    return found
+
+
+def know(world, server, link):
+    """A link leads to this server, and shows its key."""
+    with world.known_hosts.open("a") as file:
+        file.write(f"[127.0.0.1]:{link.port} {public_key(server.host_key)}\n")
+
+
+# -- a command ---------------------------------------------------------------------------------------
+
+
+def test_a_command_on_a_host_is_watched_over_the_same_connection(ex, on):
+    r = ex.run(f"python3 -c '{BUSY.format(0.6)}'", on=on, monitor=True, rate=20, strict=False)
+    truth = float(r.stdout)
+    assert r.notes == ()
+    assert len(r.timeline) >= 3
+    last = r.timeline.samples[-1]
+    assert truth / 2 < last.cpu_s <= truth * 1.02 + 0.02
+    assert last.read_bytes > 0
+    assert last.processes >= 1
+    assert {"bash", "python3"} & {part.name for sample in r.timeline.samples for part in sample.parts}
+    assert all(a.at < b.at for a, b in zip(r.timeline.samples, r.timeline.samples[1:], strict=False))
+    assert len(ex._engine.ssh_rows()) == 1
+    assert until(lambda: not loops())
+
+
+def test_when_the_connection_is_lost_the_chart_keeps_what_came_and_says_so(ex, world, server):
+    link = Link((server.address, server.port))
+    on = f"{world.user}@127.0.0.1:{link.port}"
+    know(world, server, link)
+    started = ex.start("echo on; exec sleep 20", on=on, monitor=True, rate=20, check=False)
+    assert until(lambda: started.timeline and len(started.timeline) > 2)
+    link.cut()
+    r = started.result()
+    link.close()
+    assert r.outcome == "lost"
+    assert len(r.timeline) > 2
+    assert [
+        note
+        for note in r.notes
+        if re.fullmatch(r"monitoring has stopped after .*: the connection to .* was lost.*", note)
+    ]
+    assert until(lambda: not loops())
+
+
+def test_a_loop_that_is_killed_there_is_said_and_the_command_goes_on(ex, on):
+    started = ex.start("sleep 1.5; echo done", on=on, monitor=True, rate=20)
+    assert until(loops)
+    assert until(lambda: started.timeline and len(started.timeline) > 1)
+    for pid in loops():
+        os.kill(pid, signal.SIGKILL)
+    r = started.result()
+    assert r.stdout == "done\n"
+    assert any(note.startswith("monitoring has stopped after ") for note in r.notes)
+
+
+def test_a_host_without_proc_says_so_in_one_line_and_the_command_runs(ex, on, monkeypatch):
+    monkeypatch.setattr(reading, "PROC", "/nowhere")
+    r = ex.run("sleep 0.3; echo ran", on=on, monitor=True)
+    assert r.stdout == "ran\n"
+    assert r.notes == (f"not monitored: {on} has no /proc to read it from",)
+    assert len(r.timeline) == 0
+
+
+def test_two_commands_on_one_host_each_have_their_own_curves(ex, on):
+    busy = ex.start(f"exec python3 -c '{BUSY.format(0.5)}'", on=on, monitor=True, rate=20)
+    idle = ex.start("sleep 0.6", on=on, monitor=True, rate=20)
+    assert busy.result().timeline.samples[-1].cpu_s > 0.2
+    assert idle.result().timeline.samples[-1].cpu_s < 0.1
+    assert until(lambda: not loops())
+
+
+def test_a_command_of_a_session_there_is_watched_without_what_the_shell_has_used_before(ex, on):
+    s = ex.using(on=on, session="watched", monitor=True, rate=20)
+    s.run(f"python3 -c '{BUSY.format(0.4)}'; head -c 50000000 /dev/zero > /dev/null")
+    r = s.run("sleep 0.4")
+    last = r.timeline.samples[-1]
+    assert r.notes == ()
+    assert len(r.timeline) > 2
+    assert last.cpu_s < 0.1
+    assert last.written_bytes < 1_000_000
+    assert "sleep" in {part.name for sample in r.timeline.samples for part in sample.parts}
+
+
+# -- a host ------------------------------------------------------------------------------------------
+
+
+def test_hosts_are_watched_shown_side_by_side_and_stopped(run, shell, world, on):  # noqa: F811
+    other = world.sshd().spec
+    said = run(f"%xec_monitor start --on {on},{other} --rate 10 --alert 'mem > 1%'").out
+    assert f"{on}, watched" in said
+    shown = run(f"%xec_monitor show --on {on},{other}").out
+    for name in (on, other):
+        assert re.search(
+            rf"^\[xec\] {re.escape(name)} +CPU [▁▂▃▄▅▆▇█ ]+ peak .* cores  memory .* peak .*iB  load ",
+            shown,
+            re.MULTILINE,
+        )
+    assert until(lambda: all(len(watch.timeline) > 1 for watch in xec.runtime.current().watches.values()))
+    said += shown + run("1").out
+    assert all(said.count(f"[xec] alert: {name}: mem > 1%: ") == 1 for name in (on, other))
+    assert "load" in run(f"%xec_monitor stop --on {on},{other}").out
+    assert until(lambda: not loops())
+    assert "is not watched; watched is" in refusal(run("%xec_monitor show --on 10.0.0.9"))
+
+
+def test_a_host_that_cannot_be_reached_is_named_and_the_others_are_watched(run, on):  # noqa: F811
+    out = run(f"%xec_monitor start --on {on},127.0.0.1:1 --rate 10").out
+    assert re.search(r"\[xec\] 127.0.0.1:1 is not watched: .*refused", out)
+    assert f"{on}, watched" in out
+    run(f"%xec_monitor stop --on {on}")
+
+
+def test_a_host_that_was_lost_is_watched_again_and_its_curves_have_a_gap(world, server, monkeypatch):
+    monkeypatch.setattr("xec_magic.engine.watching.AGAIN_S", 0.2)
+    link = Link((server.address, server.port))
+    know(world, server, link)
+    with xec.Executor() as own:
+        target = xec.runtime.current().settings.inventory().targets(f"{world.user}@127.0.0.1:{link.port}")[0]
+        watch = Watch(own._engine, "machine", 20.0, (), target)
+        watch.start()
+        assert watch.wait_for(3, 20)
+        link.cut()
+        assert until(lambda: watch.failure)
+        count = len(watch.timeline)
+        assert watch.running
+        assert until(lambda: len(watch.timeline) > count)
+        assert watch.failure == ""
+        assert [
+            mark.text for mark in watch.timeline.marks if mark.text.startswith("no samples from here: the connection")
+        ]
+        assert len(watch.warnings) == 1
+        watch.stop()
+    link.close()
+
+
+def test_connections_are_drained_while_their_host_is_watched(run, world):  # noqa: F811
+    on = world.sshd().spec
+    run(f"%xec_monitor start --on {on} --rate 10")
+    watch = xec.runtime.current().watches[f"on {on}"]
+    assert watch.wait_for(2, 20)
+    run(f"%xec_pool drain {on}")
+    assert until(lambda: watch.failure)
+    assert "its connections are drained" in run(f"%xec_monitor stop --on {on}").out
+
+
+def test_a_watch_that_is_stopped_while_its_channel_opens_leaves_no_loop_and_gives_it_back(on, monkeypatch):
+    opening, real = threading.Event(), Connection.run
+
+    async def slowly(self, session, line, ahead=None):
+        opening.set()
+        await asyncio.sleep(0.3)
+        await real(self, session, line, ahead)
+
+    with xec.Executor() as own:
+        target = xec.runtime.current().settings.inventory().targets(on)[0]
+        own.run("true", on=target)
+        monkeypatch.setattr(Connection, "run", slowly)
+        watch = Watch(own._engine, "machine", 20.0, (), target)
+        watch.start()
+        assert opening.wait(20)
+        assert sum(row.busy for row in own._engine.ssh_rows()) == 1
+        watch.stop()
+        assert until(lambda: sum(row.busy for row in own._engine.ssh_rows()) == 0)
+        assert until(lambda: not loops())
