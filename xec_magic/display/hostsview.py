@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from xec_magic.display import chart, palette
 from xec_magic.display.ansi import plain_line
+from xec_magic.display.mime import both_forms
 from xec_magic.display.usage import sparkline, thinned
 from xec_magic.errors import OptionError
 from xec_magic.timeline import Curves
@@ -56,11 +57,11 @@ def hosts_bundle(watched: Sequence[Hosted], volatile: bool = True, mask: Callabl
         figure = hosts_figure([(each.title, each.timeline) for each in seen])
         picture = chart.image_html(figure, f"use of {len(seen)} hosts: " + "; ".join(lines))
         html = f"<div style='padding:4px 6px'>{picture}</div>" + html
-    return {
-        "text/plain": "\n".join(f"[xec] {line}" for line in lines),
-        "text/html": f"<div style='background:{palette.BACKGROUND};border:1px solid {palette.RULE};border-radius:4px;"
+    return both_forms(
+        "\n".join(f"[xec] {line}" for line in lines),
+        f"<div style='background:{palette.BACKGROUND};border:1px solid {palette.RULE};border-radius:4px;"
         f"overflow-x:auto'>{html}</div>",
-    }
+    )
 
 
 def hosts_lines(watched: Sequence[Hosted], mask: Callable[[str], str] = str) -> list[str]:
