@@ -35,6 +35,7 @@ SECTIONS = [
     "pipe",
     "memory",
     "page",
+    "copy",
     "monitor",
     "chart",
     "profile",

@@ -88,6 +88,8 @@ class Copied:
 
     def words(self) -> str:
         """What is wrong, or what was done, in one line without the target."""
+        if self.state == "interrupted" and not self.failures:
+            return "interrupted" + (f"; {self.kept[0]}" if self.kept else "")
         if self.error or self.failures:
             named = "; ".join(map(str, self.failures[:NAMED_AT_MOST]))
             more = len(self.failures) - NAMED_AT_MOST
@@ -177,7 +179,7 @@ class CopyResult(Sequence[Copied]):
         bad = list(self.failed)
         if len(self) == 1:
             part = bad[0]
-            told = part.words() or "interrupted before anything was copied"
+            told = part.words()
             return told if told.startswith(f"{part.target}: ") else f"{part.target}: {told}"
         named = [
             part.words() if part.words().startswith(f"{part.target}: ") else f"{part.target} ({part.words()})"

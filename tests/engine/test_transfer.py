@@ -57,7 +57,7 @@ class Blocks:
     """Both ends of a file whose blocks are written in an order of the test's own."""
 
     def __init__(self, held):
-        self.held = held  # the block that is not written until the test allows it
+        self.held = held  # the blocks that are not written until the test allows it
         self.released = asyncio.Event()
         self.begun, self.written = [], []
 
@@ -66,7 +66,7 @@ class Blocks:
         return b"x" * size
 
     async def write(self, offset, data):
-        if offset == self.held:
+        if offset in self.held:
             await self.released.wait()
         self.written.append(offset)
 
@@ -79,7 +79,7 @@ class Blocks:
 
 async def test_no_block_is_further_ahead_than_what_is_sent_again(tmp_path):
     block = 256 * 1024
-    file = Blocks(held=0)
+    file = Blocks(held=(0,))
     size = 4 * AHEAD_BYTES
     task = asyncio.ensure_future(
         pour(Open(file, file, "", ""), Entry("file", size), 0, block, asyncio.Semaphore(1000), lambda _: None)
@@ -94,7 +94,7 @@ async def test_no_block_is_further_ahead_than_what_is_sent_again(tmp_path):
 
 
 async def test_cancelling_leaves_nothing_under_way():
-    file, before = Blocks(held=0), asyncio.all_tasks()
+    file, before = Blocks(held=range(AHEAD_BYTES)), asyncio.all_tasks()
     task = asyncio.ensure_future(
         pour(Open(file, file, "", ""), Entry("file", AHEAD_BYTES), 0, 2**18, asyncio.Semaphore(1000), lambda _: None)
     )
@@ -107,7 +107,7 @@ async def test_cancelling_leaves_nothing_under_way():
 
 async def test_a_file_that_becomes_shorter_is_told(files, tmp_path):
     (tmp_path / "a").write_bytes(b"123")
-    reader, writer = await files.open(os.fsencode(tmp_path / "a")), Blocks(held=-1)
+    reader, writer = await files.open(os.fsencode(tmp_path / "a")), Blocks(held=())
     with pytest.raises(FileError, match="it became shorter while it was copied"):
         await pour(Open(reader, writer, "a", "b"), Entry("file", 5), 0, 2**18, asyncio.Semaphore(9), lambda _: None)
     await reader.close()

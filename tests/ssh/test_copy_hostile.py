@@ -205,3 +205,30 @@ def test_a_full_disk_is_asked_for_where_the_protocol_has_no_word_for_it(liar, tm
     with pytest.raises(xec.CopyError, match="victim/a: no space left on device$"):
         xec.copy("a", f"{liar}:{tmp_path}/victim/a")
     assert below("victim") == []
+
+
+def test_a_server_that_cannot_replace_at_once_does_it_in_two_steps(liar, tmp_path, monkeypatch):
+    async def unsupported(self, old, new):
+        raise asyncssh.SFTPOpUnsupported("POSIX rename not supported")
+
+    monkeypatch.setattr(asyncssh.sftp.SFTPClientHandler, "posix_rename", unsupported)
+    (tmp_path / "a").write_text("new")
+    (tmp_path / "victim" / "a").write_text("old")
+    for _ in range(2):
+        xec.copy("a", f"{liar}:{tmp_path}/victim/a", force=True)
+    assert (tmp_path / "victim" / "a").read_text() == "new"
+    assert below("victim") == ["a"]
+
+
+def test_from_host_to_host_it_is_clear_on_which_of_them_something_is_wrong(liar, server):
+    with pytest.raises(xec.CopyError, match=f"{server.spec}:nope: no such file or directory"):
+        xec.copy(f"{server.spec}:nope", f"{liar}:/tmp/x")
+    with pytest.raises(xec.CopyError, match=f"{liar}:/no/such: no such directory"):
+        xec.copy(f"{server.spec}:/etc/passwd", f"{liar}:/no/such/x")
+
+
+def test_times_that_the_protocol_cannot_say_are_as_near_as_it_can(liar, tmp_path):
+    (tmp_path / "old").write_text("x")
+    os.utime(tmp_path / "old", (-5, -5))
+    xec.copy("old", f"{liar}:{tmp_path}/victim/old")
+    assert (tmp_path / "victim" / "old").stat().st_mtime == 0

@@ -278,6 +278,8 @@ class Copy:
                 open_files(way.source, helpers.submit) as source,
                 open_files(way.sink, helpers.submit) as sink,
             ):
+                if way.source.kind == way.sink.kind:  # from host to host a path alone does not say on which of them
+                    source.prefix, sink.prefix = f"{way.source}:", f"{way.sink}:"
                 await transfer.run(source, sink, way.paths, way.to)
         except TransportError as error:
             where = getattr(error, "where", "")

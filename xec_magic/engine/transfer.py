@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from xec_magic.copied import Copied, CopyState, Trouble, base_name, path_text
+from xec_magic.copied import Copied, CopyState, Trouble, path_text
+from xec_magic.engine.places import digest_pairs, find_places, make_directory
 from xec_magic.engine.pour import KEEP_BYTES, Open, fresh_part_path, is_part_of, part_path, pour, resume_at
 from xec_magic.engine.tree import Item, Tree, about, find, place_text, walk
 from xec_magic.errors import FileError
@@ -22,7 +23,6 @@ __all__ = ["CopyPolicy", "Transfer"]
 
 FILES_AT_ONCE: Final = 32  # so that many small ones do not wait for each other's round trips
 REQUESTS: Final = 32  # blocks under way at once, of all files of a host together: 8 MiB
-CHECKS: Final = 500  # digests that one command computes
 _FATAL: Final = ("lost", "full")  # what would happen to each further file as well
 
 
@@ -72,6 +72,7 @@ class Transfer:
         self._finished: list[_Finished] = []
         self._there: dict[bytes, dict[bytes, Entry]] = {}  # what was in the directories of the sink before
         self._named = b""
+        self._equal: set[bytes] = set()  # files that are there already, by their digests
         self._wanted: set[bytes] = set()  # directories that are to be there
         self.source: FileSystem
         self.sink: FileSystem
@@ -107,13 +108,16 @@ class Transfer:
         self._began_at = time.monotonic()
         self.state = "looking"
         found = [each for path, literal in paths for each in await find(source, path, literal)]
-        roots = await self._roots(found, to)
+        roots = await find_places(source, sink, found, to)
+        self._named = to
         tree = await walk(source, roots, self._tell)
         self._failures += tree.failures
         self._left_out += tree.left_out
         self._tell(len(tree.files), sum(item.entry.size for item in tree.files))
         self.state = "copying"
         await self._make_directories(tree)
+        if self._policy.checksum and not self._policy.force:
+            await self._compare(tree.files)
         await self._each(self._file, tree.files)
         if self._policy.checksum:
             await self._check()
@@ -126,62 +130,6 @@ class Transfer:
         self._counts["files_total"], self._counts["total_bytes"] = files, size
 
     # -- where it goes to ----------------------------------------------------------------------------------
-
-    async def _roots(self, found: list[tuple[bytes, Entry]], to: bytes) -> list[Item]:
-        """What was named, with its new place.
-
-        Raises:
-            FileError: it cannot have that place.
-        """
-        if to.endswith(b"/") or to in {b"", b".", b".."}:
-            await self._make_way(to.rstrip(b"/") or (b"/" if to else b"."))
-            items = [Item(path, posixpath.join(to, _own_name(path)), entry) for path, entry in found]
-            twice = _first_double(item.sink for item in items)
-            if twice is not None:
-                raise FileError(f"two of the sources would be {path_text(twice)}; copy them one after the other")
-            return items
-        ((path, entry),) = found
-        self._named = to
-        there = await self.sink.look(to)
-        if there is None:
-            parent = posixpath.dirname(to)
-            above = await self.sink.look(parent) if parent else Entry("directory")
-            if above is None or above.kind != "directory":
-                raise FileError(
-                    f"{path_text(parent)}: no such directory; end the destination with / to have it made", "missing"
-                )
-        elif there.kind == "directory" and entry.kind != "directory":
-            raise FileError(f"{self._at_sink(to)} is a directory; end it with / to put something into it")
-        elif there.kind != "directory" and entry.kind == "directory":
-            raise FileError(f"{self._at_sink(to)} is there and is no directory")
-        if entry.kind == "other":
-            raise FileError(f"{place_text(self.source, path)} is neither a file nor a directory")
-        return [Item(path, to, entry)]
-
-    async def _make_way(self, path: bytes) -> None:
-        """See that a directory is there; make it, and those above it."""
-        there = await self.sink.look(path)
-        if there is not None and there.kind == "directory":
-            return
-        if there is not None:
-            raise FileError(f"{self._at_sink(path)} is there and is no directory")
-        parent = posixpath.dirname(path)
-        if parent and parent != path:
-            await self._make_way(parent)
-        with about(self._at_sink(path)):
-            if await self._made(path):
-                await self.sink.finish_directory(path, _now(0o755))
-
-    async def _made(self, path: bytes) -> bool:
-        """Make a directory; whether it was not there. Another host's files may come into the same one."""
-        try:
-            await self.sink.make_directory(path)
-        except FileError:
-            there = await self.sink.look(path, follow=False)
-            if there is None or there.kind != "directory":
-                raise
-            return False
-        return True
 
     async def _make_directories(self, tree: Tree) -> None:
         """All of them, from above; what is in those that are there already is looked at.
@@ -203,7 +151,7 @@ class Transfer:
             # What the user has named may be a link to a directory; what the other side has named may not.
             there = await self.sink.look(item.sink, follow=item.sink == self._named)
             if there is None:
-                await self._made(item.sink)
+                await make_directory(self.sink, item.sink)
                 self._there[item.sink] = {}
             elif there.kind != "directory":
                 raise FileError(f"a {there.kind} is there, where a directory is to be; nothing of it was copied")
@@ -222,7 +170,7 @@ class Transfer:
             there = await self._entry_there(item)
             if there is not None and there.kind == "directory":
                 raise FileError("a directory is there, where a file is to be")
-        if there is not None and await self._is_same(item, there):
+        if self._is_same(item, there):
             self._counts["same"] += 1
             self._tell(self._counts["files_total"] - 1, self._counts["total_bytes"] - item.entry.size)
             return
@@ -240,17 +188,11 @@ class Transfer:
     def _at_sink(self, path: bytes) -> str:
         return place_text(self.sink, path)
 
-    async def _is_same(self, item: Item, there: Entry) -> bool:
+    def _is_same(self, item: Item, there: Entry | None) -> bool:
         """What is there has the size, the time and the mode that a copy would have; with `checksum` the digest as well."""
-        entry, policy = item.entry, self._policy
-        if policy.force or (there.kind, there.size, there.mtime, there.mode) != (
-            "file",
-            entry.size,
-            entry.mtime,
-            entry.mode,
-        ):
+        if there is None or self._policy.force or not _looks_same(item.entry, there):
             return False
-        return not policy.checksum or await self._equal(item.source, item.sink)
+        return not self._policy.checksum or item.sink in self._equal
 
     async def _entry_there(self, item: Item) -> Entry | None:
         known = self._there.get(posixpath.dirname(item.sink))
@@ -343,30 +285,36 @@ class Transfer:
 
     # -- digests -----------------------------------------------------------------------------------------------
 
-    async def _equal(self, here: bytes, there: bytes) -> bool:
-        ours, theirs = await asyncio.gather(self.source.digests([here]), self.sink.digests([there]))
-        return ours == theirs
+    async def _compare(self, items: list[Item]) -> None:
+        """Find which of the files that seem to be there already are really equal."""
+        alike: list[Item] = []
+
+        async def look(item: Item) -> None:
+            with about(self._at_sink(item.sink)):
+                there = await self._entry_there(item)
+            if there is not None and _looks_same(item.entry, there):
+                alike.append(item)
+
+        self.state = "checking"
+        await self._each(look, items)
+        pairs = [(item.source, item.sink) for item in alike]
+        self._equal |= {sink for _, sink, equal in await digest_pairs(self.source, self.sink, pairs) if equal}
+        self.state = "copying"
 
     async def _check(self) -> None:
         """Compare what has arrived with what was sent, then give it its name."""
         self.state = "checking"
-        for at in range(0, len(self._finished), CHECKS):
-            some = self._finished[at : at + CHECKS]
-            ours, theirs = await asyncio.gather(
-                self.source.digests([each.item.source for each in some]),
-                self.sink.digests([each.part for each in some]),
-            )
-            good = [each for each, one, other in zip(some, ours, theirs, strict=True) if one == other]
-            bad = [each for each, one, other in zip(some, ours, theirs, strict=True) if one != other]
-            for each in bad:
-                await self._remove(each.part)
-                self._failures.append(
-                    Trouble(
-                        place_text(self.source, each.item.source),
-                        "what has arrived has another digest, so it is not kept; did it change meanwhile?",
-                    )
-                )
-            await self._each_named(good)
+        good = []
+        pairs = [(each.item.source, each.part) for each in self._finished]
+        compared = await digest_pairs(self.source, self.sink, pairs)
+        for each, (here, _, equal) in zip(self._finished, compared, strict=True):
+            if equal:
+                good.append(each)
+                continue
+            await self._remove(each.part)
+            why = "what has arrived has another digest, so it is not kept; did it change meanwhile?"
+            self._failures.append(Trouble(place_text(self.source, here), why))
+        await self._each_named(good)
 
     async def _each_named(self, finished: list[_Finished]) -> None:
         parts = {each.item.sink: each.part for each in finished}
@@ -411,22 +359,5 @@ class Transfer:
         return f"<Transfer {self.target} {self.state}, {self._counts['files']} files>"
 
 
-def _own_name(path: bytes) -> bytes:
-    name = base_name(path)
-    if name in {b"", b".", b".."}:
-        raise FileError(f"{path_text(path)} has no name that it could have there; write the whole destination")
-    return name
-
-
-def _first_double(paths: Iterable[bytes]) -> bytes | None:
-    seen: set[bytes] = set()
-    for path in paths:
-        if path in seen:
-            return path
-        seen.add(path)
-    return None
-
-
-def _now(mode: int) -> Entry:
-    now = int(time.time())
-    return Entry("directory", 0, mode, now, now)
+def _looks_same(wanted: Entry, there: Entry) -> bool:
+    return (there.kind, there.size, there.mtime, there.mode) == ("file", wanted.size, wanted.mtime, wanted.mode)

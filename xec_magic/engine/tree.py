@@ -49,7 +49,11 @@ class Tree:
 
 def place_text(files: FileSystem, path: bytes) -> str:
     """A path for people, who should not have to guess on which side it is."""
-    return (path_text(path) or "the home directory") + (" on this machine" if files.name == LOCAL.name else "")
+    return (
+        files.prefix
+        + (path_text(path) or "the home directory")
+        + (" on this machine" if files.name == LOCAL.name else "")
+    )
 
 
 @contextmanager

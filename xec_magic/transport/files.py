@@ -74,10 +74,12 @@ class FileSystem(Protocol):
 
     Attributes:
         name: Of its target.
+        prefix: What stands before a path in messages, where it is not clear which side is meant.
         block_bytes: It reads and writes no more at once.
     """
 
     name: str
+    prefix: str
     block_bytes: int
 
     async def look(self, path: bytes, *, follow: bool = True) -> Entry | None:
@@ -155,6 +157,7 @@ class LocalFiles:
     """
 
     name = "local"
+    prefix = ""
     block_bytes = BLOCK_BYTES
 
     def __init__(self, submit: Submit) -> None:

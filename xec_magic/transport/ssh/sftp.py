@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import hashlib
 import stat
+from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from itertools import islice
 from typing import Any, Final, Literal, cast
 
 import asyncssh
@@ -24,6 +26,7 @@ __all__ = ["SftpFiles", "sftp_files"]
 BEGIN_S: Final = 15.0  # from the request for SFTP to its first answer
 CLOSE_S: Final = 2.0  # the last words to a server that may be gone
 DIGEST_BYTES_S: Final = 10e6  # a host that computes a digest more slowly than this is given up
+DIGEST_AHEAD: Final = 16  # blocks under way where it has to be read
 LEAST_ROOM_BYTES: Final = 2**20  # a disk with less is called full
 
 _WHY: Final = {
@@ -137,6 +140,7 @@ class SftpFiles:
 
     def __init__(self, host: Host, client: asyncssh.SFTPClient) -> None:
         self.name = host.target.name
+        self.prefix = ""
         self._host = host
         self._client = client
         limits = client.limits
@@ -213,28 +217,40 @@ class SftpFiles:
     async def digests(self, paths: Sequence[bytes]) -> list[str]:
         """SHA-256 of each file: by a command on the host, or where it runs none by reading all of it once more."""
         found: list[str] = []
-        sizes = [(await self.look(path)) or Entry("other") for path in paths]
+        sizes = [entry.size if entry else 0 for entry in await asyncio.gather(*map(self.look, paths))]
         at = 0
         for launch, count in digest_lines(paths):
-            seconds = 60.0 + sum(entry.size for entry in sizes[at : at + count]) / DIGEST_BYTES_S
+            seconds = 60.0 + sum(sizes[at : at + count]) / DIGEST_BYTES_S
             try:
                 answer = await self._host.helper(launch, seconds=seconds)
                 found += read_digests(answer.stdout, launch.mark, count)
             except TransportError:
                 found += [""] * count
             at += count
-        return [digest or await self._read_digest(path) for digest, path in zip(found, paths, strict=True)]
+        return [
+            digest or await self._read_digest(path, size)
+            for digest, path, size in zip(found, paths, sizes, strict=True)
+        ]
 
-    async def _read_digest(self, path: bytes) -> str:
+    async def _read_digest(self, path: bytes, size: int) -> str:
+        """By reading it, several blocks under way at once."""
         digest = hashlib.sha256()
-        file, offset = await self.open(path), 0
+        file = await self.open(path)
+        pending: deque[asyncio.Task[bytes]] = deque()
+        offsets = iter(range(0, size, self.block_bytes))
         try:
-            while data := await file.read(offset, self.block_bytes):
-                digest.update(data)
-                offset += len(data)
+            while True:
+                for offset in islice(offsets, DIGEST_AHEAD - len(pending)):
+                    pending.append(asyncio.ensure_future(file.read(offset, self.block_bytes)))
+                if not pending:
+                    return digest.hexdigest()
+                digest.update(await pending[0])
+                pending.popleft()
         finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
             await file.close()
-        return digest.hexdigest()
 
     async def why_full(self, path: bytes) -> str:
         """Version 3 of the protocol has no word for a full disk, so it is asked how much is left."""
@@ -295,4 +311,5 @@ def _entry(attrs: asyncssh.SFTPAttrs) -> Entry:
 
 
 def _attrs(entry: Entry) -> asyncssh.SFTPAttrs:
-    return asyncssh.SFTPAttrs(permissions=entry.mode, atime=entry.atime, mtime=entry.mtime)
+    atime, mtime = (min(max(0, time), 2**32 - 1) for time in (entry.atime, entry.mtime))  # SFTP 3 has 32 bits for each
+    return asyncssh.SFTPAttrs(permissions=entry.mode, atime=atime, mtime=mtime)
