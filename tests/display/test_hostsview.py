@@ -8,6 +8,7 @@ import pytest
 from display.runs import make_result
 
 from xec_magic.command import Target
+from xec_magic.display.fleetrender import fleet_html, fleet_text, summary_lines
 from xec_magic.display.hostsview import hosts_bundle, hosts_figure, hosts_lines
 from xec_magic.display.table import render_results_html
 from xec_magic.errors import OptionError
@@ -116,3 +117,16 @@ def test_the_table_of_monitored_runs_has_their_chart_and_one_that_must_not_chang
     assert len(results.plot().axes) == 3
     with pytest.raises(OptionError, match="monitor=True"):
         Results([make_result(b"x\n")]).plot()
+
+
+def test_the_record_of_a_monitored_fleet_has_one_chart_and_a_line_for_each_that_used_most():
+    results = Results([monitored_on(f"web{n:02}", n / 10) for n in range(20)])
+    lines = fleet_text(results, 1.5).splitlines()
+    used = [line for line in lines if " CPU " in line]
+    assert len(used) == 12
+    assert used[0].startswith("[xec] web19  CPU ")
+    assert "[xec] and 8 more that used less" in lines
+    assert any(line.startswith("[xec] web19") for line in summary_lines(results, 1.5))
+    assert "14 more" in picture(fleet_html(results, 1.5))
+    assert "CPU" not in fleet_text(results, None)
+    assert "<img" not in fleet_html(results, None)

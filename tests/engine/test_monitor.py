@@ -5,6 +5,7 @@ import contextlib
 import math
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -37,7 +38,8 @@ def test_cpu_seconds_are_those_that_the_process_counts_itself():
 def test_the_curve_of_one_busy_core_is_one():
     r = xec.run(f"exec {PYTHON} '{BUSY.format(seconds=0.5)}'", monitor=True, rate=10)
     cores = [value for value in r.timeline.curves().cpu_cores if not math.isnan(value)]
-    assert 0.1 < max(cores) < 1.5
+    assert max(cores) > 0.1
+    assert statistics.median(cores) < 1.2  # on a busy machine a single step may be shorter than what it counts
 
 
 def test_short_children_are_all_in_the_totals():
@@ -337,6 +339,9 @@ def test_a_closing_executor_does_not_wait_for_what_it_watches():
     begun = time.monotonic()
     made.close()
     assert time.monotonic() - begun < 4
+    end = time.monotonic() + 10  # they are closed by the thread that reads them, which nobody waits for
+    while open_files() & set(held) and time.monotonic() < end:
+        time.sleep(0.01)
     assert not open_files() & set(held)
     with pytest.raises(xec.XecError, match="closed"):
         Watch(made, "kernel").start()

@@ -66,7 +66,7 @@ def test_it_says_what_a_set_stands_for(shell):
         ("%xec --on db1,bastion --batch true", "--batch needs a cell"),
         ("%xec --on db1,bastion --as json true", "--as json turns one output into a value"),
         ("%xec --on db1,bastion --tee x true", "2 targets would write into one file"),
-        ("%xec --on db1,bastion --monitor true", "--monitor watches one target"),
+        ("%xec --on u@10.0.0.[1-65] --monitor true", "--monitor: at most 64 targets are watched at once, not 65"),
         ("%xec --on db1,bastion --wave 0 true", "wave must be at least 1 target"),
         ("%xec --on db1,bastion --wave 120% true", "100% are the most"),
         ("%xec --on db1,bastion --max-fail some true", "'some' is no number of targets; write 5, or 20%"),

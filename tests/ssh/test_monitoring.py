@@ -136,6 +136,16 @@ def test_a_command_of_a_session_there_is_watched_without_what_the_shell_has_used
     assert "sleep" in {part.name for sample in r.timeline.samples for part in sample.parts}
 
 
+def test_a_command_on_several_hosts_is_watched_on_each_once_a_second(ex, world, on):
+    other = world.sshd().spec
+    results = ex.map("sleep 1.5", on=[on, other], monitor=True)
+    assert [len(result.timeline) >= 1 for result in results] == [True, True]
+    assert {result.plan.monitor.rate_hz for result in results} == {1.0}
+    assert ex.map("true", on=[on, other], monitor=True, rate=9)[0].plan.monitor.rate_hz == 9.0
+    assert len(results.plot().axes) >= 1
+    assert until(lambda: not loops())
+
+
 # -- a host ------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from xec_magic.errors import OptionError, RunInterrupted, XecError
 from xec_magic.events import Cause, Exited
 from xec_magic.fleetpolicy import FleetPolicy
 from xec_magic.options import RunOptions
+from xec_magic.options.run import THE_CALL, THE_LINE
 from xec_magic.plan import Limits, Plan
 from xec_magic.result import Outcome, Result, fold
 from xec_magic.results import Results
@@ -27,6 +28,8 @@ __all__ = ["FleetPlan", "FleetRun", "plan_fleet"]
 NAMED: Final = 8  # in a message
 MEMORY_BYTES: Final = 256 * 2**20  # of output that all targets together may keep in memory; the rest is in files
 LEAST_MEMORY: Final = 64 * 2**10
+MOST_WATCHED: Final = 64  # twelve hundred samples of one take some 2 MiB
+FLEET_RATE_HZ: Final = 1.0  # of each of many
 CANNOT_ASK: Final = (
     "confirm: nobody can be asked here, so nothing has run; --yes (in Python yes=True) says yes beforehand"
 )
@@ -70,8 +73,10 @@ def plan_fleet(
         raise OptionError(
             f"{options._who('tee')}: {len(targets)} targets would write into one file; keep the results, they have the outputs"
         )
-    if options.monitor:
-        raise OptionError(f"{options._who('monitor')} watches one target; leave it out")
+    if options.monitor and len(targets) > MOST_WATCHED:
+        raise OptionError(
+            f"{options._who('monitor')}: at most {MOST_WATCHED} targets are watched at once, not {len(targets)}; leave it out"
+        )
     one = options.for_each_target()
     memory = max(LEAST_MEMORY, min(Limits().memory_bytes, MEMORY_BYTES // len(targets)))
     planned: dict[str, Plan] = {}
@@ -79,10 +84,17 @@ def plan_fleet(
     for target in targets:
         known = planned.get(target.kind)
         if known is None:  # of a plan nothing else depends on where it runs
-            known = planned[target.kind] = one.plan(script, namespace, target)
+            known = planned[target.kind] = _watched_less_often(options, one.plan(script, namespace, target))
         limits = replace(known.limits, memory_bytes=memory)
         plans.append(replace(known, command=replace(known.command, target=target), limits=limits))
     return FleetPlan(tuple(plans), options.fleet_policy())
+
+
+def _watched_less_often(options: RunOptions, plan: Plan) -> Plan:
+    """Of many targets a sample a second each is enough, unless the line or the call says otherwise."""
+    if plan.monitor is None or options.sources.get("rate") in (THE_LINE, THE_CALL):
+        return plan
+    return replace(plan, monitor=replace(plan.monitor, rate_hz=min(plan.monitor.rate_hz, FLEET_RATE_HZ)))
 
 
 class FleetRun:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from xec_magic.display import palette
 from xec_magic.display.ansi import plain_line
+from xec_magic.display.hostsview import results_html, results_lines
 from xec_magic.display.render import RULE, SMALL, Mask, safe_html, strong_html
 from xec_magic.display.table import render_results_html, render_results_text
 from xec_magic.formats import to_lines
@@ -68,7 +69,7 @@ def summary_lines(results: Results, duration_s: float | None, mask: Mask = str) 
         for group in groups:
             body, is_diff = _body(group, groups[0])
             lines += [f"[xec] {_headline(group, mask)}", *(map(mask, body) if is_diff else ())]
-    return [*lines, *closing_lines(results, duration_s, mask)]
+    return [*lines, *_use(results, duration_s, mask), *closing_lines(results, duration_s, mask)]
 
 
 def fleet_text(results: Results, duration_s: float | None = None, *, mask: Mask = str) -> str:
@@ -81,7 +82,12 @@ def fleet_text(results: Results, duration_s: float | None = None, *, mask: Mask 
         if len(groups) > GROUPS:
             rest = [name for group in groups[GROUPS:] for name in group.targets]
             body.append(f"[xec] {len(groups) - GROUPS} more groups: {folded(rest)}")
-    return "\n".join([*body, *closing_lines(results, duration_s, mask)])
+    return "\n".join([*body, *_use(results, duration_s, mask), *closing_lines(results, duration_s, mask)])
+
+
+def _use(results: Results, duration_s: float | None, mask: Mask) -> list[str]:
+    """What monitored targets used, a line each; nothing where outputs must not change."""
+    return [f"[xec] {line}" for line in results_lines(results, mask)] if duration_s is not None else []
 
 
 def fleet_html(results: Results, duration_s: float | None = None, *, mask: Mask = str, title: str = "") -> str:
@@ -92,8 +98,10 @@ def fleet_html(results: Results, duration_s: float | None = None, *, mask: Mask 
     if not differ and len(groups) > GROUPS:
         rest = [name for group in groups[GROUPS:] for name in group.targets]
         pieces.append(f"<div style='{SMALL}'>{len(groups) - GROUPS} more groups: {safe_html(folded(rest))}</div>")
+    if duration_s is not None:
+        pieces.append(results_html(results, mask))
     if len(results) <= UNFOLDED:
-        table = render_results_html(results, duration_s is not None, mask=mask)
+        table = render_results_html(results, duration_s is not None, mask=mask, chart=False)
     else:  # as text: markup and outputs of hundreds would make a notebook large
         rows = render_results_text(results, duration_s is not None, mask=mask, outputs=False)
         table = f"<pre style='{_PRE};max-height:420px;overflow:auto;white-space:pre'>{safe_html(rows)}</pre>"

@@ -11,6 +11,7 @@ from IPython.display import DisplayHandle, display
 from xec_magic.display import fleetrender
 from xec_magic.display.ansi import terminal_text
 from xec_magic.display.fleetlines import FleetLines
+from xec_magic.display.mime import both_forms
 from xec_magic.display.printer import Printer
 from xec_magic.display.view import WIDGET_MIME, Mode
 
@@ -128,12 +129,9 @@ class FleetView:
             return
         shown = [f"$ {line}" for line in self._mask(self._handle.script).splitlines()] if self._show else []
         text = fleetrender.fleet_text(results, duration_s, mask=self._mask)
-        self._publish({
-            "text/plain": "\n".join([*shown, text]),
-            "text/html": fleetrender.fleet_html(
-                results, duration_s, mask=self._mask, title=self._handle.script if self._show else ""
-            ),
-        })  # fmt: skip
+        title = self._handle.script if self._show else ""
+        page = fleetrender.fleet_html(results, duration_s, mask=self._mask, title=title)
+        self._publish(both_forms("\n".join([*shown, text]), page))
 
     # -- forms ------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from xec_magic.display import chart, palette
 from xec_magic.display.ansi import plain_line
+from xec_magic.display.mime import both_forms
 from xec_magic.display.usage import sparkline, thinned
 from xec_magic.errors import OptionError
 from xec_magic.timeline import Curves
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from xec_magic.result import Result
     from xec_magic.timeline import Timeline
 
-__all__ = ["Hosted", "hosts_bundle", "hosts_figure", "hosts_lines", "results_figure", "results_html"]
+__all__ = ["Hosted", "hosts_bundle", "hosts_figure", "hosts_lines", "results_figure", "results_html", "results_lines"]
 
 NAMED: Final = 6  # lines that the eye can tell apart; of more hosts the ones that use most are named, the others grey
 SPARKS: Final = 16
+LINES: Final = 12  # of text below the output of a fleet
 PANEL_PX: Final = 78
 _STYLES: Final = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 _SMALL: Final = f"padding:3px 10px;color:{palette.MUTED};background:{palette.BACKGROUND};font-size:12px;line-height:1.6"
@@ -56,11 +58,11 @@ def hosts_bundle(watched: Sequence[Hosted], volatile: bool = True, mask: Callabl
         figure = hosts_figure([(each.title, each.timeline) for each in seen])
         picture = chart.image_html(figure, f"use of {len(seen)} hosts: " + "; ".join(lines))
         html = f"<div style='padding:4px 6px'>{picture}</div>" + html
-    return {
-        "text/plain": "\n".join(f"[xec] {line}" for line in lines),
-        "text/html": f"<div style='background:{palette.BACKGROUND};border:1px solid {palette.RULE};border-radius:4px;"
+    return both_forms(
+        "\n".join(f"[xec] {line}" for line in lines),
+        f"<div style='background:{palette.BACKGROUND};border:1px solid {palette.RULE};border-radius:4px;"
         f"overflow-x:auto'>{html}</div>",
-    }
+    )
 
 
 def hosts_lines(watched: Sequence[Hosted], mask: Callable[[str], str] = str) -> list[str]:
@@ -68,15 +70,7 @@ def hosts_lines(watched: Sequence[Hosted], mask: Callable[[str], str] = str) -> 
     width = max(len(plain_line(each.title)) for each in watched)
     lines = []
     for each in watched:
-        curves = each.timeline.curves()
-        parts = [plain_line(each.title).ljust(width)]
-        for name, values, words in (
-            ("CPU", curves.cpu_cores, lambda value: f"{value:.2f} cores"),
-            ("memory", curves.rss_bytes, format_size),
-        ):
-            known = chart.finite(values)
-            if known:
-                parts.append(f"{name} {sparkline(curves.time_s, values, SPARKS)} peak {words(max(known))}")
+        parts = [plain_line(each.title).ljust(width), *_curves(each.timeline)]
         if each.timeline.samples and each.timeline.samples[-1].load is not None:
             parts.append(f"load {each.timeline.samples[-1].load:.2f}")
         if each.failure:
@@ -108,6 +102,27 @@ def results_html(results: Sequence[Result], mask: Callable[[str], str] = str) ->
         return ""
     words = f"use of {len(named)} runs: " + ", ".join(name for name, _ in named[:NAMED])
     return f"<div style='padding:4px 6px'>{chart.image_html(hosts_figure(named), words)}</div>"
+
+
+def results_lines(results: Sequence[Result], mask: Callable[[str], str] = str) -> list[str]:
+    """A line of text for each monitored run: its curves with their peaks; of many those that used most."""
+    named = sorted(_monitored(results, mask), key=lambda one: -(one[1].samples[-1].cpu_s or 0.0))
+    width = max((len(plain_line(name)) for name, _ in named[:LINES]), default=0)
+    lines = ["  ".join([plain_line(name).ljust(width), *_curves(timeline)]) for name, timeline in named[:LINES]]
+    return lines + ([f"and {len(named) - LINES} more that used less"] if len(named) > LINES else [])
+
+
+def _curves(timeline: Timeline) -> list[str]:
+    """Its curves as bars, with their peaks."""
+    curves, parts = timeline.curves(), []
+    for name, values, words in (
+        ("CPU", curves.cpu_cores, lambda value: f"{value:.2f} cores"),
+        ("memory", curves.rss_bytes, format_size),
+    ):
+        known = chart.finite(values)
+        if known:
+            parts.append(f"{name} {sparkline(curves.time_s, values, SPARKS)} peak {words(max(known))}")
+    return parts
 
 
 def _monitored(results: Sequence[Result], mask: Callable[[str], str]) -> list[tuple[str, Timeline]]:

@@ -85,19 +85,27 @@ def render_results_text(results: Results, volatile: bool = True, *, mask: Mask =
     return "\n".join([*text, "[xec] " + ", ".join(_said(results, volatile, mask))])
 
 
-def render_results_html(results: Results, volatile: bool = True, *, mask: Mask = str) -> str:
-    """The results as an HTML table, each output to unfold; see `render_results_text` for the arguments."""
+def render_results_html(results: Results, volatile: bool = True, *, mask: Mask = str, chart: bool = True) -> str:
+    """The results as an HTML table, each output to unfold, and below it the chart of monitored ones.
+
+    Args:
+        results: As for `render_results_text`, as are the others.
+        volatile: Likewise.
+        mask: Likewise.
+        chart: With the chart.
+    """
     columns = _columns(results, volatile)
     share = max(1, min(len(results), HTML_ROWS) // FULL_OUTPUTS)
     head = "".join(f"<th scope='col' style='{_CELL};font-weight:600'>{name}</th>" for name in columns.head())
     body = "".join(_row_html(row, columns, volatile, mask, share) for row in _rows(results, HTML_ROWS))
     tallied, *rest = [safe_html(part) for part in _said(results, volatile, mask)]
+    picture = results_html(results, mask) if volatile and chart else ""
     foot = " · ".join([tallied if results else strong_html(tallied, palette.BAD), *rest])
     return (
         f"<div style='background:{palette.BACKGROUND};border:{RULE};border-radius:4px;overflow:hidden'>"
         "<div tabindex='0' style='max-height:420px;overflow:auto'>"
         f"<table style='border-collapse:collapse;table-layout:auto;width:100%;margin:0;font-size:12px;line-height:1.45'><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>{results_html(results, mask) if volatile else ''}<div style='{SMALL}'>{foot}</div></div>"
+        f"<tbody>{body}</tbody></table></div>{picture}<div style='{SMALL}'>{foot}</div></div>"
     )
 
 
