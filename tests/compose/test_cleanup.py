@@ -102,6 +102,15 @@ def test_a_deferred_command_that_may_fail_is_no_failure():
         stack.defer(xec.run, "exit 3", check=False)
 
 
+def test_a_deferred_command_is_run_each_time_whatever_is_kept_of_equal_ones(tmp_path):
+    log = tmp_path / "log"
+    commands = xec.using(cache="60s", persist=True, stale="1h", cwd=tmp_path)
+    for _ in range(2):
+        with commands.cleanup() as stack:
+            stack.defer("echo undo >>log")
+    assert log.read_text() == "undo\nundo\n"
+
+
 def test_a_run_that_a_function_starts_is_waited_for(tmp_path):
     with xec.cleanup() as stack:
         stack.defer(xec.start, f"sleep 0.2; touch {tmp_path}/ended")
@@ -144,6 +153,8 @@ def test_it_can_be_closed_by_hand_and_used_again(done):
         (lambda stack: stack.defer("true", "x"), "no further arguments"),
         (lambda stack: stack.defer("true", tiemout=3), "did you mean timeout?"),
         (lambda stack: stack.defer("true", cwd="/no/such/dir"), "no such directory"),
+        (lambda stack: stack.defer("true", cache=60), "cache: what is deferred is always run"),
+        (lambda stack: stack.defer("true", persist=True), "persist: what is deferred is always run"),
         (lambda stack: stack.defer(asyncio.sleep), "only `async with xec.cleanup"),
         (lambda stack: stack.temp_file(suffix="/../x"), "no end of a file's name"),
         (lambda stack: stack.temp_file(suffix=3), "no end of a file's name"),

@@ -20,6 +20,7 @@ from xec_magic.compose.files import quoted
 from xec_magic.engine.run import Run
 from xec_magic.errors import CleanupError, ConnectionLost, OptionError, TransportError, XecError, map_errors
 from xec_magic.events import Cause
+from xec_magic.options import RunOptions
 from xec_magic.private import KernelDirectory
 
 __all__ = ["Cleanup", "Deferred", "Unwinding", "innermost"]
@@ -95,7 +96,7 @@ class Cleanup:
             A handle; its `cancel` takes it back.
 
         Raises:
-            OptionError: `what` is neither, or a wrong option.
+            OptionError: `what` is neither, or a wrong option; a command is given a cache.
 
         Example:
             >>> import xec_magic as xec
@@ -108,7 +109,8 @@ class Cleanup:
         if isinstance(what, (str, bytes)) or hasattr(what, "interpolations"):
             if args:
                 raise OptionError("a command takes no further arguments; its options are keywords")
-            run = self._plan(what, kwargs)
+            _refuse_cache(kwargs)
+            run = self._plan(what, {**kwargs, "cache": None})  # a kept result would be given, and nothing undone
             return self._push(Deferred(self, run.plan.title, run))
         if not callable(what):
             raise OptionError(f"a {type(what).__name__} cannot be deferred; give a function, or a command's text")
@@ -182,7 +184,7 @@ class Cleanup:
         """Make a private directory on a host, with a file in it perhaps; its removal is noted before there is anything to remove."""
         name = quoted(f"xec-{secrets.token_hex(12)}{suffix}")
         place = f'd="${{TMPDIR:-/tmp}}"/{name}; '
-        options = {"on": on, "shell": "sh", "strict": False}
+        options = {"on": on, "shell": "sh", "strict": False, "cache": None}
         making = self._plan(
             f'umask 077; {place}mkdir "$d" && {fill} && printf %s "$d"',
             {**options, "stdin": data, "label": "make a temporary " + ("file" if file else "directory")},
@@ -440,6 +442,14 @@ def _line(what: str, error: BaseException) -> str:
 def _words(error: BaseException) -> str:
     text = str(error).strip().partition("\n")[0]
     return type(error).__name__ + (f": {text}" if text else "")
+
+
+def _refuse_cache(options: Mapping[str, Any]) -> None:
+    """What is deferred has to happen, whatever an equal command has done before."""
+    of_the_cache = {option.name for option in RunOptions.SPEC.options if option.group == "cache"}
+    for name, value in options.items():
+        if name in of_the_cache and value is not None:
+            raise OptionError(f"{name}: what is deferred is always run, and never taken from the cache; leave it out")
 
 
 def _check_suffix(suffix: object) -> None:

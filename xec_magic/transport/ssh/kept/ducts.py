@@ -208,3 +208,10 @@ class Streams(Duct):
             self._open.discard(stream)
             if not self._open:
                 self._ended()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is closed: nothing more will come."""
+        super().connection_lost(exc)
+        if self._open:
+            self._open.clear()
+            self._ended()
