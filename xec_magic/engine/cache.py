@@ -165,10 +165,10 @@ class ResultCache:
         Args:
             key: The run's.
             plan: The run's.
-            asked_at: When it asked, by the steady clock; a refresh takes nothing that is older.
+            asked_at: When it asked, by the steady clock; a refresh takes nothing that had begun before.
         """
         entry = self._memory.get(key) if self._memory is not None else None
-        if entry is None or (plan.cache is not None and plan.cache.refresh and entry.stored.steady < asked_at):
+        if entry is None or (plan.cache is not None and plan.cache.refresh and entry.begun < asked_at):
             return None
         return self._usable(entry, plan)
 
@@ -249,8 +249,8 @@ class ResultCache:
         """The files that the key speaks of are as they were. Looks at the disk."""
         return all(self.stamps.same(path, stamp) for path, stamp in key.stamps)
 
-    def store(self, key: Key, result: Result) -> None:
-        """Keep a result against which there is no objection."""
+    def store(self, key: Key, result: Result, *, begun: float) -> None:
+        """Keep a result against which there is no objection; it had not begun before `begun`, by the steady clock."""
         from xec_magic.engine.memory import ENTRY_BYTES, Entry
 
         policy = result.plan.cache
@@ -259,7 +259,7 @@ class ResultCache:
         result = replace(result, notes=(), attempts=(), timeline=None)
         entry = Entry(
             key, result, self.clock.now(), policy.ttl_s if result.ok else policy.failures_s,
-            policy.stale_s if result.ok else 0.0, secrets=self._redactor.generation,
+            policy.stale_s if result.ok else 0.0, secrets=self._redactor.generation, begun=begun,
         )  # fmt: skip
         if policy.persist:
             self.disk.save(entry)
