@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -245,9 +246,12 @@ class ResultCache:
             return f"{format_size(size)} of output are more than the cache takes for one command ({format_size(limit)})"
         return ""
 
-    def unchanged(self, key: Key) -> bool:
-        """The files that the key speaks of are as they were. Looks at the disk."""
-        return all(self.stamps.same(path, stamp) for path, stamp in key.stamps)
+    def changed(self, key: Key) -> str:
+        """What is not as it was when the key was made; empty when all is. Looks at the disk."""
+        if key.place is not None and os.path.realpath(key.place[0]) != key.place[1]:
+            return "its directory has become another one while it ran"
+        same = all(self.stamps.same(path, stamp) for path, stamp in key.stamps)
+        return "" if same else "a file that it depends on has changed while it ran"
 
     def store(self, key: Key, result: Result, *, begun: float) -> None:
         """Keep a result against which there is no objection; it had not begun before `begun`, by the steady clock."""

@@ -157,7 +157,7 @@ class Flights:
         assert policy is not None
         assert run.key is not None
         objection = cache.objection(result, masked=run.masked)
-        if not objection and (run.key.stamps or (policy.when is not None and result.ok)):
+        if not objection and (run.key.stamps or run.key.place or (policy.when is not None and result.ok)):
             objection = await self._asked_aside(run, result, policy)
         if not objection:
             cache.store(run.key, result, begun=flight.begun)
@@ -172,8 +172,9 @@ class Flights:
         assert key is not None
 
         def ask() -> str:
-            if not cache.unchanged(key):
-                return "a file that it depends on has changed while it ran"
+            objection = cache.changed(key)
+            if objection:
+                return objection
             if policy.when is None or not result.ok:
                 return ""
             try:
