@@ -141,6 +141,32 @@ def test_a_directory_that_is_gone_is_said(tmp_path, monkeypatch):
     os.chdir("/")
 
 
+def test_a_link_that_is_set_to_another_directory_is_another_directory(tmp_path):
+    for name in ("w1", "w2"):
+        (tmp_path / name).mkdir()
+    link = tmp_path / "L"
+    link.symlink_to("w1")
+    (tmp_path / "above").symlink_to(tmp_path)
+    captured = Captured(Plan(Command("make", cwd=str(tmp_path / "above" / "L")), cache=CachePolicy(60)), Stamps(), ENVIRON)
+    first = captured.key()
+    assert captured.key() is first
+    link.unlink()
+    link.symlink_to("w2")
+    second = captured.key()
+    assert second.full != first.full
+    (tmp_path / "w2").rmdir()
+    (tmp_path / "w3").mkdir()  # which may well have the number of the one that was removed
+    link.unlink()
+    link.symlink_to("w3")
+    assert captured.key().full not in (first.full, second.full)
+    link.unlink()
+    assert captured.key().full not in (first.full, second.full)
+    link.symlink_to("w1")
+    assert captured.key().full == first.full
+    plain = key(cwd=str(tmp_path / "w1"))
+    assert (plain.place, first.place) == (None, (str(tmp_path / "above" / "L"), str(tmp_path / "w1")))
+
+
 def test_scripts_that_are_no_utf_8_have_keys_of_their_own():
     assert key("echo \udcff").full != key("echo \udcfe").full
 

@@ -115,6 +115,23 @@ def test_a_missing_dependency_is_refused_with_the_nearest_name(run):
     assert "did you mean numbers.txt?" in refusal(run("%%xec --cache 5 --depends number.txt\ntrue"))
 
 
+def test_what_a_command_depends_on_is_looked_for_where_it_runs(run, shell):
+    Path("proj").mkdir()
+    Path("in.txt").write_text("the kernel's")
+    Path("proj/in.txt").write_text("one")
+    Path("proj/own.txt").write_text("own")
+    cell = "%%xec --cwd proj --cache 1h --depends in.txt --depends own.txt --out r\ncat in.txt"
+    run(cell)
+    run(cell)
+    assert (shell.user_ns["r"].stdout, shell.user_ns["r"].cached is not None) == ("one", True)
+    Path("proj/in.txt").write_text("two")
+    run(cell)
+    assert shell.user_ns["r"].stdout == "two"
+    Path("in.txt").write_text("changed")
+    run(cell)
+    assert shell.user_ns["r"].cached is not None
+
+
 def test_what_the_cache_needs_is_no_standing_default(run, monkeypatch):
     Path("xec.toml").write_text('cache = "5m"')
     runtime.close()

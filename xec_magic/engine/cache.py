@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -165,10 +166,10 @@ class ResultCache:
         Args:
             key: The run's.
             plan: The run's.
-            asked_at: When it asked, by the steady clock; a refresh takes nothing that is older.
+            asked_at: When it asked, by the steady clock; a refresh takes nothing that had begun before.
         """
         entry = self._memory.get(key) if self._memory is not None else None
-        if entry is None or (plan.cache is not None and plan.cache.refresh and entry.stored.steady < asked_at):
+        if entry is None or (plan.cache is not None and plan.cache.refresh and entry.begun < asked_at):
             return None
         return self._usable(entry, plan)
 
@@ -245,12 +246,15 @@ class ResultCache:
             return f"{format_size(size)} of output are more than the cache takes for one command ({format_size(limit)})"
         return ""
 
-    def unchanged(self, key: Key) -> bool:
-        """The files that the key speaks of are as they were. Looks at the disk."""
-        return all(self.stamps.same(path, stamp) for path, stamp in key.stamps)
+    def changed(self, key: Key) -> str:
+        """What is not as it was when the key was made; empty when all is. Looks at the disk."""
+        if key.place is not None and os.path.realpath(key.place[0]) != key.place[1]:
+            return "its directory has become another one while it ran"
+        same = all(self.stamps.same(path, stamp) for path, stamp in key.stamps)
+        return "" if same else "a file that it depends on has changed while it ran"
 
-    def store(self, key: Key, result: Result) -> None:
-        """Keep a result against which there is no objection."""
+    def store(self, key: Key, result: Result, *, begun: float) -> None:
+        """Keep a result against which there is no objection; it had not begun before `begun`, by the steady clock."""
         from xec_magic.engine.memory import ENTRY_BYTES, Entry
 
         policy = result.plan.cache
@@ -259,7 +263,7 @@ class ResultCache:
         result = replace(result, notes=(), attempts=(), timeline=None)
         entry = Entry(
             key, result, self.clock.now(), policy.ttl_s if result.ok else policy.failures_s,
-            policy.stale_s if result.ok else 0.0, secrets=self._redactor.generation,
+            policy.stale_s if result.ok else 0.0, secrets=self._redactor.generation, begun=begun,
         )  # fmt: skip
         if policy.persist:
             self.disk.save(entry)

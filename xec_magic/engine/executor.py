@@ -137,7 +137,7 @@ class Executor:
         if len(self._runs) > HISTORY_RUNS + FORGET_RUNS:
             self.post(self._forget_old)
         if hit.refresh:
-            self.refresh(run.plan, run.key)
+            self.refresh(run.plan, run.key, since=hit.entry.stored.steady)
         return True
 
     def hit(self, captured: Captured, plan: Plan) -> Result | None:
@@ -154,13 +154,18 @@ class Executor:
         if hit is None:
             return None
         if hit.refresh:
-            self.refresh(plan, key)
+            self.refresh(plan, key, since=hit.entry.stored.steady)
         result = hit.entry.result.replayed(str(next(self._numbers)), plan, hit.age_s)
         self._tell(result, time.time())
         return result
 
-    def refresh(self, plan: Plan, key: Key | None = None) -> Run:
+    def refresh(self, plan: Plan, key: Key | None = None, since: float | None = None) -> Run:
         """Run a plan behind, and keep its result instead of what is kept.
+
+        Args:
+            plan: With a cache.
+            key: Its key, where that is known.
+            since: An execution that begins after this moment of the steady clock will do; None for now.
 
         Raises:
             OptionError: as for `hit`.
@@ -170,6 +175,8 @@ class Executor:
         plan = replace(plan, cache=plan.cache.over(refresh=True), tee=None)
         run = self._new_run(plan, check=False, background=True, keep=True)
         run.key = key or self.cache.key(self.cache.captured(plan), plan)
+        if since is not None:
+            run.asked_at = min(run.asked_at, since)
         self.begin(run)
         return run
 
