@@ -365,6 +365,25 @@ def test_traps_of_commands_are_theirs(ex):
     assert [result.stdout for result in results] == ["", "", "on\nbye\n"]
 
 
+def test_a_trap_on_failures_that_one_command_sets_runs_once_for_each_failure_of_the_next(ex):
+    commands = ["trap 'echo failed' ERR", "false", "f() { return 3; }; f", "true | false"]
+    results = ex.batch(commands, strict=False, keep_going=True)
+    assert codes(results) == [0, 1, 3, 1]
+    assert [result.stdout for result in results] == ["", *["failed\n"] * 3]
+    results = ex.batch([commands[0], "set -e", "false; echo no"], strict=False, check=False)
+    assert (results[2].exit_code, results[2].stdout) == (1, "failed\n")
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_that_is_told_to_run_nothing_more_ends_the_batch(ex, shell, keep_going):
+    commands = ["echo a", "set -n; echo no", "echo b"]
+    results = ex.batch(commands, shell=shell, keep_going=keep_going, check=False, timeout="10s")
+    assert results.whole.outcome is not Outcome.TIMED_OUT
+    assert [result.stdout for result in results] == ["a\n", "", ""]
+    assert results[2].outcome is Outcome.NOT_STARTED
+
+
 # -- ends -----------------------------------------------------------------------------------------
 
 

@@ -71,6 +71,7 @@ def framed_script(batch: Batch, family: Family, *, strict: bool, ok_codes: froze
         "ALIVE": _ALIVE if resumes else "",
         "OPTIONS": _TRACE if batch.isolated or not strict else shell["RESUMED"] if resumes else _STRICT,
         "FORKED": _STRICT if strict else _TRACE,
+        "EVAL": _EVAL_ONCE if _may_trap_failures(batch, family, strict) else _EVAL,
         "ON_ERROR": _ON_ERROR if strict and family == "bash" else "",
     }
 
@@ -98,6 +99,12 @@ def framed_script(batch: Batch, family: Family, *, strict: bool, ok_codes: froze
         text('@B@exit "${__xec_f:-0}"'),
     ]
     return "; ".join(filter(None, script))
+
+
+def _may_trap_failures(batch: Batch, family: Family, strict: bool) -> bool:
+    """A command may set a trap on ERR that outlives it, by the look of it; a strict shell of bash ends at once instead."""
+    texts = (*batch.commands, batch.prelude)
+    return family == "bash" and not strict and not batch.isolated and any("ERR" in text for text in texts)
 
 
 def _commands(texts: Sequence[str], family: Family) -> Iterator[str]:
@@ -177,8 +184,12 @@ _TRACE: Final = "case $__xec_x in x) @B@set -x ;; esac"
 _ALIVE: Final = (
     'case $__xec_b in 1*) { @P@kill -0 "$$"; } 2>&- || @B@exit 125 ;; esac;'  # `kill $$` ends the first process
 )
-_SHARED: Final = 'while __xec_next; do { @B@eval "$__xec_t"; } @KEPT@; done'
-_FORKING: Final = 'while __xec_next; do ( @FORKED@; @B@eval "$__xec_t" ); done'
+_EVAL: Final = '@B@eval "$__xec_t"'
+# Where a trap on ERR may be set: what has failed inside of `eval` would count once more as the failure of `eval` itself.
+_EVAL_ONCE: Final = f"case $- in *e*) {_EVAL} ;; *) ! {_EVAL}; __xec_s=${{PIPESTATUS[0]}} ;; esac"
+# `set -n` lets the condition of a loop seem true, whatever it is: this one ends then, and one with `while` never would.
+_SHARED: Final = "until ! __xec_next; do { @EVAL@; } @KEPT@; done"
+_FORKING: Final = 'until ! __xec_next; do ( @FORKED@; @B@eval "$__xec_t" ); done'
 # A `break` outside of any loop of its own ends the loop around the commands, and its command.
 _AROUND: Final = r'\eval "$__xec_l"; case $__xec_d in "") \eval "$__xec_a" ;; esac'
 _FRAME: Final = r"""@P@printf '@FRAME@:%s:%s:%s\n' "$__xec_n" "$__xec_s" "$__xec_k" """
@@ -240,7 +251,7 @@ _SHELLS: Final[dict[str, dict[str, str]]] = {
         "B": r"\builtin ", "P": r"\builtin ", "D": "7", "W": "6", "KEPT": "7>&1 1>&7 6>&2 2>&6 7>&- 6>&-", "CLOCK": "zmodload zsh/datetime 2>/dev/null || :",
         "GENUINE": _GENUINE, "REPAIR": r"\unset -f builtin",
         "RESUMED": '@B@set "-u$__xec_x"; @B@setopt err_return',
-        "AROUND": r'while [[ -z $__xec_d ]]; do { @B@. /dev/fd/@D@ @D@<<<"$__xec_l" } always '
+        "AROUND": r'until [[ -n $__xec_d ]]; do { @B@. /dev/fd/@D@ @D@<<<"$__xec_l" } always '
         r'{ __xec_s=$?; @B@unsetopt err_return; TRY_BLOCK_ERROR=0 }; done; case $__xec_d in "") \eval "$__xec_a" ;; esac',
         "EXITS": "", "SAME": "", "TRAPS": "",
     },
