@@ -147,7 +147,9 @@ def test_a_link_that_is_set_to_another_directory_is_another_directory(tmp_path):
     link = tmp_path / "L"
     link.symlink_to("w1")
     (tmp_path / "above").symlink_to(tmp_path)
-    captured = Captured(Plan(Command("make", cwd=str(tmp_path / "above" / "L")), cache=CachePolicy(60)), Stamps(), ENVIRON)
+    captured = Captured(
+        Plan(Command("make", cwd=str(tmp_path / "above" / "L")), cache=CachePolicy(60)), Stamps(), ENVIRON
+    )
     first = captured.key()
     assert captured.key() is first
     link.unlink()
