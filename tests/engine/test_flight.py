@@ -285,6 +285,34 @@ def test_a_renewal_behind_a_stale_result_is_joined_by_the_next_and_not_by_a_refr
     assert len(host.started) == 3
 
 
+def test_who_joins_has_the_result_kept_as_it_asks(executor, host):
+    host.on("slow", Wait(0.3), Say("x"), Exit(0))
+    leader = executor.start(plan("slow", ttl=1, target=host.target))
+    until(lambda: leader.state == "running")
+    longer = follower_of(executor, plan("slow", ttl=3600, target=host.target))
+    persistent = follower_of(executor, plan("slow", ttl=60, persist=True, target=host.target))
+    assert str(longer.result(20)) == str(persistent.result(20)) == "x"
+    (shown,) = executor.cache.entries()
+    assert (shown.tier, shown.entry.ttl_s) == ("memory, disk", 3600)
+    assert leader.result().plan.cache.persist is False
+    later = Executor()
+    try:
+        assert later.start(plan("slow", ttl=60, persist=True, target=host.target)).result(20).cached is not None
+    finally:
+        later.close(0.2)
+
+
+def test_a_failure_is_kept_for_those_who_want_that_and_nobody_else(executor, host):
+    host.on("slow", Wait(0.3), Exit(3))
+    host.on("slow", Say("x"), Exit(0))
+    leader = executor.start(plan("slow", target=host.target), check=False)
+    until(lambda: leader.state == "running")
+    patient = plan("slow", failures=60, target=host.target)
+    assert follower_of(executor, patient).wait(20).exit_code == leader.wait(20).exit_code == 3
+    assert executor.start(patient, check=False).wait(20).cached is not None
+    assert executor.start(plan("slow", target=host.target)).result(20).cached is None
+
+
 def test_closing_the_executor_ends_leader_and_followers(host):
     host.on("slow", Wait(60))
     executor = Executor()

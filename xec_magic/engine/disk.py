@@ -77,6 +77,12 @@ class Listed:
     hits: int
 
 
+class _Connection(sqlite3.Connection):
+    """Knows which file it has open: another one of its name is another database."""
+
+    inode = 0
+
+
 class DiskTier:
     """Results that outlive their kernel. Reading happens in the caller's thread, writing behind in one of its own.
 
@@ -93,10 +99,10 @@ class DiskTier:
         self._limit_bytes = limit_bytes
         self._directory: Path | None = None
         self._files: OutputFiles | None = None
-        self._reader: sqlite3.Connection | None = None
+        self._reader: _Connection | None = None
         self._reader_lock = threading.Lock()
         self._writer = Writer(self._connect, self._failed, self._commit)
-        self._inode = 0  # of the database as it was opened; another one now is somebody else's doing
+        self._inode = 0  # of the database that was used last
         self._failures = 0
         self._reader_failures = 0  # as many as there had been when the reader was opened
         self._touched: dict[int, int] = {}
@@ -306,8 +312,8 @@ class DiskTier:
 
     def _commit(self, db: sqlite3.Connection, jobs: list[Job]) -> None:
         """Do some jobs in one transaction, with the uses that were noted since."""
-        assert self._directory is not None
-        if _inode_of(self._directory / _NAME) != self._inode:
+        assert isinstance(db, _Connection)
+        if not self._is_there(db):
             raise Moved
         db.execute("begin immediate")
         try:
@@ -348,15 +354,15 @@ class DiskTier:
         with self._reader_lock:
             try:
                 reader = self._reader
-                if reader is None or self._reader_failures != self._failures:
+                if reader is None or self._reader_failures != self._failures or not self._is_there(reader):
                     reader = self._open_reader()
                 return default if reader is None else work(reader)
             except (sqlite3.Error, OSError) as error:
                 self._failed(error)
                 return default
 
-    def _open_reader(self) -> sqlite3.Connection | None:
-        """A connection made after the last failure; None while the disk is left alone. The lock is held."""
+    def _open_reader(self) -> _Connection | None:
+        """A new connection; None while the disk is left alone. The lock is held."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -365,7 +371,25 @@ class DiskTier:
             self._reader = self._connect()
         return self._reader
 
-    def _connect(self) -> sqlite3.Connection:
+    def _is_there(self, db: _Connection) -> bool:
+        """The file of a connection still has its name: nobody has removed the directory, or set a damaged file aside.
+
+        Raises:
+            OSError: the files beside it are gone and cannot be made.
+        """
+        assert self._directory is not None
+        if db.inode != _inode_of(self._directory / _NAME):
+            return False
+        self._inode = db.inode
+        self._make_files(self._directory)
+        return True
+
+    def _make_files(self, directory: Path) -> None:
+        """The files beside the database, again where they were removed. Those made before may still be in use."""
+        if self._files is None or self._files.gone:
+            self._files = OutputFiles(directory)
+
+    def _connect(self) -> _Connection:
         """A connection to the database, which is made if it is not there.
 
         Raises:
@@ -374,17 +398,18 @@ class DiskTier:
         """
         self._directory = private_directory(self._root() / "results")
         path = self._directory / _NAME
-        if self._files is None:
-            self._files = OutputFiles(self._directory)
+        self._make_files(self._directory)
         self._inode = _inode_of(path)
-        db = sqlite3.connect(path, timeout=READ_PATIENCE_S, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(
+            path, timeout=READ_PATIENCE_S, isolation_level=None, check_same_thread=False, factory=_Connection
+        )
         try:
             if not db.execute("select 1 from sqlite_master where name = 'stamps'").fetchone():
                 db.execute("pragma auto_vacuum = incremental")
                 db.execute("pragma journal_mode = wal")
                 db.executescript(f"begin immediate; {_TABLES} commit;")
             db.execute("pragma synchronous = normal")
-            self._inode = _inode_of(path)
+            db.inode = self._inode = _inode_of(path)
         except BaseException:
             db.close()
             raise
@@ -405,8 +430,9 @@ class DiskTier:
                 if kept is not None:
                     self._complain(f"the results on disk were damaged ({error}); set aside as {kept}, a new file begun")
             return
+        where = self._directory or getattr(error, "filename", None) or "the cache directory"
         reason = getattr(error, "strerror", None) or str(error)
-        self._complain(f"results cannot be kept on disk ({reason}); they are kept in memory only")
+        self._complain(f"results cannot be kept on disk ({where}: {reason}); they are kept in memory only")
         self._writer.rest()
 
     def _damaged_entry(self, key: Key, problem: str) -> None:

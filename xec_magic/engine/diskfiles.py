@@ -61,9 +61,13 @@ class OutputFiles:
 
     Args:
         directory: The tier's.
+
+    Raises:
+        OSError: it cannot be used.
     """
 
     def __init__(self, directory: Path) -> None:
+        self._epoch_fd = -1
         self._path = private_directory(directory / "outputs")
         # Read at each use of what is on disk, so it stays open.
         self._epoch_fd = os.open(directory / "epoch", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -75,6 +79,7 @@ class OutputFiles:
             OSError: the disk refuses; nothing is left of it.
             OutputTooLarge: the log is gone.
         """
+        private_directory(self._path)  # somebody may have removed it to have room
         name = f"{digest & (2**64 - 1):016x}-{secrets.token_hex(4)}"
         part, path = self._path / f"{name}.part", self._path / name
         content = hashlib.blake2b(digest_size=16)
@@ -136,12 +141,22 @@ class OutputFiles:
                     removed += 1
         return removed
 
-    def epoch(self) -> bytes:
-        """A mark that changes when something is taken back."""
+    @property
+    def gone(self) -> bool:
+        """The directory was removed: what is changed by others is not seen here any more, and the other way round."""
         try:
-            return os.pread(self._epoch_fd, 8, 0)
+            return os.fstat(self._epoch_fd).st_nlink == 0
         except OSError:
-            return secrets.token_bytes(8)  # not known: let everybody look again
+            return True
+
+    def epoch(self) -> bytes:
+        """A mark that changes when something is taken back, or everything was removed."""
+        try:
+            if os.fstat(self._epoch_fd).st_nlink:
+                return os.pread(self._epoch_fd, 8, 0)
+        except OSError:
+            pass
+        return secrets.token_bytes(8)  # not known: let everybody look again
 
     def bump(self) -> None:
         """Change the mark: what other kernels hold in memory of this tier is to be looked up again."""
@@ -149,10 +164,12 @@ class OutputFiles:
             os.pwrite(self._epoch_fd, secrets.token_bytes(8), 0)
 
     def close(self) -> None:
-        """Let go of the files."""
-        with contextlib.suppress(OSError):
-            os.close(self._epoch_fd)
-        self._epoch_fd = -1
+        """Let go of the files. It happens by itself when nobody uses them any more."""
+        fd, self._epoch_fd = self._epoch_fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    __del__ = close
 
 
 def set_aside(path: Path, inode: int) -> str | None:

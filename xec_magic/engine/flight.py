@@ -152,15 +152,16 @@ class Flights:
             self._executor.follow_on(each)
 
     async def _keep(self, flight: _Flight, result: Result) -> None:
-        run = flight.leader
-        cache, policy = self._executor.cache, run.plan.cache
-        assert policy is not None
+        run, cache = flight.leader, self._executor.cache
+        policy = _policy_of(run, *flight.followers)
         assert run.key is not None
+        result = replace(result, plan=replace(run.plan, cache=policy))
         objection = cache.objection(result, masked=run.masked)
         if not objection and (run.key.stamps or run.key.place or (policy.when is not None and result.ok)):
             objection = await self._asked_aside(run, result, policy)
         if not objection:
-            cache.store(run.key, result, begun=flight.begun)
+            policy = _policy_of(run, *flight.followers)  # others may have come meanwhile
+            cache.store(run.key, replace(result, plan=replace(run.plan, cache=policy)), begun=flight.begun)
             return
         cache.count(refused=1)
         if result.ok and objection != _UNMET:  # that a failure is not kept goes without saying
@@ -192,6 +193,21 @@ class Flights:
             await changed.wait()
             changed.clear()
         return answer.result()
+
+
+def _policy_of(leader: Run, *followers: Run) -> CachePolicy:
+    """As the leader wants its result kept, and where others want more of it, as they do: each asks for it with its own bounds."""
+    policy = leader.plan.cache
+    assert policy is not None
+    others = [run.plan.cache for run in followers if run.plan.cache is not None and run.plan.cache != policy]
+    if not others:
+        return policy
+    return policy.over(
+        ttl=max(policy.ttl_s, *(each.ttl_s for each in others)),
+        stale=max(policy.stale_s, *(each.stale_s for each in others)),
+        failures=max(policy.failures_s, *(each.failures_s for each in others)),
+        persist=policy.persist or any(each.persist for each in others),
+    )
 
 
 _UNMET: Final = "its condition is not met"
