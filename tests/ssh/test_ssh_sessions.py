@@ -6,6 +6,7 @@ import _thread
 import asyncio
 import contextlib
 import os
+import pwd
 import signal
 import threading
 from pathlib import Path
@@ -24,9 +25,14 @@ from xec_magic.transport.terminate import living, stop
 needs_root = pytest.mark.skipif(not IS_ROOT and not os.environ.get("CI"), reason="makes accounts, which takes root")
 
 
-def places():
-    """The directories of sessions."""
-    return set(Path("/tmp").glob("xec-" + "[0-9a-f]" * 16))
+def places(server):
+    """The directories of sessions on the servers of these tests."""
+    uid = pwd.getpwnam(server.world.user).pw_uid
+    found = set()
+    for path in Path("/tmp").glob("xec-" + "[0-9a-f]" * 16):
+        with contextlib.suppress(FileNotFoundError):
+            found |= {path} if path.stat().st_uid == uid else set()
+    return found
 
 
 class Contract(TransportContract):
@@ -44,12 +50,12 @@ class Contract(TransportContract):
     async def transport(self, server):
         self.target = target_of(server)
         self.UNSTARTABLE = Command("true", self.target, shell=("/no/such/bash",), session="s")
-        before = places()
+        before = places(server)
         made = SSHTransport(KERNEL_ID)
         yield made
         await made.close(within_s=4)
         async with asyncio.timeout(10):
-            while places() - before:
+            while places(server) - before:
                 await asyncio.sleep(0.02)
 
     def command(self, script):
@@ -129,9 +135,11 @@ def kept(server):
     """One executor for all; each test ends its session."""
     home = os.environ["HOME"]
     os.environ["HOME"] = str(server.world.home)
+    before = places(server)
     with xec.Executor(check=False) as made:
         yield made
     os.environ["HOME"] = home
+    assert until(lambda: not places(server) - before)
 
 
 @pytest.fixture
@@ -260,7 +268,7 @@ def test_a_lost_connection_loses_the_session_and_its_command_and_says_both(own):
 def test_one_that_was_lost_while_idle_is_told_with_the_next_command(own):
     server, ex = own
     c = ex.using(session="etl", on=server.spec)
-    before = places()
+    before = places(server)
     c.run("x=1")
     kill_sessions(server)
     assert until(lambda: not [row for row in ex._engine.ssh_rows() if row.busy])
@@ -269,7 +277,7 @@ def test_one_that_was_lost_while_idle_is_told_with_the_next_command(own):
     assert "session etl on" in r.notes[0]
     assert "was lost while it was idle" in r.notes[0]
     ex.close()
-    assert until(lambda: not places() - before)
+    assert until(lambda: not places(server) - before)
 
 
 def test_a_session_is_of_one_host_and_one_shell_and_is_listed(own, world):
