@@ -185,7 +185,9 @@ def test_what_ends_the_shell_there_is_said_with_the_command_that_did_it(each):
 
 def test_a_shell_that_no_longer_answers_there_is_ended(bash):
     r = bash.run("set -n; echo not said")
-    assert (r.stdout, len(lost(r))) == ("", 1)
+    assert (r.stdout, len(lost(r)), r.outcome.value, r.signal) == ("", 1, "lost", None)
+    r = bash.run("ulimit -n 6", timeout=10)
+    assert (r.outcome.value, len(lost(r))) == ("failed", 1)
     assert bash.run("echo on").text() == "on"
 
 
