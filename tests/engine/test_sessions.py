@@ -295,6 +295,21 @@ def test_reset_begins_anew(each):
     assert each.run("echo $x", strict=False).text() == ""
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_reset_ends_what_runs_in_the_session_and_does_not_wait_for_it(begun, ex, each):
+    each.run("x=1")
+    running = each.start("echo begun; sleep 60")
+    running.begin()
+    if begun:
+        until(lambda: running.log.size())
+    assert each.run("echo ${x-new}", reset=True, timeout=20).text() == "new"
+    r = running.wait(20)
+    assert (r.outcome, len(lost(r))) == (Outcome.SIGNALLED, 1)
+    assert "it was reset" in r.notes[0]
+    assert not r.left_behind
+    assert each.run("echo on").text() == "on"
+
+
 def test_a_session_is_of_one_shell(ex, bash):
     bash.run("true")
     with pytest.raises(SpawnError, match="session s is a bash; say --shell 'bash', or begin anew with --reset"):

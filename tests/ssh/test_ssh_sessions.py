@@ -191,6 +191,15 @@ def test_a_shell_that_no_longer_answers_there_is_ended(bash):
     assert bash.run("echo on").text() == "on"
 
 
+def test_reset_there_ends_what_runs_in_the_session_and_does_not_wait_for_it(bash):
+    bash.run("x=1")
+    running = bash.start("echo begun; sleep 60")
+    running.begin()
+    assert until(lambda: running.log.size())
+    assert bash.run("echo ${x-new}", reset=True, timeout=20).text() == "new"
+    assert "was reset" in running.wait(20).notes[0]
+
+
 def test_a_stop_there_keeps_the_session(each):
     each.run("y=1")
     r = each.run("x=2; sleep 60; x=3", timeout=0.3)
