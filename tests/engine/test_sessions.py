@@ -257,7 +257,19 @@ def test_a_shell_that_no_longer_answers_is_ended_and_nothing_hangs(script, bash)
     r = bash.run(script)
     assert r.stdout in ("said\n", "")
     assert r.notes == () or len(lost(r)) == 1
+    if r.notes:  # that its shell was killed says nothing of the command
+        assert (r.outcome, r.signal, r.exit_code) == (Outcome.LOST, None, None)
+        assert r.verdict() == "how it ended is not known: the session's shell no longer answers"
     assert bash.run("/bin/echo on", reset=not r.notes).text() == "on"
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_shell_that_may_not_open_its_descriptors_any_more_ends_and_that_is_said(strict, each):
+    r = each.run("ulimit -n 6", strict=strict, timeout=10)
+    assert r.outcome is not Outcome.TIMED_OUT
+    assert len(lost(r)) == 1
+    assert len(r.stderr.splitlines()) < 10
+    assert each.run("echo on").text() == "on"
 
 
 def test_a_shell_that_is_killed_between_two_commands_is_told_with_the_next(ex, bash):
@@ -281,6 +293,21 @@ def test_reset_begins_anew(each):
     each.run("x=1; cd /usr")
     assert each.run("echo ${x-new}; pwd", reset=True).lines() == ["new", os.getcwd()]
     assert each.run("echo $x", strict=False).text() == ""
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_reset_ends_what_runs_in_the_session_and_does_not_wait_for_it(begun, ex, each):
+    each.run("x=1")
+    running = each.start("echo begun; sleep 60")
+    running.begin()
+    if begun:
+        until(lambda: running.log.size())
+    assert each.run("echo ${x-new}", reset=True, timeout=20).text() == "new"
+    r = running.wait(20)
+    assert (r.outcome, len(lost(r))) == (Outcome.SIGNALLED, 1)
+    assert "it was reset" in r.notes[0]
+    assert not r.left_behind
+    assert each.run("echo on").text() == "on"
 
 
 def test_a_session_is_of_one_shell(ex, bash):

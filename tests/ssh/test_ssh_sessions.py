@@ -211,8 +211,19 @@ def test_what_ends_the_shell_there_is_said_with_the_command_that_did_it(each):
 
 def test_a_shell_that_no_longer_answers_there_is_ended(bash):
     r = bash.run("set -n; echo not said")
-    assert (r.stdout, len(lost(r))) == ("", 1)
+    assert (r.stdout, len(lost(r)), r.outcome.value, r.signal) == ("", 1, "lost", None)
+    r = bash.run("ulimit -n 6", timeout=10)
+    assert (r.outcome.value, len(lost(r))) == ("failed", 1)
     assert bash.run("echo on").text() == "on"
+
+
+def test_reset_there_ends_what_runs_in_the_session_and_does_not_wait_for_it(bash):
+    bash.run("x=1")
+    running = bash.start("echo begun; sleep 60")
+    running.begin()
+    assert until(lambda: running.log.size())
+    assert bash.run("echo ${x-new}", reset=True, timeout=20).text() == "new"
+    assert "was reset" in running.wait(20).notes[0]
 
 
 def test_a_stop_there_keeps_the_session(each):

@@ -141,8 +141,20 @@ class Drive:
         turn = self._executor.transports.turn(self._plan.command)
         if turn is None:
             return await self._placed()
-        # First its turn in the session: who waits for that must not take a place from others.
-        return await self._behind(turn, self._placed)
+        way = self._executor.transports.way_maker(self._plan.command)
+        making = self._loop.create_task(way) if way is not None else None
+
+        async def course() -> Exited:
+            if making is not None:
+                making.cancel()
+            return await self._placed()
+
+        try:
+            # First its turn in the session: who waits for that must not take a place from others.
+            return await self._behind(turn, course)
+        finally:
+            if making is not None:
+                making.cancel()
 
     async def _placed(self) -> Exited:
         run = self._run

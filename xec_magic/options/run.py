@@ -210,7 +210,10 @@ class RunOptions:
         help="Run in the shell of this name, which keeps its directory, variables and functions for the next command.",
     )  # fmt: skip
     reset: bool = flag(
-        "--reset", group="where", line_only=True, help="With --session: end that shell first, and begin with a new one."
+        "--reset",
+        group="where",
+        line_only=True,
+        help="With --session: end that shell first, with what runs in it, and begin with a new one.",
     )
 
     timeout: float | None = option(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xec_magic.command import LOCAL, Command, Target
 from xec_magic.errors import FileError
@@ -98,6 +98,14 @@ class Transports:
         if not command.session or command.target.kind not in ("local", "ssh"):
             return None
         return self.workers.turn(command) if command.target.kind == "local" else self.ssh.sessions.turn(command)
+
+    def way_maker(self, command: Command) -> Coroutine[Any, Any, None] | None:
+        """What ends the command that runs where this one wants a new shell; None where it need not, or nothing runs."""
+        turn = self.turn(command) if command.reset else None
+        if turn is None or not turn.locked():
+            return None
+        local = command.target.kind == "local"
+        return self.workers.make_way(command.session) if local else self.ssh.sessions.make_way(command)
 
     def start_now(self, request: StartRequest) -> Process | None:
         """Start a command without any waiting, where a warm shell is there for it; None where `start` is needed."""

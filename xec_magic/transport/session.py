@@ -28,13 +28,14 @@ from xec_magic.transport.shells import default_shell, script_for
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawner import Spawned, Spawner
 
-__all__ = ["Session"]
+__all__ = ["MUTE", "Session"]
 
 PREPARE_S: Final = 0.001  # after a command: pipes for the next one, when the result is on its way
 DOUBT_S: Final = 0.5  # between two looks at a shell that may have lost its way
 MEASURED_S: Final = 0.1  # of a shorter command the clock ticks tell nothing
 TICKS_A_S: Final = os.sysconf("SC_CLK_TCK")
 SESSION_KNOWN_S: Final = 10.0  # so long after the shell's end its number surely names nobody else's session
+MUTE: Final = "how it ended is not known: the session's shell no longer answers"
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -82,6 +83,7 @@ class Session:
         self._prepares: asyncio.TimerHandle | None = None
         self._doubts: asyncio.TimerHandle | None = None
         self._doubted = False
+        self._mute = False  # its shell was ended since it said nothing any more
         self._input_is_null = True
         self._sent = False
         self._exits = False
@@ -361,6 +363,7 @@ class Session:
             return
         idle = os.path.lexists(f"/proc/{self.pid}/fd/{self._dialect.control_fd}")
         if idle and self._doubted:
+            self._mute = True
             self.end("its shell no longer answers")
             return
         self._doubted = idle
@@ -418,7 +421,7 @@ class Session:
         self._close()
         if process is not None:
             process.lost(
-                status,
+                ExitStatus(None, None, lost=MUTE) if self._mute else status,
                 f"session {self.label} was lost ({self.ended_because}): its variables are gone, and the next command starts a new one",
             )
 

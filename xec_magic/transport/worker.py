@@ -22,9 +22,10 @@ from xec_magic.transport.session import Session
 from xec_magic.transport.spares import Spares
 from xec_magic.transport.spawn import proctree
 
-__all__ = ["PoolEntry", "WorkerTransport"]
+__all__ = ["MAKE_WAY_PAUSE_S", "PoolEntry", "WorkerTransport"]
 
 LENT_PAUSE_S: Final = 0.001
+MAKE_WAY_PAUSE_S: Final = 0.02  # between two looks whether the command has begun that is to be ended
 STOP_S: Final = 1.0  # between TERM and KILL, when a session is stopped
 SPARES: Final = 8  # idle shells at once; some 3 MB of memory each, most of it shared
 
@@ -191,8 +192,24 @@ class WorkerTransport:
 
     async def stop(self, name: str) -> None:
         """End a session and what its commands have left: TERM, then KILL. Its running command ends with it."""
-        session = self.sessions.pop(name)
-        session.end("it was stopped")
+        await self._end_with_all(self.sessions.pop(name), "it was stopped")
+
+    async def make_way(self, name: str) -> None:
+        """End what runs in a session now, or is about to, and with it the session; until it is cancelled, where nothing does."""
+        known = self.sessions.get(name)
+        while True:
+            session = self.sessions.get(name)
+            if known is not None and session is not known:
+                return None  # it has ended meanwhile
+            if session is not None and session.current is not None:
+                del self.sessions[name]
+                ending = asyncio.ensure_future(self._end_with_all(session, "it was reset"))
+                return await asyncio.shield(ending)  # to its end, also when nobody waits for that any more
+            await asyncio.sleep(MAKE_WAY_PAUSE_S)
+
+    @staticmethod
+    async def _end_with_all(session: Session, why: str) -> None:
+        session.end(why)
         begun = time.monotonic()
         left = session.living()
         proctree.send(signal.SIGTERM, (), left)

@@ -78,9 +78,10 @@ if [[ ${{__xec_from-}} && $PWD == "$__xec_to" ]]; then \builtin cd -- "$__xec_fr
 \builtin unset -v __xec_own __xec_from __xec_to __xec_strict __xec_trap __xec_exit __xec_names __xec_old __xec_text __xec_code
 """
 
+# A shell that may not open the descriptors (`ulimit -n`) ends before it has the trap by which it would begin once more.
 _BEGIN: Final = r"""
 \builtin unset -v BASH_ENV
-exec 62>@ctl@ 63<@feed@
+exec 62>@ctl@ 63<@feed@ || \builtin exit "${__xec_back-}"
 __xec_is() { \builtin return "$1"; }
 __xec_next=p*
 if [[ ${__xec_back-} ]]; then

@@ -92,6 +92,10 @@ class KeptProcess:
         self.exit = status
         self._request.changed()
 
+    def tell(self, note: str) -> None:
+        """Note for the reader what comes over it."""
+        self._request.note(note)
+
     def lost(self, status: ExitStatus, note: str) -> None:
         """The command has ended with its session, and nothing more of it will come."""
         self.ended(status, note=note)

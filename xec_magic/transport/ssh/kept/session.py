@@ -17,6 +17,7 @@ from xec_magic.errors import SpawnError, TransportError
 from xec_magic.events import ProcessInfo
 from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.dialects import Order
+from xec_magic.transport.session import MUTE
 from xec_magic.transport.shells import script_for
 from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.kept.command import KeptProcess
@@ -82,6 +83,7 @@ class FarSession:
         self._fed = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._gone = False
+        self._mute = False  # its shell is ended since it says nothing any more
         self._doubts: asyncio.TimerHandle | None = None
 
     # -- beginning ------------------------------------------------------------------------------------
@@ -269,8 +271,10 @@ class FarSession:
                 with contextlib.suppress(TransportError):
                     idle = read_answer((await self.host.helper(line)).stdout, line.mark) == "idle"
                     if idle and doubted and process is self.current:
-                        await self.stop_all(["KILL"])
-                        self._finish("its shell no longer answers", ExitStatus(None, 9))
+                        self.ended_because = "its shell no longer answers"
+                        self._mute = True
+                        await self.stop_all(["KILL"])  # the keeper may tell of its end before this is over
+                        self._finish(self.ended_because, ExitStatus(None, 9))
                         return
                     doubted = idle
             await asyncio.sleep(DOUBT_S if doubted else LONG_DOUBT_S)
@@ -410,7 +414,7 @@ class FarSession:
                 "command starts a new one"
             )
             if status is not None:
-                process.ended(status, note=note)
+                process.ended(ExitStatus(None, None, lost=MUTE) if self._mute else status, note=note)
             else:
                 process.lost(
                     ExitStatus(None, None, lost=f"the connection to {self.host.target} was lost: {self.ended_because}"),

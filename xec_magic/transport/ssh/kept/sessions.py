@@ -17,7 +17,7 @@ from xec_magic.transport.shells import family_of
 from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.kept.command import KeptProcess
 from xec_magic.transport.ssh.kept.session import FarSession
-from xec_magic.transport.worker import PoolEntry
+from xec_magic.transport.worker import MAKE_WAY_PAUSE_S, PoolEntry
 
 __all__ = ["FarSessions"]
 
@@ -116,8 +116,21 @@ class FarSessions:
         """End the sessions of this name on all hosts, and what their commands have left: TERM, then KILL."""
         await asyncio.gather(*(self._stop(session) for (_, each), session in [*self._sessions.items()] if each == name))
 
-    async def _stop(self, session: FarSession) -> None:
-        session.ended_because = "it was stopped"
+    async def make_way(self, command: Command) -> None:
+        """End what runs in a session now, or is about to, and with it the session; until it is cancelled, where nothing does."""
+        key = (command.target, command.session)
+        known = self._sessions.get(key)
+        while True:
+            session = self._sessions.get(key)
+            if known is not None and session is not known:
+                return None  # it has ended meanwhile
+            if session is not None and session.current is not None:
+                session.current.tell(f"session {session.label} on {session.host.target} was reset")
+                return await asyncio.shield(asyncio.ensure_future(self._stop(session, "it was reset")))
+            await asyncio.sleep(MAKE_WAY_PAUSE_S)
+
+    async def _stop(self, session: FarSession, why: str = "it was stopped") -> None:
+        session.ended_because = why
         try:
             left = await session.stop_all(["TERM"])
             until = time.monotonic() + STOP_S
@@ -128,7 +141,7 @@ class FarSessions:
                 await session.stop_all(["KILL"])
         except TransportError:
             pass  # its host is gone
-        session.end("it was stopped")
+        session.end(why)
 
     async def end_idle(self, targets: Sequence[Target]) -> None:
         """End the sessions on these hosts, each when its running command is over."""
