@@ -200,6 +200,7 @@ class Executor:
         command = plan.command
         for name, value in command.secret_env:
             self.redactor.register(name, value)
+        self.cache.new_secrets()
         open_texts = {
             "the command": command.script,
             "shell": " ".join(command.shell),

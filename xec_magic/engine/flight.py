@@ -46,12 +46,14 @@ class _Flight:
     Attributes:
         leader: The run that executes.
         begun: Before this moment of the steady clock it has not begun.
+        secrets: How many secrets there were then; these are masked in its output.
         followers: They get its result.
         later: They wait for its end and then execute anew: what it found may be older than their question.
     """
 
     leader: Run
     begun: float
+    secrets: int
     followers: list[Run] = field(default_factory=list)
     later: list[Run] = field(default_factory=list)
 
@@ -90,7 +92,7 @@ class Flights:
             self._executor.finished(run)
             return True
         cache.count(misses=1)
-        self._flights[name] = flight = _Flight(run, cache.clock.steady())
+        self._flights[name] = flight = _Flight(run, cache.clock.steady(), cache.secrets)
         run.subscribe(flight.relay)
         for complaint in cache.complaints():
             run.emit(Note(run.run_id, _now(), complaint))
@@ -161,7 +163,12 @@ class Flights:
             objection = await self._asked_aside(run, result, policy)
         if not objection:
             policy = _policy_of(run, *flight.followers)  # others may have come meanwhile
-            cache.store(run.key, replace(result, plan=replace(run.plan, cache=policy)), begun=flight.begun)
+            cache.store(
+                run.key,
+                replace(result, plan=replace(run.plan, cache=policy)),
+                begun=flight.begun,
+                secrets=flight.secrets,
+            )
             return
         cache.count(refused=1)
         if result.ok and objection != _UNMET:  # that a failure is not kept goes without saying
