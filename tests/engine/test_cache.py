@@ -312,6 +312,16 @@ def test_a_condition_that_raises_keeps_nothing_and_says_so(executor):
     assert executor.cache.entries() == []
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), StopIteration(), GeneratorExit()], ids=repr)
+def test_a_condition_that_wants_to_leave_keeps_nothing_and_the_run_ends(executor, error):
+    def leave(result):
+        raise error
+
+    result = run(executor, plan("true", when=leave))
+    assert result.ok
+    assert result.notes == (f"not cached: its condition raised {type(error).__name__}: {error}",)
+
+
 def test_a_condition_runs_off_the_loop_and_may_run_commands_itself(executor):
     threads = []
 

@@ -187,7 +187,7 @@ class Flights:
                 return ""
             try:
                 return "" if policy.when(result) else _UNMET
-            except Exception as error:  # noqa: BLE001 - the user's own function
+            except BaseException as error:  # noqa: BLE001 - the user's own function, which may also want to leave
                 return f"its condition raised {type(error).__name__}: {error}"
 
         changed = asyncio.Event()
@@ -196,6 +196,7 @@ class Flights:
         answer.add_done_callback(lambda _: changed.set())
         while not answer.done():
             if run.stop_cause is not None:
+                answer.cancel()  # whatever it says is not heard any more
                 return "its condition had not answered when the run was stopped"
             await changed.wait()
             changed.clear()
