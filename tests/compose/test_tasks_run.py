@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -146,6 +147,13 @@ def test_wrong_tasks_are_refused_and_nothing_runs(ex, host):
         of(ex, host).add("--jobs", "a")
     with pytest.raises(OptionError, match=r"needs: 'a' is a text; give a list of names, such as \['a'\]"):
         of(ex, host, a="").add("b", "b", needs="a")
+    for wrong in ([3], [None], [["a"]], [b"a"]):
+        with pytest.raises(OptionError, match=r"needs: .* is no name of a task; give texts"):
+            of(ex, host, a="").add("b", "b", needs=wrong)
+    with pytest.raises(OptionError, match="needs: 3 is no list of names"):
+        of(ex, host, a="").add("b", "b", needs=3)
+    with pytest.raises(OptionError, match="3 is no name of a task; give texts"):
+        of(ex, host, a="").run(3)
     with pytest.raises(OptionError, match="no option of a task"):
         of(ex, host).add("a", "a", label="x")
     with pytest.raises(OptionError, match="no script, so its options"):
@@ -530,8 +538,6 @@ def test_with_a_damaged_store_everything_runs_and_it_says_so(ex, tmp_path):
 
 
 def test_on_a_read_only_disk_everything_runs_and_it_says_so(ex, monkeypatch):
-    from pathlib import Path
-
     monkeypatch.setattr(tasks_module, "cache_root", lambda: Path("/proc"))
     made = ex.tasks().add("a", "touch a", creates="a")
     assert made.run().states == made.run().states == {"a": "ok"}
