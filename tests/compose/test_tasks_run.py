@@ -430,6 +430,20 @@ def test_a_task_that_does_not_create_its_file_fails(ex):
     )
 
 
+def test_what_a_task_reads_from_a_file_as_its_input_counts_by_its_content(ex):
+    write("in", "one\n")
+    made = ex.tasks().add("a", "cat > out", stdin=Path("in"), creates="out").add("b", "cat", stdin=Path("in"))
+    made.run()
+    assert made.run().states == {"a": "up to date", "b": "ok"}  # b names no file that it makes: it always runs
+    write("in", "two\n")
+    again = made.run()
+    assert (again["a"].state, again["a"].reason) == ("ok", "in has changed")
+    assert Path("out").read_text() == "two\n"
+    other = ex.tasks().add("a", "cat > out", stdin=Path("/dev/null"), creates="out")
+    assert other.run().states == {"a": "ok"}, "what is no file cannot be compared"
+    assert other.run().states == {"a": "up to date"}
+
+
 def test_a_dependency_that_is_not_there_fails_before_the_command_runs(ex, tmp_path):
     made = ex.tasks().add("a", "touch ran", depends="gone")
     r = made.run(check=False)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
-from xec_magic.command import LOCAL, Target
+from xec_magic.command import LOCAL, FileInput, Target
 from xec_magic.compose.tasks_check import preview
 from xec_magic.compose.tasks_grammar import valid_name
 from xec_magic.compose.tasks_graph import Graph, GraphError, Task
@@ -197,6 +197,9 @@ def task_of(
     # Thousands of tasks mostly have the same policies: one of each is enough to hold on to.
     plan = replace(plan, stop=_one(plan.stop), retry=_one(plan.retry), limits=_one(limits), label=name)
     depends, creates = options.paths(options.depends), options.paths(options.creates)
+    given = plan.command.stdin
+    if (depends or creates) and isinstance(given, FileInput) and os.path.isfile(given.path):
+        depends = (*depends, (os.path.relpath(given.path), given.path))  # what it reads, as the others are
     return Task(name, plan, needs, depends, creates)
 
 
