@@ -17,7 +17,8 @@ import pytest
 import xec_magic as xec
 from xec_magic.compose import tasks as tasks_module
 from xec_magic.compose import tasks_check
-from xec_magic.errors import OptionError, RunInterrupted, TasksFailed, TasksInterrupted
+from xec_magic.engine.portal import Helpers
+from xec_magic.errors import OptionError, RunInterrupted, SpawnError, TasksFailed, TasksInterrupted
 from xec_magic.transport.fake import Exit, FakeHost, Ignore, Say, Wait
 from xec_magic.transport.spawn import proctree
 
@@ -442,6 +443,32 @@ def test_what_a_task_reads_from_a_file_as_its_input_counts_by_its_content(ex):
     other = ex.tasks().add("a", "cat > out", stdin=Path("/dev/null"), creates="out")
     assert other.run().states == {"a": "ok"}, "what is no file cannot be compared"
     assert other.run().states == {"a": "up to date"}
+
+
+def test_without_threads_to_look_at_files_it_ends_and_remembers(ex, monkeypatch, caplog):
+    real = Helpers.submit
+    refused = []
+
+    def submit(self, function, *args):
+        name = getattr(function, "__name__", "")
+        if name in ("missing", "_put"):
+            refused.append(name)
+            raise SpawnError("no further thread is allowed (ulimit -u); end some first")
+        return real(self, function, *args)
+
+    monkeypatch.setattr(Helpers, "submit", submit)
+    monkeypatch.setattr("xec_magic.compose.tasks_check.FLUSH_S", 0.0)
+    made = ex.tasks().add("a", "touch a", creates="a").add("b", "true", needs=["a"])
+    ended = made.start(check=False).wait(20)
+    assert (ended["a"].state, ended["b"].state) == ("failed", "blocked")
+    assert ended["a"].reason.startswith("whether it created its files cannot be told: no further thread is allowed")
+    refused.clear()
+    made = ex.tasks().add("c", "cat raw", depends="raw").add("d", "sleep 0.1", needs=["c"])
+    write("raw", "x\n")
+    assert made.start(check=False).wait(20).states == {"c": "ok", "d": "ok"}
+    assert "_put" in refused, "what had ended could not be written down at once"
+    assert made.run(check=False)["c"].state == "up to date", "and was at the end"
+    assert not caplog.records, "nothing is raised in the loop's callbacks"
 
 
 def test_a_dependency_that_is_not_there_fails_before_the_command_runs(ex, tmp_path):
