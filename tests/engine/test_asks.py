@@ -174,6 +174,25 @@ def test_a_key_function_is_asked_each_time_and_a_file_looked_at(tmp_path):
         stamp(depends=path)
 
 
+def test_an_interrupt_while_a_key_is_made_ends_the_run_before_it_has_begun():
+    interrupted = False
+
+    def function(command):
+        if interrupted:
+            raise KeyboardInterrupt
+        return "key"
+
+    policy = xec.CachePolicy(600, key=function)
+    first = xec.run("date +%s%N", cache=policy)
+    interrupted = True
+    for ask in (xec.run, xec.start):  # the first one is planned already
+        with pytest.raises(xec.RunInterrupted, match="before it started") as caught:
+            ask("date +%s%N", cache=policy)
+        assert (caught.value.result.started_at, caught.value.result.outcome) == (None, xec.Outcome.INTERRUPTED)
+    interrupted = False
+    assert xec.run("date +%s%N", cache=policy).stdout == first.stdout
+
+
 def test_cached_keeps_a_result_under_a_name():
     first = xec.cached("hash", "date +%s%N")
     assert xec.cached("hash", "echo something else entirely").stdout == first.stdout

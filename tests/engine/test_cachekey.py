@@ -1,6 +1,7 @@
 """What keys promise: another state is another key, the same state the same one, and no two states share an encoding."""
 
 import os
+import sys
 from dataclasses import fields, replace
 
 import pytest
@@ -107,6 +108,8 @@ def test_a_key_function_that_raises_or_gives_no_key_is_refused_before_anything_r
         OptionError, match="cache key: broken raised ZeroDivisionError: division by zero; nothing has run"
     ):
         key(policy=CachePolicy(60, key=broken))
+    with pytest.raises(OptionError, match="cache key: <lambda> raised SystemExit: 3; nothing has run"):
+        key(policy=CachePolicy(60, key=lambda command: sys.exit(3)))
     with pytest.raises(OptionError, match="a list cannot be part of a key"):
         key(policy=CachePolicy(60, key=lambda command: [1]))
 
@@ -124,6 +127,15 @@ def test_input_from_a_file_counts_by_its_content(tmp_path):
 def test_input_from_a_file_of_another_machine_is_refused():
     with pytest.raises(OptionError, match="is in no key"):
         key(stdin=FileInput("/etc/hosts"), target=Target("fake", "db1"))
+
+
+def test_input_that_is_no_file_is_refused_by_its_name(tmp_path):
+    with pytest.raises(OptionError, match="^stdin: /dev/null is neither a file nor a directory"):
+        key(stdin=FileInput("/dev/null"))
+    with pytest.raises(OptionError, match="^stdin: no such file or directory: /no/such/file"):
+        key(stdin=FileInput("/no/such/file"))
+    with pytest.raises(OptionError, match="^depends: /dev/null is neither a file nor a directory"):
+        key(policy=CachePolicy(60, depends="/dev/null"))
 
 
 def test_a_file_that_is_missing_is_refused(tmp_path):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -466,6 +466,43 @@ def test_tables_of_another_form_are_set_aside(kernels, host):
     assert ask(one, "uptime", host).ok
     keep(one, "uptime", host)
     assert len(list(home().glob("*.damaged-*"))) == 1
+
+
+# -- secrets ------------------------------------------------------------------------------------
+
+
+def on_disk(value):
+    return [path.name for path in home().rglob("*") if path.is_file() and value in path.read_bytes()]
+
+
+def test_what_becomes_a_secret_after_it_was_kept_is_taken_off_the_disk(kernels, host):
+    talks = FakeHost("db2")
+    talks.on("large", Say(b"x" * (2**20 - 5)), Say(b"literal-token-77"), Say(b"x" * 200_000))
+    one = kernels()
+    keep(one, "echo literal-token-77", host)
+    keep(one, "large", talks)
+    keep(one, "harmless", host)
+    assert len(on_disk(b"literal-token-77")) >= 2
+    one.close(0.2)
+
+    two = kernels()
+    assert ask(two, "harmless", host).cached is not None
+    with_secret = replace(plan("true", target=host.target), cache=None)
+    with_secret = replace(with_secret, command=replace(with_secret.command, secret_env=(("TT", "literal-token-77"),)))
+    assert two.start(with_secret).result().ok
+    deadline = time.monotonic() + 20
+    while on_disk(b"literal-token-77"):
+        assert time.monotonic() < deadline, on_disk(b"literal-token-77")
+        time.sleep(0.02)
+    assert [row.script for row in two.cache.disk.rows()] == ["harmless"]
+    assert ask(kernels(), "harmless", host).cached is not None
+
+
+def test_without_anything_on_disk_a_secret_makes_nothing_there(kernels, host):
+    bare = plan("true", target=host.target)
+    bare = replace(bare, cache=None, command=replace(bare.command, secret_env=(("TT", "literal-token-77"),)))
+    assert kernels().start(bare).result().ok
+    assert not home().exists()
 
 
 # -- disks that refuse --------------------------------------------------------------------------

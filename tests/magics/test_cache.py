@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -130,6 +131,22 @@ def test_what_a_command_depends_on_is_looked_for_where_it_runs(run, shell):
     Path("in.txt").write_text("changed")
     run(cell)
     assert shell.user_ns["r"].cached is not None
+
+
+def test_an_interrupt_while_a_large_file_is_read_is_said_in_one_line(run, shell, monkeypatch):
+    Path("big").write_text("x")
+    cell = "%%xec --cache 60 --depends big --out r\ntouch ran"
+    with monkeypatch.context() as patched:
+        patched.setattr("xec_magic.engine.stamps.Stamps._read", lambda *_: signal.raise_signal(signal.SIGINT))
+        stopped = run(cell)
+    said = (stopped.out + stopped.err).strip()
+    assert re.fullmatch(
+        r"RunInterrupted: interrupted \(before it started, while what it depends on was looked at\) on local after .*: touch ran",
+        said,
+    )
+    assert isinstance(stopped.error, KeyboardInterrupt)
+    assert not Path("ran").exists()
+    assert run(cell).error is None
 
 
 def test_what_the_cache_needs_is_no_standing_default(run, monkeypatch):

@@ -22,6 +22,7 @@ from xec_magic.units import format_size
 if TYPE_CHECKING:
     from xec_magic.engine.disk import DiskTier
     from xec_magic.engine.memory import Entry, MemoryTier
+    from xec_magic.engine.secretsweep import SecretSweep
 
 __all__ = ["CacheStats", "Hit", "ResultCache", "Shown", "matcher"]
 
@@ -107,6 +108,8 @@ class ResultCache:
         self._epoch = b""
         self._lock = threading.Lock()
         self._stats = CacheStats()
+        self._sweep: SecretSweep | None = None
+        self._secrets = 0  # the redactor's generation of which the disk has heard
 
     # -- tiers, on first use: what they need is slow to import --------------------------------------
 
@@ -253,8 +256,34 @@ class ResultCache:
         same = all(self.stamps.same(path, stamp) for path, stamp in key.stamps)
         return "" if same else "a file that it depends on has changed while it ran"
 
-    def store(self, key: Key, result: Result, *, begun: float) -> None:
-        """Keep a result against which there is no objection; it had not begun before `begun`, by the steady clock."""
+    @property
+    def secrets(self) -> int:
+        """Changes when there are new secrets."""
+        return self._redactor.generation
+
+    def new_secrets(self) -> None:
+        """If there are any, remove what is on disk and holds one, behind. From memory nobody gets it, see `_may_show`."""
+        if self._secrets == self._redactor.generation:
+            return
+        self._secrets = self._redactor.generation
+        disk = self.disk
+        if not (disk.directory or disk.exists()):
+            return
+        from xec_magic.engine.secretsweep import SecretSweep
+
+        with self._lock:
+            self._sweep = self._sweep or SecretSweep(self._redactor, disk)
+        self._sweep.begin()
+
+    def store(self, key: Key, result: Result, *, begun: float, secrets: int) -> None:
+        """Keep a result against which there is no objection.
+
+        Args:
+            key: What it is the result of.
+            result: With the policy by which it is kept.
+            begun: It had not begun before this moment of the steady clock.
+            secrets: `secrets` when it began: those were masked.
+        """
         from xec_magic.engine.memory import ENTRY_BYTES, Entry
 
         policy = result.plan.cache
@@ -263,8 +292,10 @@ class ResultCache:
         result = replace(result, notes=(), attempts=(), timeline=None)
         entry = Entry(
             key, result, self.clock.now(), policy.ttl_s if result.ok else policy.failures_s,
-            policy.stale_s if result.ok else 0.0, secrets=self._redactor.generation, begun=begun,
+            policy.stale_s if result.ok else 0.0, secrets=secrets, begun=begun,
         )  # fmt: skip
+        if not self._may_show(entry):  # something has become a secret while it ran
+            return
         if policy.persist:
             self.disk.save(entry)
         if result.log.size() <= ENTRY_BYTES and result.log.path is None:

@@ -135,8 +135,11 @@ class Captured:
             return self._key
         stamps: list[tuple[str, Stamp]] = []
         contents: list[tuple[str, bytes]] = []
-        for path in (*self._policy.depends, *([self._stdin] if self._stdin else ())):
-            stamp, digest = self._stamps.digest(path, book)
+        named = [(path, "depends") for path in self._policy.depends]
+        if self._stdin is not None:
+            named.append((self._stdin, "stdin"))
+        for path, what in named:
+            stamp, digest = self._stamps.digest(path, book, what)
             stamps.append((path, stamp))
             contents.append((path, digest))
         own = self._ask(self._policy.key) if callable(self._policy.key) else b""
@@ -154,7 +157,7 @@ class Captured:
         name = getattr(function, "__name__", "the key function")
         try:
             given = function(self._plan.command)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise OptionError(f"cache key: {name} raised {type(error).__name__}: {error}; nothing has run") from error
         try:
             return encode(("own", given))

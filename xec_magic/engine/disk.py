@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -60,6 +61,7 @@ _SAVE: Final = (
     "insert into entries(digest, wall, keep, used, size, file, file_stamp, record, log, proof, target, script, full, output) "
     "values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_CONTENTS: Final = "select digest, script, full, output, file from entries where digest >= ? order by digest limit 16"
 _LIST: Final = "select digest, script, target, record, hits from entries order by wall"
 
 
@@ -107,7 +109,7 @@ class DiskTier:
         self._reader_failures = 0  # as many as there had been when the reader was opened
         self._touched: dict[int, int] = {}
         self._gone: list[str] = []  # files to remove after the next commit
-        self._taken_back = self._shrink = self._tidied = False
+        self._taken_back = self._shrink = self._tidied = self._erase = False
         self._said: set[str] = set()
         self.complaints: deque[str] = deque(maxlen=20)
         self.evictions = 0
@@ -160,6 +162,22 @@ class DiskTier:
             )
         return found
 
+    def contents(self) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """What each entry holds, its command and its output, in pieces that overlap by 4 KiB."""
+        first = -(2**63)
+        while rows := self._rows_from(first):
+            for digest, script, full, output, file in rows:
+                texts = (script, full, output or b"")
+                large = self._files.pieces(file) if file is not None and self._files is not None else iter(())
+                yield digest, itertools.chain(texts, large)
+            if rows[-1][0] == 2**63 - 1:
+                return
+            first = rows[-1][0] + 1
+
+    def _rows_from(self, digest: int) -> list[Any]:
+        nothing: list[Any] = []
+        return self._read(lambda db: db.execute(_CONTENTS, (digest,)).fetchall(), nothing)
+
     def totals(self) -> tuple[int, int]:
         """Entries, and bytes of all of them."""
         return self._read(lambda db: db.execute("select count, bytes from totals").fetchone(), None) or (0, 0)
@@ -169,6 +187,13 @@ class DiskTier:
         wanted = "select stamp, digest from stamps where path = ?"
         row = self._read(lambda db: db.execute(wanted, (os.fsencode(path),)).fetchone(), None)
         return row[1] if row is not None and row[0] == repr(stamp) else None
+
+    def exists(self) -> bool:
+        """There is something on disk, of this kernel or of others."""
+        try:
+            return (self._root() / "results" / _NAME).exists()
+        except OSError:
+            return False
 
     @property
     def directory(self) -> Path | None:
@@ -213,10 +238,15 @@ class DiskTier:
         nothing: set[int] = set()
         return self._writer.ask(lambda db: self._remove(db, wanted), within_s, default=nothing)
 
-    def forget_later(self, digests: Iterable[int]) -> None:
-        """Remove entries, without waiting for it."""
+    def forget_later(self, digests: Iterable[int], *, erase: bool = False) -> None:
+        """Remove entries, without waiting for it; with `erase` nothing of them is left in the file either."""
         wanted = list(digests)
-        self._writer.post(lambda db: self._remove(db, wanted))
+
+        def job(db: sqlite3.Connection) -> None:
+            self._remove(db, wanted)
+            self._erase |= erase
+
+        self._writer.post(job)
 
     def clear(self, within_s: float = 10.0) -> set[int]:
         """Remove everything; the entries that there were.
@@ -337,6 +367,9 @@ class DiskTier:
         if self._taken_back:  # not before the commit: who looks again must find what is true now
             self._taken_back = False
             self._files.bump()
+        if self._erase:  # the removed pages were overwritten; what they held is in the log until that is written back
+            self._erase = False
+            db.execute("pragma wal_checkpoint(truncate)").fetchall()
         if self._shrink:
             self._shrink = False
             db.execute("pragma incremental_vacuum").fetchall()
@@ -409,6 +442,7 @@ class DiskTier:
                 db.execute("pragma journal_mode = wal")
                 db.executescript(f"begin immediate; {_TABLES} commit;")
             db.execute("pragma synchronous = normal")
+            db.execute("pragma secure_delete = on")  # what is forgotten is not to be found in the file either
             db.inode = self._inode = _inode_of(path)
         except BaseException:
             db.close()

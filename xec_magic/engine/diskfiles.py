@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -17,6 +18,7 @@ from xec_magic.output import OutputLog
 __all__ = ["OutputFiles", "private_directory", "set_aside"]
 
 COPY_BYTES: Final = 1024 * 1024
+OVERLAP_BYTES: Final = 4096  # longer than what is looked for in pieces
 ORPHAN_S: Final = 600.0  # a file without a row is older than this only if its kernel died while it wrote
 KEPT_ASIDE: Final = 2  # damaged databases, the newest; somebody may want to look
 
@@ -123,6 +125,17 @@ class OutputFiles:
             return None, str(error.strerror)
         finally:
             os.close(fd)
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """What an output holds, in pieces that overlap; nothing when it is gone."""
+        tail = b""
+        try:
+            with open(self._path / name, "rb", buffering=0) as file:
+                while data := file.read(COPY_BYTES):
+                    yield tail + data
+                    tail = data[-OVERLAP_BYTES:]
+        except OSError:
+            return
 
     def remove(self, names: list[str]) -> None:
         """Remove outputs whose rows are gone."""

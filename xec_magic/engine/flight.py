@@ -46,12 +46,14 @@ class _Flight:
     Attributes:
         leader: The run that executes.
         begun: Before this moment of the steady clock it has not begun.
+        secrets: How many secrets there were then; these are masked in its output.
         followers: They get its result.
         later: They wait for its end and then execute anew: what it found may be older than their question.
     """
 
     leader: Run
     begun: float
+    secrets: int
     followers: list[Run] = field(default_factory=list)
     later: list[Run] = field(default_factory=list)
 
@@ -90,7 +92,7 @@ class Flights:
             self._executor.finished(run)
             return True
         cache.count(misses=1)
-        self._flights[name] = flight = _Flight(run, cache.clock.steady())
+        self._flights[name] = flight = _Flight(run, cache.clock.steady(), cache.secrets)
         run.subscribe(flight.relay)
         for complaint in cache.complaints():
             run.emit(Note(run.run_id, _now(), complaint))
@@ -161,7 +163,12 @@ class Flights:
             objection = await self._asked_aside(run, result, policy)
         if not objection:
             policy = _policy_of(run, *flight.followers)  # others may have come meanwhile
-            cache.store(run.key, replace(result, plan=replace(run.plan, cache=policy)), begun=flight.begun)
+            cache.store(
+                run.key,
+                replace(result, plan=replace(run.plan, cache=policy)),
+                begun=flight.begun,
+                secrets=flight.secrets,
+            )
             return
         cache.count(refused=1)
         if result.ok and objection != _UNMET:  # that a failure is not kept goes without saying
@@ -180,7 +187,7 @@ class Flights:
                 return ""
             try:
                 return "" if policy.when(result) else _UNMET
-            except Exception as error:  # noqa: BLE001 - the user's own function
+            except BaseException as error:  # noqa: BLE001 - the user's own function, which may also want to leave
                 return f"its condition raised {type(error).__name__}: {error}"
 
         changed = asyncio.Event()
@@ -189,6 +196,7 @@ class Flights:
         answer.add_done_callback(lambda _: changed.set())
         while not answer.done():
             if run.stop_cause is not None:
+                answer.cancel()  # whatever it says is not heard any more
                 return "its condition had not answered when the run was stopped"
             await changed.wait()
             changed.clear()
