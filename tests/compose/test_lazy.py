@@ -215,6 +215,17 @@ def test_of_a_race_the_first_wins_and_the_others_are_gone(ex):
     assert proctree.living((), f"XEC_RUN_ID={ex._engine.kernel_id}.".encode()) == []
 
 
+def test_many_losers_are_stopped_together_and_not_one_after_the_other(ex, monkeypatch):
+    looks, asked, look, living = [], [], proctree._look, proctree.living
+    monkeypatch.setattr(proctree, "_look", lambda: looks.append(None) or look())
+    monkeypatch.setattr(proctree, "living", lambda *args: asked.append(None) or living(*args))
+    steps = ex.lazy()
+    for _ in range(40):
+        steps.add("sleep 60")
+    assert str(steps.add("echo fast").race()) == "fast"
+    assert 2 * len(looks) < len(asked)  # each reads all of /proc
+
+
 def test_a_loser_that_is_just_being_started_is_gone_too(ex):
     helper = ex._engine.transports._local._spawner
     ex.run("true")
