@@ -619,3 +619,18 @@ def test_a_result_leaves_the_kernel_without_its_secrets(executor):
     result = wait(executor, Command("true", secret_env=(("TOKEN", "s3cr3t-value"),)))
     assert b"s3cr3t" not in pickle.dumps(result)
     assert pickle.loads(pickle.dumps(result)).command == "true"
+
+
+@pytest.mark.parametrize("proc", [True, False])
+def test_a_command_has_the_umask_that_the_kernel_has_when_it_starts(proc, executor, monkeypatch):
+    monkeypatch.setattr(proctree, "HAS_PROC", proc)
+    masks = []
+    before = os.umask(0o027)
+    try:
+        for mask in (0o077, 0o002):
+            os.umask(mask)
+            masks.append(wait(executor, "umask").stdout)
+            assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert masks == ["0077\n", "0002\n"]

@@ -95,22 +95,38 @@ def test_it_is_used_for_strict_scripts_with_pipes_as_well(ex, pool):
     assert pool.served == served + 1
 
 
+@pytest.fixture
+def mask():
+    """What the kernel's umask is; as it was before, afterwards."""
+
+    def read():
+        now = os.umask(0o077)
+        os.umask(now)
+        return now
+
+    before = read()
+    yield read
+    os.umask(before)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda m, p: m.setenv("ADDED", "1"),
         lambda m, p: m.chdir(p),
         lambda m, p: m.setenv("PATH", os.environ["PATH"] + ":/nowhere"),
+        lambda m, p: os.umask(0o037),
     ],
 )
-def test_a_change_of_the_kernels_surroundings_is_seen_at_once(change, ex, pool, monkeypatch, tmp_path):
+def test_a_change_of_the_kernels_surroundings_is_seen_at_once(change, ex, pool, mask, monkeypatch, tmp_path):
+    script = "echo ${ADDED-none}; pwd; echo $PATH; umask"
     pool.ready()
     change(monkeypatch, tmp_path)
-    r = ex.run("echo ${ADDED-none}; pwd; echo $PATH")
-    assert r.lines() == [os.environ.get("ADDED", "none"), os.getcwd(), os.environ["PATH"]]
+    r = ex.run(script)
+    assert r.lines() == [os.environ.get("ADDED", "none"), os.getcwd(), os.environ["PATH"], f"{mask():04o}"]
     pool.ready()
     served = pool.served
-    assert ex.run("echo ${ADDED-none}; pwd; echo $PATH").stdout == r.stdout
+    assert ex.run(script).stdout == r.stdout
     assert pool.served == served + 1
 
 

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 import uuid
 
 import pytest
@@ -331,3 +332,44 @@ def test_a_marker_that_could_match_anybody_is_refused():
     for marker in (b"X", b"XEC_RUN_ID=", b"PATH=/usr/bin:/bin"):
         with pytest.raises(ValueError, match="no marker"):
             proctree.living({1}, marker)
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Each look at all processes adds one to it."""
+    counted, look = [], proctree._look
+    monkeypatch.setattr(proctree, "_look", lambda: counted.append(None) or look())
+    return counted
+
+
+def test_a_look_at_all_processes_is_shared_by_those_whose_processes_are_older(looks, monkeypatch):
+    monkeypatch.setattr(proctree, "SHARED_S", 60)
+    before = time.monotonic()
+    child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        proctree.living(())
+        assert [one.pid for one in proctree.living({child.pid}, since=before)] == [child.pid]
+        assert len(looks) == 1
+        proctree.living({child.pid}, since=time.monotonic())  # it may not have been there yet
+        assert len(looks) == 2
+        proctree.living({child.pid})
+        assert len(looks) == 3
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_processes_are_known_by_any_of_the_marks_that_they_carry():
+    env = [b"A=1", b"XEC_RUN_ID=abcdefgh.1", b"XEC_RUN_ID=hgfedcba.2", b"Z=XEC_RUN_ID=abcdefgh.3"]
+    code = "import ctypes, sys; ctypes.CDLL(None).execve(b'/bin/sleep', (ctypes.c_char_p * 3)(b'sleep', b'60'), (ctypes.c_char_p * 5)(*%r))"
+    child = subprocess.Popen([sys.executable, "-c", code % (env,)])
+    found = lambda marker: [one.pid for one in proctree.living((), b"XEC_RUN_ID=" + marker)]  # noqa: E731
+    try:
+        deadline = time.monotonic() + 20
+        while not found(b"hgfedcba.2\0") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert found(b"abcdefgh.") == found(b"abcdefgh.1\0") == found(b"hgfedcba.2\0") == [child.pid]
+        assert found(b"abcdefgh.3\0") == found(b"abcdefgh\0") == []
+    finally:
+        child.kill()
+        child.wait()

@@ -189,7 +189,8 @@ _EVAL: Final = '@B@eval "$__xec_t"'
 _EVAL_ONCE: Final = f"case $- in *e*) {_EVAL} ;; *) ! {_EVAL}; __xec_s=${{PIPESTATUS[0]}} ;; esac"
 # `set -n` lets the condition of a loop seem true, whatever it is: this one ends then, and one with `while` never would.
 _SHARED: Final = "until ! __xec_next; do { @EVAL@; } @KEPT@; done"
-_FORKING: Final = 'until ! __xec_next; do ( @FORKED@; @B@eval "$__xec_t" ); done'
+# What a shell says of a child that a signal has ended shows the child's text, which is ours here; so nobody hears it.
+_FORKING: Final = 'until ! __xec_next; do { ( @FORKED@; @B@eval "$__xec_t" ) 2>&@W@ @W@>&-; } @W@>&2 2>/dev/null; done'
 # A `break` outside of any loop of its own ends the loop around the commands, and its command.
 _AROUND: Final = r'\eval "$__xec_l"; case $__xec_d in "") \eval "$__xec_a" ;; esac'
 _FRAME: Final = r"""@P@printf '@FRAME@:%s:%s:%s\n' "$__xec_n" "$__xec_s" "$__xec_k" """

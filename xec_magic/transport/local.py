@@ -209,7 +209,7 @@ class LocalProcess:
         return self._sampling.of_tree(self.pid, self._marker, self._request.run_id)
 
     def _living(self) -> list[proctree.Living]:
-        return proctree.living(self._sessions(), self._marker)
+        return proctree.living(self._sessions(), self._marker, self._spawned.started_at)
 
     def _sessions(self) -> set[int]:
         """The command's session, as long as its number cannot have come to name a stranger's."""

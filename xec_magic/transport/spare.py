@@ -48,6 +48,7 @@ class Kind:
     directory: str
     environ: dict[bytes, bytes]
     env: tuple[tuple[str, str], ...]
+    umask: int
 
 
 @dataclass(eq=False)
@@ -160,7 +161,7 @@ async def start_spare(spawner: Spawner, kind: Kind, number: int, mark: str, prea
             os.write(first, b". '%s'\n. %s\n" % (os.fsencode(preamble), _name(wait)))
             env[b"BASH_ENV"] = _name(first)
             keep = (wait, first)
-        spawned = await spawner.spawn([*kind.argv, PLACEHOLDER], kind.directory, env, theirs)
+        spawned = await spawner.spawn([*kind.argv, PLACEHOLDER], kind.directory, env, theirs, kind.umask)
     except OSError as error:
         for fd in ours:
             os.close(fd)

@@ -19,7 +19,7 @@ from xec_magic.transport.local import LocalProcess, directory_of
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.shells import default_shell, dress
 from xec_magic.transport.spare import ROOM_BYTES, Kind, Spare, start_spare
-from xec_magic.transport.spawner import Spawner
+from xec_magic.transport.spawner import Spawner, current_umask
 from xec_magic.transport.warmpool import Demand, Idle, step
 
 __all__ = ["Spares"]
@@ -104,7 +104,7 @@ class Spares:
         if self._proven.get(program) is False:
             return None
         argv = (program, b"-l", b"-c") if command.login else (program, b"-c")
-        directory, environ = directory_of(command), self._current_environ()
+        directory, environ, umask = directory_of(command), self._current_environ(), current_umask()
         for kind in self._kinds.values():
             if (
                 kind.environ is environ
@@ -112,12 +112,13 @@ class Spares:
                 and kind.argv == argv
                 and kind.env == command.env
                 and kind.rc == command.rc
+                and kind.umask == umask
             ):
                 return kind
         names = environ.keys() | {os.fsencode(name) for name, _ in command.env}
         if names & (_BEFORE_US | _OVERRIDES):
             return None
-        kind = Kind(next(self._numbers), argv, command.rc, directory, environ, command.env)
+        kind = Kind(next(self._numbers), argv, command.rc, directory, environ, command.env, umask)
         self._kinds[kind.number] = kind
         return kind
 
@@ -217,7 +218,7 @@ class Spares:
 
     async def _works(self, kind: Kind) -> bool:
         """Whether a spare of this shell runs what it is given here."""
-        trial = await self._make(Kind(0, (kind.argv[0], b"-c"), "", "/", kind.environ, ()))
+        trial = await self._make(Kind(0, (kind.argv[0], b"-c"), "", "/", kind.environ, (), kind.umask))
         if not trial.fits or not trial.release(TRIAL):
             trial.let_go()
             return False

@@ -22,7 +22,7 @@ from xec_magic.events import Usage
 from xec_magic.transport.base import ExitStatus
 from xec_magic.transport.spawn import proctree
 
-__all__ = ["Spawned", "Spawner"]
+__all__ = ["Spawned", "Spawner", "current_umask"]
 
 SEND_TIMEOUT_S: Final = 10.0  # a spawner that takes no message for so long is stopped or stuck
 GIVE_UP_S: Final = 4.0  # who stops a command that is being started waits so long for it to come and to go
@@ -96,9 +96,14 @@ class Spawner:
         asyncio.get_running_loop().add_reader(ours, self._receive)
 
     async def spawn(
-        self, argv: Sequence[bytes], cwd: str | None, env: dict[bytes, bytes], descriptors: Sequence[int]
+        self,
+        argv: Sequence[bytes],
+        cwd: str | None,
+        env: dict[bytes, bytes],
+        descriptors: Sequence[int],
+        umask: int | None = None,
     ) -> Spawned:
-        """Start a command with three descriptors for its streams, in a session of its own.
+        """Start a command with three descriptors for its streams, in a session of its own; the umask is this process's unless one is given.
 
         Raises:
             SpawnError: the operating system refuses; the message says why and what to do.
@@ -111,7 +116,7 @@ class Spawner:
         ended: asyncio.Future[ExitStatus] = loop.create_future()
         self._starting[number] = started
         self._exits[number] = ended
-        body = marshal.dumps((number, list(argv), cwd, env))
+        body = marshal.dumps((number, list(argv), cwd, env, current_umask() if umask is None else umask))
         try:
             message = LENGTH.pack(len(body)) + body
             sent = socket.send_fds(self._socket, [message], list(descriptors))
@@ -224,6 +229,24 @@ class Spawner:
     def __repr__(self) -> str:
         state = f"pid {self._process.pid}" if self._process is not None and self._socket is not None else "not started"
         return f"<Spawner {state}, {len(self._exits)} running>"
+
+
+def current_umask() -> int:
+    """The mask of modes of this process, which its commands are to have as well.
+
+    Where the system shows it, it is read without being set for a moment: other threads make files.
+
+    Source: proc_pid_status(5), `Umask`.
+    """
+    if proctree.HAS_PROC:
+        try:
+            with open("/proc/self/status", "rb", 0) as file:
+                return int(file.read(128).partition(b"Umask:")[2].split(None, 1)[0], 8)
+        except (OSError, ValueError, IndexError):
+            pass  # a kernel older than 4.7
+    mask = os.umask(0o077)  # what is made meanwhile is made too strict, never too open
+    os.umask(mask)
+    return mask
 
 
 async def _give_up(started: asyncio.Future[tuple[int, float]], ended: asyncio.Future[ExitStatus]) -> None:

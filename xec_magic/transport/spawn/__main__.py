@@ -9,7 +9,7 @@ Why a process of its own:
   temporary files are removed.
 
 Messages are marshal'd tuples behind four bytes of length, little-endian. To the spawner:
-`(number, argv, cwd, env)`, with descriptors for stdin, stdout and stderr. From it: `("started", number, pid, at)`,
+`(number, argv, cwd, env, umask)`, with descriptors for stdin, stdout and stderr. From it: `("started", number, pid, at)`,
 `("refused", number, errno, text)`,
 `("exited", number, pid, status, user_s, system_s, peak, in_blocks, out_blocks, read_bytes, written_bytes)`.
 """
@@ -80,9 +80,10 @@ def serve(kernel: socket.socket, running: dict[int, int]) -> bool:
         if not head:
             return False
         head += receive(kernel, LENGTH.size - len(head))
-        number, argv, cwd, env = marshal.loads(receive(kernel, LENGTH.unpack(head)[0]))
+        number, argv, cwd, env, umask = marshal.loads(receive(kernel, LENGTH.unpack(head)[0]))
     except (OSError, EOFError):
         return False
+    os.umask(umask)
     at = time.monotonic()  # the clock is the same in the kernel
     try:
         pid = start(argv, cwd, env, descriptors)
