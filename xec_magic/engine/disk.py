@@ -82,6 +82,7 @@ class Listed:
 class _Connection(sqlite3.Connection):
     """Knows which file it has open: another one of its name is another database."""
 
+    path = ""
     inode = 0
 
 
@@ -411,7 +412,7 @@ class DiskTier:
             OSError: the files beside it are gone and cannot be made.
         """
         assert self._directory is not None
-        if db.inode != _inode_of(self._directory / _NAME):
+        if db.inode != _inode_of(db.path):
             return False
         self._inode = db.inode
         self._make_files(self._directory)
@@ -443,6 +444,7 @@ class DiskTier:
                 db.executescript(f"begin immediate; {_TABLES} commit;")
             db.execute("pragma synchronous = normal")
             db.execute("pragma secure_delete = on")  # what is forgotten is not to be found in the file either
+            db.path = str(path)
             db.inode = self._inode = _inode_of(path)
         except BaseException:
             db.close()
@@ -479,7 +481,7 @@ class DiskTier:
             self.complaints.append(text)
 
 
-def _inode_of(path: Path) -> int:
+def _inode_of(path: str | Path) -> int:
     try:
         return os.stat(path).st_ino
     except OSError:
