@@ -397,6 +397,16 @@ def test_a_command_that_kills_its_shell_is_told_by_the_signal(ex, shell, keep_go
     assert results[1].signal == signal.SIGKILL
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_isolated_command_whose_shell_is_killed_shows_nothing_of_the_frame(ex, shell):
+    kill = "kill -9 $BASHPID" if shell == "bash" else "kill -9 $(exec sh -c 'echo $PPID')"
+    results = ex.batch(["echo a >&2", kill, "echo b >&2; pwd"], shell=shell, isolated=True, keep_going=True)
+    assert codes(results) == [0, 137, 0]
+    assert "SIGKILL" in results[1].verdict()
+    assert [results[0].stderr, results[2].stderr] == ["a\n", "b\n"]
+    assert results[1].stderr == ("Killed\n" if shell in BOURNE else "")
+
+
 @pytest.mark.parametrize("shell", ["bash", "dash"])
 def test_who_goes_on_for_a_shell_begins_nothing_after_that_was_killed(ex, shell, tmp_path):
     ran = tmp_path / "ran"
