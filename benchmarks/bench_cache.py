@@ -169,7 +169,7 @@ def growth(report, quick):
         keys = [Key(number * 7919, b"%d" % number) for number in range(count)]
         begun = time.process_time()
         for key in keys:
-            cache.store(key, result)
+            cache.store(key, result, begun=0.0, secrets=0)
         stored = time.process_time() - begun
         begun = time.process_time()
         for key in keys:
@@ -181,7 +181,7 @@ def growth(report, quick):
         disk = cache.disk
         begun = time.process_time()
         for key in keys:
-            cache.store(key, kept)
+            cache.store(key, kept, begun=0.0, secrets=0)
             if disk._writer.pending > 2**22:
                 disk.flush(60)
         disk.flush(60)

@@ -69,7 +69,7 @@ class Redactor:
     def finds(self, data: bytes) -> bool:
         """There is a secret in these bytes."""
         finder = self._finder
-        return finder is not None and finder.mask_all(data)[1] > 0
+        return finder is not None and finder.finds(data)
 
     def stream(self) -> StreamRedactor | None:
         """What masks one stream, with the secrets of this moment; None when there are none, so nothing needs to be done."""
@@ -190,6 +190,10 @@ class _Finder:
     def mask_all(self, data: bytes) -> tuple[bytes, int]:
         """The same, and how many there were."""
         return self._whole.subn(lambda match: self._masks[match[0]], data)
+
+    def finds(self, data: bytes) -> bool:
+        """There is one at all; told many times as fast as where they are."""
+        return any(form in data for form in self._forms)
 
     def hits(self, data: bytes) -> list[tuple[int, int, bytes]]:
         """Where secrets begin and end, and what stands there instead."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from xec_magic import runtime
 from xec_magic.command import Target
-from xec_magic.compose.copy import Copy, check_sources, plan_copy, read_place
+from xec_magic.compose.copy import Copy, plan_copy
+from xec_magic.compose.place import check_sources, read_place
 from xec_magic.copied import CopyResult
 from xec_magic.engine.transfer import CopyPolicy
 from xec_magic.errors import OptionError

@@ -497,7 +497,7 @@ def test_a_shell_that_cannot_start_is_one_error_and_no_command_has_begun(ex):
     with pytest.raises(SpawnError, match="the fake host is down"):
         ex.batch(["echo a"], target=host.target)
     results = ex.batch(["echo a", "echo b"], target=host.target, check=False)
-    assert len(results.not_started) == 2
+    assert [result.outcome for result in results] == [Outcome.NOT_STARTED] * 2
     assert results[0].detail == "not started: the fake host is down"
 
 

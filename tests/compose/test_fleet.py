@@ -19,7 +19,7 @@ from xec_magic.transport.fake import Exit, FakeHost, Refuse, Say, Wait
 
 @pytest.fixture(scope="module")
 def hosts():
-    with xec.demo.fleet(8, connect_timeout=2) as made:
+    with xec.demo.fleet(8) as made:
         yield made
 
 

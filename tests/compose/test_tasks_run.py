@@ -10,13 +10,15 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 import xec_magic as xec
 from xec_magic.compose import tasks as tasks_module
 from xec_magic.compose import tasks_check
-from xec_magic.errors import OptionError, RunInterrupted, TasksFailed, TasksInterrupted
+from xec_magic.engine.portal import Helpers
+from xec_magic.errors import OptionError, RunInterrupted, SpawnError, TasksFailed, TasksInterrupted
 from xec_magic.transport.fake import Exit, FakeHost, Ignore, Say, Wait
 from xec_magic.transport.spawn import proctree
 
@@ -146,6 +148,13 @@ def test_wrong_tasks_are_refused_and_nothing_runs(ex, host):
         of(ex, host).add("--jobs", "a")
     with pytest.raises(OptionError, match=r"needs: 'a' is a text; give a list of names, such as \['a'\]"):
         of(ex, host, a="").add("b", "b", needs="a")
+    for wrong in ([3], [None], [["a"]], [b"a"]):
+        with pytest.raises(OptionError, match=r"needs: .* is no name of a task; give texts"):
+            of(ex, host, a="").add("b", "b", needs=wrong)
+    with pytest.raises(OptionError, match="needs: 3 is no list of names"):
+        of(ex, host, a="").add("b", "b", needs=3)
+    with pytest.raises(OptionError, match="3 is no name of a task; give texts"):
+        of(ex, host, a="").run(3)
     with pytest.raises(OptionError, match="no option of a task"):
         of(ex, host).add("a", "a", label="x")
     with pytest.raises(OptionError, match="no script, so its options"):
@@ -422,6 +431,46 @@ def test_a_task_that_does_not_create_its_file_fails(ex):
     )
 
 
+def test_what_a_task_reads_from_a_file_as_its_input_counts_by_its_content(ex):
+    write("in", "one\n")
+    made = ex.tasks().add("a", "cat > out", stdin=Path("in"), creates="out").add("b", "cat", stdin=Path("in"))
+    made.run()
+    assert made.run().states == {"a": "up to date", "b": "ok"}  # b names no file that it makes: it always runs
+    write("in", "two\n")
+    again = made.run()
+    assert (again["a"].state, again["a"].reason) == ("ok", "in has changed")
+    assert Path("out").read_text() == "two\n"
+    other = ex.tasks().add("a", "cat > out", stdin=Path("/dev/null"), creates="out")
+    assert other.run().states == {"a": "ok"}, "what is no file cannot be compared"
+    assert other.run().states == {"a": "up to date"}
+
+
+def test_without_threads_to_look_at_files_it_ends_and_remembers(ex, monkeypatch, caplog):
+    real = Helpers.submit
+    refused = []
+
+    def submit(self, function, *args):
+        name = getattr(function, "__name__", "")
+        if name in ("missing", "_put"):
+            refused.append(name)
+            raise SpawnError("no further thread is allowed (ulimit -u); end some first")
+        return real(self, function, *args)
+
+    monkeypatch.setattr(Helpers, "submit", submit)
+    monkeypatch.setattr("xec_magic.compose.tasks_check.FLUSH_S", 0.0)
+    made = ex.tasks().add("a", "touch a", creates="a").add("b", "true", needs=["a"])
+    ended = made.start(check=False).wait(20)
+    assert (ended["a"].state, ended["b"].state) == ("failed", "blocked")
+    assert ended["a"].reason.startswith("whether it created its files cannot be told: no further thread is allowed")
+    refused.clear()
+    made = ex.tasks().add("c", "cat raw", depends="raw").add("d", "sleep 0.1", needs=["c"])
+    write("raw", "x\n")
+    assert made.start(check=False).wait(20).states == {"c": "ok", "d": "ok"}
+    assert "_put" in refused, "what had ended could not be written down at once"
+    assert made.run(check=False)["c"].state == "up to date", "and was at the end"
+    assert not caplog.records, "nothing is raised in the loop's callbacks"
+
+
 def test_a_dependency_that_is_not_there_fails_before_the_command_runs(ex, tmp_path):
     made = ex.tasks().add("a", "touch ran", depends="gone")
     r = made.run(check=False)
@@ -530,8 +579,6 @@ def test_with_a_damaged_store_everything_runs_and_it_says_so(ex, tmp_path):
 
 
 def test_on_a_read_only_disk_everything_runs_and_it_says_so(ex, monkeypatch):
-    from pathlib import Path
-
     monkeypatch.setattr(tasks_module, "cache_root", lambda: Path("/proc"))
     made = ex.tasks().add("a", "touch a", creates="a")
     assert made.run().states == made.run().states == {"a": "ok"}

@@ -90,6 +90,24 @@ def test_a_relative_directory_is_that_of_the_moment(tmp_path):
     assert xec.run("pwd", cwd="sub", cache=600).text() == str(tmp_path / "two" / "sub")
 
 
+def test_a_directory_that_is_a_link_is_the_one_it_leads_to_now(tmp_path):
+    for name in ("w1", "w2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text(name)
+    link = tmp_path / "L"
+    link.symlink_to("w1")
+    assert [str(xec.run("cat f", cwd=link, cache=60)) for _ in range(2)] == ["w1"] * 2
+    link.unlink()
+    link.symlink_to("w2")
+    assert str(xec.run("cat f", cwd=link, cache=60)) == "w2"
+    link.unlink()
+    with pytest.raises(xec.OptionError, match="cwd: no such directory"):
+        xec.run("cat f", cwd=link, cache=60)
+    link.symlink_to("w2")
+    turned = xec.run(f"cat f; ln -sfn w1 '{link}'", cwd=link, cache=60)  # under the running command
+    assert turned.notes == ("not cached: its directory has become another one while it ran",)
+
+
 def test_a_changed_environment_is_seen(monkeypatch):
     first = stamp(cache_env="STAGE")
     monkeypatch.setenv("STAGE", "prod")
@@ -154,6 +172,25 @@ def test_a_key_function_is_asked_each_time_and_a_file_looked_at(tmp_path):
     path.unlink()
     with pytest.raises(xec.OptionError, match="no such file or directory"):
         stamp(depends=path)
+
+
+def test_an_interrupt_while_a_key_is_made_ends_the_run_before_it_has_begun():
+    interrupted = False
+
+    def function(command):
+        if interrupted:
+            raise KeyboardInterrupt
+        return "key"
+
+    policy = xec.CachePolicy(600, key=function)
+    first = xec.run("date +%s%N", cache=policy)
+    interrupted = True
+    for ask in (xec.run, xec.start):  # the first one is planned already
+        with pytest.raises(xec.RunInterrupted, match="before it started") as caught:
+            ask("date +%s%N", cache=policy)
+        assert (caught.value.result.started_at, caught.value.result.outcome) == (None, xec.Outcome.INTERRUPTED)
+    interrupted = False
+    assert xec.run("date +%s%N", cache=policy).stdout == first.stdout
 
 
 def test_cached_keeps_a_result_under_a_name():

@@ -277,6 +277,18 @@ def test_a_result_that_holds_what_has_become_a_secret_is_not_given_and_forgotten
     )
 
 
+def test_what_becomes_a_secret_while_its_command_runs_is_not_kept(executor, host):
+    host.on("slow", Say("sesame-oil\n"), Wait(0.3), Exit(0))
+    begun = executor.start(plan("slow", persist=True, target=host.target), check=False)
+    deadline = time.monotonic() + 10
+    while not begun.log.size():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    executor.redactor.register("WORD", "sesame-oil")
+    assert begun.wait(20).ok
+    assert executor.cache.entries() == []
+
+
 def test_more_output_than_the_cache_takes_is_said(executor):
     result = run(executor, plan("head -c 9000000 /dev/zero"))
     assert "not cached: 8.58 MiB of output are more than the cache takes for one command (8.00 MiB)" in result.notes
@@ -298,6 +310,16 @@ def test_a_condition_that_raises_keeps_nothing_and_says_so(executor):
     assert result.ok
     assert result.notes == ("not cached: its condition raised ZeroDivisionError: division by zero",)
     assert executor.cache.entries() == []
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), StopIteration(), GeneratorExit()], ids=repr)
+def test_a_condition_that_wants_to_leave_keeps_nothing_and_the_run_ends(executor, error):
+    def leave(result):
+        raise error
+
+    result = run(executor, plan("true", when=leave))
+    assert result.ok
+    assert result.notes == (f"not cached: its condition raised {type(error).__name__}: {error}",)
 
 
 def test_a_condition_runs_off_the_loop_and_may_run_commands_itself(executor):

@@ -1,6 +1,7 @@
 """What keys promise: another state is another key, the same state the same one, and no two states share an encoding."""
 
 import os
+import sys
 from dataclasses import fields, replace
 
 import pytest
@@ -107,6 +108,8 @@ def test_a_key_function_that_raises_or_gives_no_key_is_refused_before_anything_r
         OptionError, match="cache key: broken raised ZeroDivisionError: division by zero; nothing has run"
     ):
         key(policy=CachePolicy(60, key=broken))
+    with pytest.raises(OptionError, match="cache key: <lambda> raised SystemExit: 3; nothing has run"):
+        key(policy=CachePolicy(60, key=lambda command: sys.exit(3)))
     with pytest.raises(OptionError, match="a list cannot be part of a key"):
         key(policy=CachePolicy(60, key=lambda command: [1]))
 
@@ -126,6 +129,15 @@ def test_input_from_a_file_of_another_machine_is_refused():
         key(stdin=FileInput("/etc/hosts"), target=Target("fake", "db1"))
 
 
+def test_input_that_is_no_file_is_refused_by_its_name(tmp_path):
+    with pytest.raises(OptionError, match="^stdin: /dev/null is neither a file nor a directory"):
+        key(stdin=FileInput("/dev/null"))
+    with pytest.raises(OptionError, match="^stdin: no such file or directory: /no/such/file"):
+        key(stdin=FileInput("/no/such/file"))
+    with pytest.raises(OptionError, match="^depends: /dev/null is neither a file nor a directory"):
+        key(policy=CachePolicy(60, depends="/dev/null"))
+
+
 def test_a_file_that_is_missing_is_refused(tmp_path):
     with pytest.raises(OptionError, match="depends: no such file or directory"):
         key(policy=CachePolicy(60, depends=str(tmp_path / "missing")))
@@ -139,6 +151,34 @@ def test_a_directory_that_is_gone_is_said(tmp_path, monkeypatch):
     with pytest.raises(OptionError, match="directory has been removed"):
         key()
     os.chdir("/")
+
+
+def test_a_link_that_is_set_to_another_directory_is_another_directory(tmp_path):
+    for name in ("w1", "w2"):
+        (tmp_path / name).mkdir()
+    link = tmp_path / "L"
+    link.symlink_to("w1")
+    (tmp_path / "above").symlink_to(tmp_path)
+    captured = Captured(
+        Plan(Command("make", cwd=str(tmp_path / "above" / "L")), cache=CachePolicy(60)), Stamps(), ENVIRON
+    )
+    first = captured.key()
+    assert captured.key() is first
+    link.unlink()
+    link.symlink_to("w2")
+    second = captured.key()
+    assert second.full != first.full
+    (tmp_path / "w2").rmdir()
+    (tmp_path / "w3").mkdir()  # which may well have the number of the one that was removed
+    link.unlink()
+    link.symlink_to("w3")
+    assert captured.key().full not in (first.full, second.full)
+    link.unlink()
+    assert captured.key().full not in (first.full, second.full)
+    link.symlink_to("w1")
+    assert captured.key().full == first.full
+    plain = key(cwd=str(tmp_path / "w1"))
+    assert (plain.place, first.place) == (None, (str(tmp_path / "above" / "L"), str(tmp_path / "w1")))
 
 
 def test_scripts_that_are_no_utf_8_have_keys_of_their_own():

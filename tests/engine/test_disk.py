@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -417,6 +417,43 @@ def test_a_directory_that_is_removed_while_kernels_live_is_made_again(kernels, h
     keep(one, "other", host)
     assert ask(kernels(), "other", host).cached is not None
     assert said(one) == ""
+    shutil.rmtree(home())
+    result = keep(one, "lots", host)  # its output is a file of its own
+    assert ask(kernels(), "lots", host).cached is not None
+    shutil.rmtree(home() / "outputs")
+    keep(one, "lots 2", host)
+    assert ask(kernels(), "lots 2", host).cached is not None
+    assert (result.notes, said(one)) == ((), "")
+
+
+def test_kernels_that_have_lost_their_directory_share_the_next_one(kernels, host):
+    import shutil
+
+    one, two = kernels(), kernels()
+    keep(one, "uptime", host)
+    assert ask(two, "uptime", host).cached is not None
+    shutil.rmtree(home())
+    assert [keep(each, "uptime", host).cached is None for each in (one, two)] == [True, False], (
+        "forgotten, made once more"
+    )
+    two.cache.clear()
+    assert ask(one, "uptime", host).cached is None, "and not given by the other one from its memory"
+    (home() / "epoch").unlink()
+    keep(one, "uptime", host, refresh=True)
+    assert ask(two, "uptime", host).cached is not None
+    one.cache.clear()
+    assert ask(two, "uptime", host).cached is None
+
+
+def test_a_database_that_another_kernel_has_set_aside_is_not_used_any_more(kernels, host):
+    one = kernels()
+    keep(one, "uptime", host)
+    for suffix in ("-wal", "-shm", ""):
+        os.rename(f"{home() / NAME}{suffix}", f"{home() / 'results-1.damaged-1'}{suffix}")
+    keep(kernels(), "other", host)
+    assert ask(one, "other", host).cached is not None
+    keep(one, "third", host)
+    assert ask(kernels(), "third", host).cached is not None
 
 
 def test_tables_of_another_form_are_set_aside(kernels, host):
@@ -429,6 +466,43 @@ def test_tables_of_another_form_are_set_aside(kernels, host):
     assert ask(one, "uptime", host).ok
     keep(one, "uptime", host)
     assert len(list(home().glob("*.damaged-*"))) == 1
+
+
+# -- secrets ------------------------------------------------------------------------------------
+
+
+def on_disk(value):
+    return [path.name for path in home().rglob("*") if path.is_file() and value in path.read_bytes()]
+
+
+def test_what_becomes_a_secret_after_it_was_kept_is_taken_off_the_disk(kernels, host):
+    talks = FakeHost("db2")
+    talks.on("large", Say(b"x" * (2**20 - 5)), Say(b"literal-token-77"), Say(b"x" * 200_000))
+    one = kernels()
+    keep(one, "echo literal-token-77", host)
+    keep(one, "large", talks)
+    keep(one, "harmless", host)
+    assert len(on_disk(b"literal-token-77")) >= 2
+    one.close(0.2)
+
+    two = kernels()
+    assert ask(two, "harmless", host).cached is not None
+    with_secret = replace(plan("true", target=host.target), cache=None)
+    with_secret = replace(with_secret, command=replace(with_secret.command, secret_env=(("TT", "literal-token-77"),)))
+    assert two.start(with_secret).result().ok
+    deadline = time.monotonic() + 20
+    while on_disk(b"literal-token-77"):
+        assert time.monotonic() < deadline, on_disk(b"literal-token-77")
+        time.sleep(0.02)
+    assert [row.script for row in two.cache.disk.rows()] == ["harmless"]
+    assert ask(kernels(), "harmless", host).cached is not None
+
+
+def test_without_anything_on_disk_a_secret_makes_nothing_there(kernels, host):
+    bare = plan("true", target=host.target)
+    bare = replace(bare, cache=None, command=replace(bare.command, secret_env=(("TT", "literal-token-77"),)))
+    assert kernels().start(bare).result().ok
+    assert not home().exists()
 
 
 # -- disks that refuse --------------------------------------------------------------------------
@@ -445,7 +519,7 @@ def test_on_a_disk_that_takes_nothing_it_works_in_memory_and_says_so_once(kernel
     assert [result.cached is not None for result in results] == [False, False, True, True, True, True]
     notes = [note for result in results for note in result.notes]
     assert len(notes) == 1
-    assert "results cannot be kept on disk" in notes[0]
+    assert f"results cannot be kept on disk ({tmp_path / 'root' / 'results'}: " in notes[0]
     assert "in memory only" in notes[0]
     assert one.cache.forget(matcher("*")) == 2
 

@@ -1,5 +1,6 @@
 """What single-flight promises: equal runs that are alive at once share one execution, whoever of them goes away."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -42,6 +43,18 @@ def follower_of(executor, what):
     made = executor.start(what, check=False)
     until(lambda: made.state == "waiting for an equal run")
     return made
+
+
+@contextlib.contextmanager
+def held(executor):
+    """The loop does nothing meanwhile."""
+    go, stands = threading.Event(), threading.Event()
+    executor.post(lambda: (stands.set(), go.wait(20)))
+    assert stands.wait(20)
+    try:
+        yield
+    finally:
+        go.set()
 
 
 def test_a_thousand_equal_asks_are_one_execution(executor, host):
@@ -204,10 +217,100 @@ def test_refreshes_at_once_are_one_execution_and_join_no_earlier_one(executor, h
     host.on("slow", Wait(0.2), Say("new"), Exit(0))
     first = executor.start(plan("slow", target=host.target))
     until(lambda: first.state == "running")
-    renewed = [executor.start(plan("slow", target=host.target, refresh=True)) for _ in range(5)]
+    with held(executor):  # all ask before one of them begins
+        renewed = [executor.start(plan("slow", target=host.target, refresh=True)) for _ in range(5)]
     assert {str(run.result(20)) for run in renewed} == {"new"}
     assert str(first.result(20)) == "old"
     assert len(host.started) == 2
+
+
+def test_a_refresh_gets_nothing_that_began_before_it_was_asked_for(executor, host):
+    host.on("slow", Wait(0.3), Say("old"), Exit(0))
+    host.on("slow", Say("new"), Exit(0))
+    what = plan("slow", target=host.target, refresh=True)
+    first = executor.start(what)
+    until(lambda: first.state == "running")
+    with held(executor):
+        later = [executor.start(what) for _ in range(5)]
+    assert {str(run.result(20)) for run in later} == {"new"}
+    assert str(first.result(20)) == "old"
+    assert host.started == ["slow"] * 2
+    assert all(run.result().notes in ((), ("got the result of an equal run that was alive",)) for run in later)
+    assert str(executor.start(plan("slow", target=host.target)).result()) == "new"
+
+
+def test_a_refresh_that_begins_after_an_earlier_one_has_ended_does_not_take_its_result(executor, host):
+    host.on("slow", Wait(0.2), Say("old"), Exit(0))
+    host.on("slow", Say("new"), Exit(0))
+    what = plan("slow", target=host.target, refresh=True)
+    first = executor.start(what)
+    until(lambda: first.state == "running")
+    second = executor.plan_run(what)  # asked for now, while the first one runs
+    assert str(first.result(20)) == "old"
+    executor.begin(second)
+    assert str(second.result(20)) == "new"
+
+
+def test_a_refresh_that_waits_can_be_stopped_and_outlives_a_leader_that_is(executor, host):
+    host.on("slow", Wait(30))
+    host.on("slow", Say("new"), Exit(0))
+    what = plan("slow", target=host.target, refresh=True)
+    first = executor.start(what, check=False)
+    until(lambda: first.state == "running")
+    second, third = follower_of(executor, what), follower_of(executor, what)
+    second.cancel()
+    assert second.wait(10).outcome is Outcome.CANCELLED
+    assert not first.done()
+    first.cancel()
+    assert str(third.wait(20)) == "new"
+
+
+def test_a_renewal_behind_a_stale_result_is_joined_by_the_next_and_not_by_a_refresh(executor, host):
+    host.on("slow", Say("first"), Exit(0))
+    host.on("slow", Wait(0.5), Say("second"), Exit(0))
+    host.on("slow", Say("third"), Exit(0))
+    what = plan("slow", ttl=0.05, stale=60, target=host.target)
+    assert str(executor.start(what).result(20)) == "first"
+    (entry,) = executor.cache.memory.entries()
+    until(lambda: executor.cache.clock.age(entry.stored) > 0.1)
+    assert str(executor.start(what).result(20)) == "first"  # stale, and a new one is made behind
+    behind = executor.runs()[-1]
+    until(lambda: behind.state == "running")
+    entry.refresh_at = 0.0  # as if it had taken longer than expected
+    assert str(executor.start(what).result(20)) == "first"
+    joined = executor.runs()[-1]
+    asked = executor.start(plan("slow", ttl=0.05, stale=60, target=host.target, refresh=True))
+    assert str(asked.result(20)) == "third"
+    assert (str(behind.result(20)), str(joined.result(20))) == ("second", "second")
+    assert len(host.started) == 3
+
+
+def test_who_joins_has_the_result_kept_as_it_asks(executor, host):
+    host.on("slow", Wait(0.3), Say("x"), Exit(0))
+    leader = executor.start(plan("slow", ttl=1, target=host.target))
+    until(lambda: leader.state == "running")
+    longer = follower_of(executor, plan("slow", ttl=3600, target=host.target))
+    persistent = follower_of(executor, plan("slow", ttl=60, persist=True, target=host.target))
+    assert str(longer.result(20)) == str(persistent.result(20)) == "x"
+    (shown,) = executor.cache.entries()
+    assert (shown.tier, shown.entry.ttl_s) == ("memory, disk", 3600)
+    assert leader.result().plan.cache.persist is False
+    later = Executor()
+    try:
+        assert later.start(plan("slow", ttl=60, persist=True, target=host.target)).result(20).cached is not None
+    finally:
+        later.close(0.2)
+
+
+def test_a_failure_is_kept_for_those_who_want_that_and_nobody_else(executor, host):
+    host.on("slow", Wait(0.3), Exit(3))
+    host.on("slow", Say("x"), Exit(0))
+    leader = executor.start(plan("slow", target=host.target), check=False)
+    until(lambda: leader.state == "running")
+    patient = plan("slow", failures=60, target=host.target)
+    assert follower_of(executor, patient).wait(20).exit_code == leader.wait(20).exit_code == 3
+    assert executor.start(patient, check=False).wait(20).cached is not None
+    assert executor.start(plan("slow", target=host.target)).result(20).cached is None
 
 
 def test_closing_the_executor_ends_leader_and_followers(host):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
+
 from xec_magic.engine.portal import Helpers, Portal
 
 
@@ -26,6 +28,27 @@ def test_tasks_that_are_left_go_through_their_clean_up(caplog):
     assert cleaned == [True]
     assert not portal.is_open
     assert not caplog.records  # asyncio logs "Task was destroyed but it is pending!"
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), KeyboardInterrupt(), StopIteration()], ids=repr)
+def test_who_waits_for_work_done_aside_gets_what_it_raises(error):
+    portal, helpers = Portal(), Helpers(1, "test-helpers")
+
+    def fail():
+        raise error
+
+    async def ask():
+        with pytest.raises((ValueError, RuntimeError), match="x|was raised"):
+            await portal.aside(fail)
+        return await portal.aside(lambda: "well")
+
+    try:
+        assert portal.call(ask(), timeout_s=10) == "well"
+        assert helpers.submit(fail).exception(10) is error
+        assert helpers.submit(lambda: "well").result(10) == "well"
+    finally:
+        helpers.close()
+        portal.close()
 
 
 def test_a_task_that_will_not_end_does_not_hold_up_the_end(monkeypatch):

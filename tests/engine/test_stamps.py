@@ -129,8 +129,8 @@ def test_a_file_that_changes_while_it_is_read_is_not_the_same_afterwards(stamps,
     path.write_bytes(b"x" * 10)
     real = stamps._read
 
-    def read_while_it_grows(name):
-        digest = real(name)
+    def read_while_it_grows(name, what):
+        digest = real(name, what)
         with path.open("ab") as file:
             file.write(b"more")
         return digest

@@ -12,7 +12,8 @@ from xec_magic.engine.pour import AHEAD_BYTES, Open, fresh_part_path, is_part_of
 from xec_magic.engine.transfer import FILES_AT_ONCE, CopyPolicy, Transfer
 from xec_magic.engine.tree import MOST_DEPTH, Item, walk
 from xec_magic.errors import FileError
-from xec_magic.transport.files import Entry, LocalFiles
+from xec_magic.transport.files import Entry
+from xec_magic.transport.localfiles import LocalFiles
 
 pytestmark = pytest.mark.anyio
 

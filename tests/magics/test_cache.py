@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -113,6 +114,39 @@ def test_a_wrong_cache_is_refused_in_one_line_and_nothing_runs(run, shell, optio
 def test_a_missing_dependency_is_refused_with_the_nearest_name(run):
     Path("numbers.txt").write_text("1")
     assert "did you mean numbers.txt?" in refusal(run("%%xec --cache 5 --depends number.txt\ntrue"))
+
+
+def test_what_a_command_depends_on_is_looked_for_where_it_runs(run, shell):
+    Path("proj").mkdir()
+    Path("in.txt").write_text("the kernel's")
+    Path("proj/in.txt").write_text("one")
+    Path("proj/own.txt").write_text("own")
+    cell = "%%xec --cwd proj --cache 1h --depends in.txt --depends own.txt --out r\ncat in.txt"
+    run(cell)
+    run(cell)
+    assert (shell.user_ns["r"].stdout, shell.user_ns["r"].cached is not None) == ("one", True)
+    Path("proj/in.txt").write_text("two")
+    run(cell)
+    assert shell.user_ns["r"].stdout == "two"
+    Path("in.txt").write_text("changed")
+    run(cell)
+    assert shell.user_ns["r"].cached is not None
+
+
+def test_an_interrupt_while_a_large_file_is_read_is_said_in_one_line(run, shell, monkeypatch):
+    Path("big").write_text("x")
+    cell = "%%xec --cache 60 --depends big --out r\ntouch ran"
+    with monkeypatch.context() as patched:
+        patched.setattr("xec_magic.engine.stamps.Stamps._read", lambda *_: signal.raise_signal(signal.SIGINT))
+        stopped = run(cell)
+    said = (stopped.out + stopped.err).strip()
+    assert re.fullmatch(
+        r"RunInterrupted: interrupted \(before it started, while what it depends on was looked at\) on local after .*: touch ran",
+        said,
+    )
+    assert isinstance(stopped.error, KeyboardInterrupt)
+    assert not Path("ran").exists()
+    assert run(cell).error is None
 
 
 def test_what_the_cache_needs_is_no_standing_default(run, monkeypatch):

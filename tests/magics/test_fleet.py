@@ -16,7 +16,7 @@ import xec_magic as xec
 
 @pytest.fixture(scope="module")
 def hosts():
-    with xec.demo.fleet(6, connect_timeout=2) as made:
+    with xec.demo.fleet(6) as made:
         yield made
 
 
@@ -24,6 +24,7 @@ def hosts():
 def shell(monkeypatch, tmp_path):
     InteractiveShell.clear_instance()
     made = InteractiveShell.instance()
+    made.history_manager.enabled = False  # its database may be locked by other shells, which it says on the page
     monkeypatch.setenv("XEC_UI", "static")
     monkeypatch.chdir(tmp_path)
     made.run_line_magic("load_ext", "xec_magic")
@@ -34,7 +35,7 @@ def shell(monkeypatch, tmp_path):
 
 def said(shell, source):
     with capture_output() as captured:
-        result = shell.run_cell(source)
+        result = shell.run_cell(source, store_history=True)
     shown = [output.data.get("text/plain", "") for output in captured.outputs]
     return "\n".join([captured.stdout, *shown, captured.stderr]).strip(), result
 
@@ -46,6 +47,20 @@ def test_a_cell_shows_the_groups_and_keeps_results(hosts, shell):
     assert isinstance(shell.user_ns["r"], xec.Results)
     _, result = said(shell, "%xec --on web[01-02] app version")
     assert repr(result.result) == "<Results 2 ok>"
+
+
+def test_results_that_the_line_has_just_shown_are_not_shown_again_and_others_as_groups(hosts, shell):
+    text, _ = said(shell, "r = get_ipython().run_line_magic('xec', '--on web[01-02] app version')\nr")
+    assert text.count("[xec] all 2 targets ok") == 1
+    assert "<Results 2 ok>" in text
+    text, _ = said(shell, "r")
+    assert "[xec] web[01-02] (2): ok\n2.4.0\n[xec] all 2 targets ok" in text
+
+
+def test_a_session_is_kept_on_each(hosts, shell):
+    said(shell, "%%xec --on web[01-02] --session deploy\ncd etc; who=$HOSTNAME")
+    text, _ = said(shell, "%%xec --on web[01-02] --session deploy\nbasename $PWD; echo $who")
+    assert text.splitlines()[1:3] == ["etc", "{host}"], text
 
 
 def test_a_failing_cell_keeps_its_results_and_they_can_be_given_to_on(hosts, shell):

@@ -16,7 +16,7 @@ from xec_magic import runtime
 from xec_magic.display.copyview import copy_bundle
 from xec_magic.engine.pour import KEEP_BYTES
 
-NAUGHTY = b"\x1b[2J<script>alert(1)</script>\xe2\x80\xae"
+NAUGHTY = b"\x1b[2J<script>alert(1)\xe2\x80\xae"
 
 
 LIE = object()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import pathlib
 import re
 
@@ -14,7 +15,8 @@ from traitlets.config import Config
 
 import xec_magic as xec
 from xec_magic.copied import Copied, CopyResult, Trouble
-from xec_magic.display.copyview import SHOWN_HOSTS, copy_bundle
+from xec_magic.display.copyview import SHOWN_HOSTS, CopyView, copy_bundle
+from xec_magic.display.view import Mode
 from xec_magic.magics.copy import filled
 
 
@@ -180,3 +182,32 @@ def test_results_can_be_chosen_from_and_become_a_frame():
     assert list(result.df()["error"]) == ["", "lost"]
     with pytest.raises(xec.CopyError, match=r"1 of 2 hosts failed: web2 \(lost\)"):
         result.check()
+
+
+def test_on_a_page_a_longer_copy_shows_how_it_goes_on_and_is_replaced_by_its_record(shell):
+    shown = []
+    view = CopyView(Mode.WIDGET, mask=str)
+    half = result_of(Copied("web1", "copying", files_total=1, size_bytes=1, total_bytes=2))
+    with capture_output() as captured:
+        view.pump(lambda: shown.append("too early"))  # a short copy shows its record alone
+        assert captured.outputs == []
+        view._opens_at = 0.0
+        view.pump(lambda: half)
+        view._output.update = lambda data, raw: shown.append(data["text/plain"])
+        view.close(result_of(Copied("web1", "copied", files=1, size_bytes=2)))
+    assert [output.data["text/plain"] for output in captured.outputs] == [copy_bundle(half)["text/plain"]]
+    assert [text.partition(" in ")[0] for text in shown] == ["[xec] a → @web:b: 1 file copied, 2 B"]
+
+
+def test_in_a_terminal_one_line_says_how_it_goes_on(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout", screen)
+    view = CopyView(Mode.TEXT, mask=str)
+    view._opens_at = 0.0
+    view.pump(lambda: result_of(Copied("web1", "copying", files_total=1, size_bytes=1, total_bytes=2)))
+    view.close(result_of(Copied("web1", "copied", files=1, size_bytes=2)))
+    pieces = screen.getvalue().split("\r")
+    assert pieces[1] == "[xec] a → @web:b: 50 % of 2 B, 0 B/s"
+    assert pieces[2].strip() == ""
+    assert pieces[3].startswith("[xec] a → @web:b: 1 file copied, 2 B in 2 s")

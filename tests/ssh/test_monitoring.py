@@ -227,3 +227,19 @@ def test_a_watch_that_is_stopped_while_its_channel_opens_leaves_no_loop_and_give
         watch.stop()
         assert until(lambda: sum(row.busy for row in own._engine.ssh_rows()) == 0)
         assert until(lambda: not loops())
+
+
+def test_a_block_of_python_watches_a_host(on):
+    with xec.monitor(on=on, rate=20, alert="mem > 1%") as m:
+        xec.run("sleep 0.3", on=on)
+    assert m.peak.rss_bytes > 0
+    assert m.alerts
+    assert m.alerts[0].startswith(f"{on}: mem > 1%: ")
+    assert len(m.timeline) >= 2
+    with pytest.raises(xec.ConnectError):
+        xec.monitor(on="nobody@127.0.0.1:1").start()
+    with pytest.raises(xec.OptionError, match="a monitor watches one"):
+        xec.monitor(on=f"{on},other@127.0.0.1")
+    with pytest.raises(xec.OptionError, match="the kernel runs here"):
+        xec.monitor("kernel", on=on)
+    xec.runtime.close()

@@ -87,6 +87,12 @@ def test_a_server_that_serves_files_only_refuses_a_command_in_one_line(ex, world
         assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_forced_command_that_waits_for_input_does_not_hold_a_command_up(ex, world):
+    server = world.sshd(ForceCommand="cat")
+    with pytest.raises(xec.SpawnError, match="the login did not run the command.*ForceCommand"):
+        ex.run("echo ran", on=server.spec)
+
+
 @pytest.mark.parametrize("sessions", [1, 3, 10])
 def test_no_refused_channel_is_ever_shown(ex, world, sessions):
     server = world.sshd(MaxSessions=sessions)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
-from xec_magic.command import LOCAL, Target
+from xec_magic.command import LOCAL, FileInput, Target
 from xec_magic.compose.tasks_check import preview
 from xec_magic.compose.tasks_grammar import valid_name
 from xec_magic.compose.tasks_graph import Graph, GraphError, Task
@@ -80,8 +80,7 @@ class Tasks:
             raise OptionError(reason)
         if name in self._tasks:
             raise GraphError(f"there is already a task {name}; names must differ", name)
-        if isinstance(needs, str):
-            raise OptionError(f"needs: {needs!r} is a text; give a list of names, such as [{needs!r}]")
+        needs = _names(needs)
         target = options.get("target", self._target)
         try:
             values = TaskOptions.read_call({key: value for key, value in options.items() if key != "target"})
@@ -94,7 +93,7 @@ class Tasks:
             if given.on:
                 target = (settings.inventory() if settings is not None else Inventory()).one(given.on)
             text = None if script is None else self._read_script(script, given.shell, target or LOCAL)
-            self._tasks[name] = task_of(name, text, given, tuple(dict.fromkeys(needs)), target=target or LOCAL)
+            self._tasks[name] = task_of(name, text, given, needs, target=target or LOCAL)
         except OptionError as error:
             raise type(error)(f"task {name}: {error}") from None
         return self
@@ -159,6 +158,9 @@ class Tasks:
     def _ready(self, names: tuple[str, ...], jobs: int | str | None) -> tuple[Executor, Graph, int]:
         if not self._tasks:
             raise OptionError("there are no tasks; add some, tasks.add(name, script)")
+        for name in names:
+            if not isinstance(name, str):
+                raise OptionError(f"{name!r} is no name of a task; give texts")
         executor = self._executor()
         limit = None if jobs is None else TasksOptions.SPEC.by_name["jobs"].read(jobs, "jobs", python=True)
         return executor, Graph(self._tasks.values()).part(names), default_jobs(limit, executor)
@@ -194,7 +196,29 @@ def task_of(
     limits = replace(plan.limits, memory_bytes=MEMORY_BYTES)
     # Thousands of tasks mostly have the same policies: one of each is enough to hold on to.
     plan = replace(plan, stop=_one(plan.stop), retry=_one(plan.retry), limits=_one(limits), label=name)
-    return Task(name, plan, needs, options.paths(options.depends), options.paths(options.creates))
+    depends, creates = options.paths(options.depends), options.paths(options.creates)
+    given = plan.command.stdin
+    if (depends or creates) and isinstance(given, FileInput) and os.path.isfile(given.path):
+        depends = (*depends, (os.path.relpath(given.path), given.path))  # what it reads, as the others are
+    return Task(name, plan, needs, depends, creates)
+
+
+def _names(needs: Any) -> tuple[str, ...]:
+    """The names in `needs`, each once.
+
+    Raises:
+        OptionError: it is no list of names.
+    """
+    if isinstance(needs, str):
+        raise OptionError(f"needs: {needs!r} is a text; give a list of names, such as [{needs!r}]")
+    try:
+        names = list(needs)
+    except TypeError:
+        raise OptionError(f"needs: {needs!r} is no list of names") from None
+    for name in names:
+        if not isinstance(name, str):
+            raise OptionError(f"needs: {name!r} is no name of a task; give texts")
+    return tuple(dict.fromkeys(names))
 
 
 @lru_cache(maxsize=256)

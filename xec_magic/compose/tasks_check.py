@@ -141,7 +141,10 @@ class Checker:
     def _write(self) -> None:
         self._flush = None
         ended, self._ended = self._ended, []
-        self._writes.append(self._helpers.submit(self._put, ended))
+        try:
+            self._writes.append(self._helpers.submit(self._put, ended))
+        except SpawnError:  # no thread can be had; with the next ones, at the latest at the end
+            self._ended = ended + self._ended
 
     def _put(self, ended: list[tuple[str, str]]) -> None:
         """Write down what has ended; in a thread."""

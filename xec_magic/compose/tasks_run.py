@@ -260,9 +260,17 @@ class TasksRun:
         status.result, status.end_s = result, self._clock()
         if result.ok and self._checker.makes_files(name):
             ending = asyncio.ensure_future(self._checker.look_at_made(name))
-            ending.add_done_callback(lambda done: self._judged(name, result, done.result()))
+            ending.add_done_callback(lambda done: self._looked_at_made(name, result, done))
         else:
             self._judged(name, result, "")
+
+    def _looked_at_made(self, name: str, result: Result, done: asyncio.Future[str]) -> None:
+        error = done.exception()
+        if error is None:
+            self._judged(name, result, done.result())
+        else:
+            self._over(name, TaskState.FAILED, f"whether it created its files cannot be told: {error}")
+            self._fill()
 
     def _judged(self, name: str, result: Result, lacking: str) -> None:
         if lacking:

@@ -89,7 +89,7 @@ class Fleet:
         SpawnError: the servers cannot be started.
     """
 
-    def __init__(self, hosts: int = 40, name: str = "web", connect_timeout: float = 5.0) -> None:
+    def __init__(self, hosts: int = 40, name: str = "web", connect_timeout: float = 15.0) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._file: TargetFile | None = None
         self._mutex = threading.Lock()
@@ -242,7 +242,7 @@ class Fleet:
         return f"{names[0]} to {names[-1]}"
 
 
-def fleet(hosts: int = 40, *, name: str = "web", connect_timeout: float = 5.0) -> Fleet:
+def fleet(hosts: int = 40, *, name: str = "web", connect_timeout: float = 15.0) -> Fleet:
     """Hosts on this machine to try things on, known to `--on` until they are closed.
 
     Each runs real commands of yours, in a directory of its own that is its home. They need no SSH server and no account, listen on

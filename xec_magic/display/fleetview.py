@@ -13,7 +13,7 @@ from xec_magic.display.ansi import terminal_text
 from xec_magic.display.fleetlines import FleetLines
 from xec_magic.display.mime import both_forms
 from xec_magic.display.printer import Printer
-from xec_magic.display.view import WIDGET_MIME, Mode
+from xec_magic.display.view import WIDGET_MIME, Mode, mark_shown
 
 if TYPE_CHECKING:
     from xec_magic.display.fleetlive import FleetLive
@@ -121,6 +121,7 @@ class FleetView:
             self._live.end(results)
         if self._quiet:
             return
+        mark_shown(results)
         duration_s = None if self._mode is Mode.STATIC else time.monotonic() - self._begun_at
         if self._mode is Mode.TEXT:
             self._print_new()

@@ -303,27 +303,38 @@ def _table(results: Results, mode: Mode, mask: Callable[[str], str] = str) -> di
 
 # -- results at the end of a cell -----------------------------------------------------------------
 
-_shown: WeakKeyDictionary[Result, int] = WeakKeyDictionary()  # the cell that has shown each
+_shown: WeakKeyDictionary[Result | Results, int] = WeakKeyDictionary()  # the cell that has shown each
 
 
-def mark_shown(result: Result) -> None:
-    """Remember that the cell that is being executed has shown this result."""
+def mark_shown(result: Result | Results) -> None:
+    """Remember that the cell that is being executed has shown this."""
     _shown[result] = _cell()
 
 
 def display_result(result: Result) -> None:
     """Show a result that is a cell's value, unless this cell has just shown it; for IPython's display formatter."""
-    shell = get_ipython()
-    if _shown.get(result) == _cell():
-        if getattr(shell, "kernel", None) is None:
-            print(repr(result))  # noqa: T201 - a terminal has already written `Out[3]: `, and something must stand behind it
-        return
-    display(_bundle(result, _mode_now()), raw=True)  # type: ignore[no-untyped-call]
+    if not _just_shown(result):
+        display(_bundle(result, _mode_now()), raw=True)  # type: ignore[no-untyped-call]
 
 
 def display_results(results: Results) -> None:
-    """Show several results that are a cell's value; for IPython's display formatter."""
+    """Show several results that are a cell's value, unless this cell has just shown them; for IPython's display formatter."""
+    if _just_shown(results):
+        return
+    if len(results.targets) > 1:
+        from xec_magic.display.fleetrender import fleet_html, fleet_text
+
+        display(both_forms(fleet_text(results), fleet_html(results)), raw=True)  # type: ignore[no-untyped-call]
+        return
     display(_table(results, _mode_now()), raw=True)  # type: ignore[no-untyped-call]
+
+
+def _just_shown(value: Result | Results) -> bool:
+    if _shown.get(value) != _cell():
+        return False
+    if getattr(get_ipython(), "kernel", None) is None:
+        print(repr(value))  # noqa: T201 - a terminal has already written `Out[3]: `, and something must stand behind it
+    return True
 
 
 def _mode_now() -> Mode:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from xec_magic.units import format_size
 if TYPE_CHECKING:
     from xec_magic.engine.disk import DiskTier
     from xec_magic.engine.memory import Entry, MemoryTier
+    from xec_magic.engine.secretsweep import SecretSweep
 
 __all__ = ["CacheStats", "Hit", "ResultCache", "Shown", "matcher"]
 
@@ -106,6 +108,8 @@ class ResultCache:
         self._epoch = b""
         self._lock = threading.Lock()
         self._stats = CacheStats()
+        self._sweep: SecretSweep | None = None
+        self._secrets = 0  # the redactor's generation of which the disk has heard
 
     # -- tiers, on first use: what they need is slow to import --------------------------------------
 
@@ -165,10 +169,10 @@ class ResultCache:
         Args:
             key: The run's.
             plan: The run's.
-            asked_at: When it asked, by the steady clock; a refresh takes nothing that is older.
+            asked_at: When it asked, by the steady clock; a refresh takes nothing that had begun before.
         """
         entry = self._memory.get(key) if self._memory is not None else None
-        if entry is None or (plan.cache is not None and plan.cache.refresh and entry.stored.steady < asked_at):
+        if entry is None or (plan.cache is not None and plan.cache.refresh and entry.begun < asked_at):
             return None
         return self._usable(entry, plan)
 
@@ -245,12 +249,41 @@ class ResultCache:
             return f"{format_size(size)} of output are more than the cache takes for one command ({format_size(limit)})"
         return ""
 
-    def unchanged(self, key: Key) -> bool:
-        """The files that the key speaks of are as they were. Looks at the disk."""
-        return all(self.stamps.same(path, stamp) for path, stamp in key.stamps)
+    def changed(self, key: Key) -> str:
+        """What is not as it was when the key was made; empty when all is. Looks at the disk."""
+        if key.place is not None and os.path.realpath(key.place[0]) != key.place[1]:
+            return "its directory has become another one while it ran"
+        same = all(self.stamps.same(path, stamp) for path, stamp in key.stamps)
+        return "" if same else "a file that it depends on has changed while it ran"
 
-    def store(self, key: Key, result: Result) -> None:
-        """Keep a result against which there is no objection."""
+    @property
+    def secrets(self) -> int:
+        """Changes when there are new secrets."""
+        return self._redactor.generation
+
+    def new_secrets(self) -> None:
+        """If there are any, remove what is on disk and holds one, behind. From memory nobody gets it, see `_may_show`."""
+        if self._secrets == self._redactor.generation:
+            return
+        self._secrets = self._redactor.generation
+        disk = self.disk
+        if not (disk.directory or disk.exists()):
+            return
+        from xec_magic.engine.secretsweep import SecretSweep
+
+        with self._lock:
+            self._sweep = self._sweep or SecretSweep(self._redactor, disk)
+        self._sweep.begin()
+
+    def store(self, key: Key, result: Result, *, begun: float, secrets: int) -> None:
+        """Keep a result against which there is no objection.
+
+        Args:
+            key: What it is the result of.
+            result: With the policy by which it is kept.
+            begun: It had not begun before this moment of the steady clock.
+            secrets: `secrets` when it began: those were masked.
+        """
         from xec_magic.engine.memory import ENTRY_BYTES, Entry
 
         policy = result.plan.cache
@@ -259,8 +292,10 @@ class ResultCache:
         result = replace(result, notes=(), attempts=(), timeline=None)
         entry = Entry(
             key, result, self.clock.now(), policy.ttl_s if result.ok else policy.failures_s,
-            policy.stale_s if result.ok else 0.0, secrets=self._redactor.generation,
+            policy.stale_s if result.ok else 0.0, secrets=secrets, begun=begun,
         )  # fmt: skip
+        if not self._may_show(entry):  # something has become a secret while it ran
+            return
         if policy.persist:
             self.disk.save(entry)
         if result.log.size() <= ENTRY_BYTES and result.log.path is None:

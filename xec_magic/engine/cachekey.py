@@ -30,11 +30,13 @@ class Key:
         digest: 64 bits; what results are filed under.
         full: All that was captured; compared on a hit, since two states could have one digest.
         stamps: The files that it speaks of, as they were.
+        place: The command's directory and where that led, if there are links in its name.
     """
 
     digest: int
     full: bytes
     stamps: tuple[tuple[str, Stamp], ...] = ()
+    place: tuple[str, str] | None = None
 
 
 def encode(value: object) -> bytes:
@@ -87,8 +89,14 @@ class Captured:
         self._stamps = stamps
         self._stdin = self._stdin_file()
         self._fixed = self._fixed_part(environ)
-        varies = self._policy.depends or self._stdin is not None or callable(self._policy.key)
-        self._key = None if varies else _key_of(self._fixed, b"", ())
+        self._place = None if plan.command.cwd is None or not self._in_place() else _Place(plan.command.cwd)
+        self._varies = bool(self._policy.depends) or self._stdin is not None or callable(self._policy.key)
+        self._key: Key | None = None
+        self._real: str | None = None  # where the directory led when that key was made
+
+    def _in_place(self) -> bool:
+        """The directory counts: it is one of this machine, and no name of the user's stands for it."""
+        return self._policy.key is None and self._plan.command.target.kind == "local"
 
     def _stdin_file(self) -> str | None:
         command = self._plan.command
@@ -119,22 +127,37 @@ class Captured:
         Raises:
             OptionError: a file that is not there; a key function that raises or gives what is no key.
         """
-        if self._key is not None:
+        real = self._place.leads_to() if self._place is not None else None
+        if self._key is not None and real == self._real:
+            return self._key
+        if not self._varies:
+            self._real, self._key = real, self._key_of(real, b"", ())
             return self._key
         stamps: list[tuple[str, Stamp]] = []
         contents: list[tuple[str, bytes]] = []
-        for path in (*self._policy.depends, *([self._stdin] if self._stdin else ())):
-            stamp, digest = self._stamps.digest(path, book)
+        named = [(path, "depends") for path in self._policy.depends]
+        if self._stdin is not None:
+            named.append((self._stdin, "stdin"))
+        for path, what in named:
+            stamp, digest = self._stamps.digest(path, book, what)
             stamps.append((path, stamp))
             contents.append((path, digest))
         own = self._ask(self._policy.key) if callable(self._policy.key) else b""
-        return _key_of(self._fixed, own + encode(tuple(contents)), tuple(stamps))
+        return self._key_of(real, own + encode(tuple(contents)), tuple(stamps))
+
+    def _key_of(self, real: str | None, varying: bytes, stamps: tuple[tuple[str, Stamp], ...]) -> Key:
+        cwd = self._plan.command.cwd
+        place = None if cwd is None or real is None else (cwd, real)
+        full = b"%d:%s%s" % (len(self._fixed), self._fixed, varying if real is None else varying + encode((real,)))
+        # Signed: it is the number of a row in SQLite as well, which is the quickest way to one.
+        digest = int.from_bytes(hashlib.blake2b(full, digest_size=8).digest(), "big", signed=True)
+        return Key(digest, full, stamps, place)
 
     def _ask(self, function: Any) -> bytes:
         name = getattr(function, "__name__", "the key function")
         try:
             given = function(self._plan.command)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise OptionError(f"cache key: {name} raised {type(error).__name__}: {error}; nothing has run") from error
         try:
             return encode(("own", given))
@@ -144,11 +167,30 @@ class Captured:
             ) from None
 
 
-def _key_of(fixed: bytes, varying: bytes, stamps: tuple[tuple[str, Stamp], ...]) -> Key:
-    full = b"%d:%s%s" % (len(fixed), fixed, varying)
-    # Signed: it is the number of a row in SQLite as well, which is the quickest way to one.
-    digest = int.from_bytes(hashlib.blake2b(full, digest_size=8).digest(), "big", signed=True)
-    return Key(digest, full, stamps)
+class _Place:
+    """A directory by name, which may be a link that is set to another one at any time."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self._real: str | None = None
+
+    def leads_to(self) -> str | None:
+        """Its name without links; None where it has none, empty where it leads nowhere.
+
+        Costs one look at the directory as long as that is the same.
+        """
+        try:
+            status = os.stat(self._path)
+            # With the change time: another directory may have got the number of one that was removed.
+            stamp = status.st_dev, status.st_ino, status.st_ctime_ns
+            if stamp != self._stamp:
+                real = os.path.realpath(self._path, strict=True)
+                self._real, self._stamp = None if real == self._path else real, stamp
+        except OSError:  # who runs the command says so
+            self._stamp = None
+            return ""
+        return self._real
 
 
 def _state_of(command: Command) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -60,6 +61,7 @@ _SAVE: Final = (
     "insert into entries(digest, wall, keep, used, size, file, file_stamp, record, log, proof, target, script, full, output) "
     "values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_CONTENTS: Final = "select digest, script, full, output, file from entries where digest >= ? order by digest limit 16"
 _LIST: Final = "select digest, script, target, record, hits from entries order by wall"
 
 
@@ -75,6 +77,12 @@ class Listed:
     stale_s: float
     size: int
     hits: int
+
+
+class _Connection(sqlite3.Connection):
+    """Knows which file it has open: another one of its name is another database."""
+
+    inode = 0
 
 
 class DiskTier:
@@ -93,15 +101,15 @@ class DiskTier:
         self._limit_bytes = limit_bytes
         self._directory: Path | None = None
         self._files: OutputFiles | None = None
-        self._reader: sqlite3.Connection | None = None
+        self._reader: _Connection | None = None
         self._reader_lock = threading.Lock()
         self._writer = Writer(self._connect, self._failed, self._commit)
-        self._inode = 0  # of the database as it was opened; another one now is somebody else's doing
+        self._inode = 0  # of the database that was used last
         self._failures = 0
         self._reader_failures = 0  # as many as there had been when the reader was opened
         self._touched: dict[int, int] = {}
         self._gone: list[str] = []  # files to remove after the next commit
-        self._taken_back = self._shrink = self._tidied = False
+        self._taken_back = self._shrink = self._tidied = self._erase = False
         self._said: set[str] = set()
         self.complaints: deque[str] = deque(maxlen=20)
         self.evictions = 0
@@ -154,6 +162,22 @@ class DiskTier:
             )
         return found
 
+    def contents(self) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """What each entry holds, its command and its output, in pieces that overlap by 4 KiB."""
+        first = -(2**63)
+        while rows := self._rows_from(first):
+            for digest, script, full, output, file in rows:
+                texts = (script, full, output or b"")
+                large = self._files.pieces(file) if file is not None and self._files is not None else iter(())
+                yield digest, itertools.chain(texts, large)
+            if rows[-1][0] == 2**63 - 1:
+                return
+            first = rows[-1][0] + 1
+
+    def _rows_from(self, digest: int) -> list[Any]:
+        nothing: list[Any] = []
+        return self._read(lambda db: db.execute(_CONTENTS, (digest,)).fetchall(), nothing)
+
     def totals(self) -> tuple[int, int]:
         """Entries, and bytes of all of them."""
         return self._read(lambda db: db.execute("select count, bytes from totals").fetchone(), None) or (0, 0)
@@ -163,6 +187,13 @@ class DiskTier:
         wanted = "select stamp, digest from stamps where path = ?"
         row = self._read(lambda db: db.execute(wanted, (os.fsencode(path),)).fetchone(), None)
         return row[1] if row is not None and row[0] == repr(stamp) else None
+
+    def exists(self) -> bool:
+        """There is something on disk, of this kernel or of others."""
+        try:
+            return (self._root() / "results" / _NAME).exists()
+        except OSError:
+            return False
 
     @property
     def directory(self) -> Path | None:
@@ -207,10 +238,15 @@ class DiskTier:
         nothing: set[int] = set()
         return self._writer.ask(lambda db: self._remove(db, wanted), within_s, default=nothing)
 
-    def forget_later(self, digests: Iterable[int]) -> None:
-        """Remove entries, without waiting for it."""
+    def forget_later(self, digests: Iterable[int], *, erase: bool = False) -> None:
+        """Remove entries, without waiting for it; with `erase` nothing of them is left in the file either."""
         wanted = list(digests)
-        self._writer.post(lambda db: self._remove(db, wanted))
+
+        def job(db: sqlite3.Connection) -> None:
+            self._remove(db, wanted)
+            self._erase |= erase
+
+        self._writer.post(job)
 
     def clear(self, within_s: float = 10.0) -> set[int]:
         """Remove everything; the entries that there were.
@@ -306,8 +342,8 @@ class DiskTier:
 
     def _commit(self, db: sqlite3.Connection, jobs: list[Job]) -> None:
         """Do some jobs in one transaction, with the uses that were noted since."""
-        assert self._directory is not None
-        if _inode_of(self._directory / _NAME) != self._inode:
+        assert isinstance(db, _Connection)
+        if not self._is_there(db):
             raise Moved
         db.execute("begin immediate")
         try:
@@ -331,6 +367,9 @@ class DiskTier:
         if self._taken_back:  # not before the commit: who looks again must find what is true now
             self._taken_back = False
             self._files.bump()
+        if self._erase:  # the removed pages were overwritten; what they held is in the log until that is written back
+            self._erase = False
+            db.execute("pragma wal_checkpoint(truncate)").fetchall()
         if self._shrink:
             self._shrink = False
             db.execute("pragma incremental_vacuum").fetchall()
@@ -348,15 +387,15 @@ class DiskTier:
         with self._reader_lock:
             try:
                 reader = self._reader
-                if reader is None or self._reader_failures != self._failures:
+                if reader is None or self._reader_failures != self._failures or not self._is_there(reader):
                     reader = self._open_reader()
                 return default if reader is None else work(reader)
             except (sqlite3.Error, OSError) as error:
                 self._failed(error)
                 return default
 
-    def _open_reader(self) -> sqlite3.Connection | None:
-        """A connection made after the last failure; None while the disk is left alone. The lock is held."""
+    def _open_reader(self) -> _Connection | None:
+        """A new connection; None while the disk is left alone. The lock is held."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -365,7 +404,25 @@ class DiskTier:
             self._reader = self._connect()
         return self._reader
 
-    def _connect(self) -> sqlite3.Connection:
+    def _is_there(self, db: _Connection) -> bool:
+        """The file of a connection still has its name: nobody has removed the directory, or set a damaged file aside.
+
+        Raises:
+            OSError: the files beside it are gone and cannot be made.
+        """
+        assert self._directory is not None
+        if db.inode != _inode_of(self._directory / _NAME):
+            return False
+        self._inode = db.inode
+        self._make_files(self._directory)
+        return True
+
+    def _make_files(self, directory: Path) -> None:
+        """The files beside the database, again where they were removed. Those made before may still be in use."""
+        if self._files is None or self._files.gone:
+            self._files = OutputFiles(directory)
+
+    def _connect(self) -> _Connection:
         """A connection to the database, which is made if it is not there.
 
         Raises:
@@ -374,17 +431,19 @@ class DiskTier:
         """
         self._directory = private_directory(self._root() / "results")
         path = self._directory / _NAME
-        if self._files is None:
-            self._files = OutputFiles(self._directory)
+        self._make_files(self._directory)
         self._inode = _inode_of(path)
-        db = sqlite3.connect(path, timeout=READ_PATIENCE_S, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(
+            path, timeout=READ_PATIENCE_S, isolation_level=None, check_same_thread=False, factory=_Connection
+        )
         try:
             if not db.execute("select 1 from sqlite_master where name = 'stamps'").fetchone():
                 db.execute("pragma auto_vacuum = incremental")
                 db.execute("pragma journal_mode = wal")
                 db.executescript(f"begin immediate; {_TABLES} commit;")
             db.execute("pragma synchronous = normal")
-            self._inode = _inode_of(path)
+            db.execute("pragma secure_delete = on")  # what is forgotten is not to be found in the file either
+            db.inode = self._inode = _inode_of(path)
         except BaseException:
             db.close()
             raise
@@ -405,8 +464,9 @@ class DiskTier:
                 if kept is not None:
                     self._complain(f"the results on disk were damaged ({error}); set aside as {kept}, a new file begun")
             return
+        where = self._directory or getattr(error, "filename", None) or "the cache directory"
         reason = getattr(error, "strerror", None) or str(error)
-        self._complain(f"results cannot be kept on disk ({reason}); they are kept in memory only")
+        self._complain(f"results cannot be kept on disk ({where}: {reason}); they are kept in memory only")
         self._writer.rest()
 
     def _damaged_entry(self, key: Key, problem: str) -> None:

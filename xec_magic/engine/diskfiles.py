@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -17,6 +18,7 @@ from xec_magic.output import OutputLog
 __all__ = ["OutputFiles", "private_directory", "set_aside"]
 
 COPY_BYTES: Final = 1024 * 1024
+OVERLAP_BYTES: Final = 4096  # longer than what is looked for in pieces
 ORPHAN_S: Final = 600.0  # a file without a row is older than this only if its kernel died while it wrote
 KEPT_ASIDE: Final = 2  # damaged databases, the newest; somebody may want to look
 
@@ -61,9 +63,13 @@ class OutputFiles:
 
     Args:
         directory: The tier's.
+
+    Raises:
+        OSError: it cannot be used.
     """
 
     def __init__(self, directory: Path) -> None:
+        self._epoch_fd = -1
         self._path = private_directory(directory / "outputs")
         # Read at each use of what is on disk, so it stays open.
         self._epoch_fd = os.open(directory / "epoch", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -75,6 +81,7 @@ class OutputFiles:
             OSError: the disk refuses; nothing is left of it.
             OutputTooLarge: the log is gone.
         """
+        private_directory(self._path)  # somebody may have removed it to have room
         name = f"{digest & (2**64 - 1):016x}-{secrets.token_hex(4)}"
         part, path = self._path / f"{name}.part", self._path / name
         content = hashlib.blake2b(digest_size=16)
@@ -119,6 +126,17 @@ class OutputFiles:
         finally:
             os.close(fd)
 
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """What an output holds, in pieces that overlap; nothing when it is gone."""
+        tail = b""
+        try:
+            with open(self._path / name, "rb", buffering=0) as file:
+                while data := file.read(COPY_BYTES):
+                    yield tail + data
+                    tail = data[-OVERLAP_BYTES:]
+        except OSError:
+            return
+
     def remove(self, names: list[str]) -> None:
         """Remove outputs whose rows are gone."""
         for name in names:
@@ -136,12 +154,22 @@ class OutputFiles:
                     removed += 1
         return removed
 
-    def epoch(self) -> bytes:
-        """A mark that changes when something is taken back."""
+    @property
+    def gone(self) -> bool:
+        """The directory was removed: what is changed by others is not seen here any more, and the other way round."""
         try:
-            return os.pread(self._epoch_fd, 8, 0)
+            return os.fstat(self._epoch_fd).st_nlink == 0
         except OSError:
-            return secrets.token_bytes(8)  # not known: let everybody look again
+            return True
+
+    def epoch(self) -> bytes:
+        """A mark that changes when something is taken back, or everything was removed."""
+        try:
+            if os.fstat(self._epoch_fd).st_nlink:
+                return os.pread(self._epoch_fd, 8, 0)
+        except OSError:
+            pass
+        return secrets.token_bytes(8)  # not known: let everybody look again
 
     def bump(self) -> None:
         """Change the mark: what other kernels hold in memory of this tier is to be looked up again."""
@@ -149,10 +177,12 @@ class OutputFiles:
             os.pwrite(self._epoch_fd, secrets.token_bytes(8), 0)
 
     def close(self) -> None:
-        """Let go of the files."""
-        with contextlib.suppress(OSError):
-            os.close(self._epoch_fd)
-        self._epoch_fd = -1
+        """Let go of the files. It happens by itself when nobody uses them any more."""
+        fd, self._epoch_fd = self._epoch_fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    __del__ = close
 
 
 def set_aside(path: Path, inode: int) -> str | None:

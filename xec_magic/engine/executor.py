@@ -101,14 +101,30 @@ class Executor:
         return run
 
     def plan_run(self, plan: Plan, *, check: bool = True, background: bool = False, keep: bool | None = None) -> Run:
-        """A run that is planned and not started; `begin`, or its first use, starts it."""
+        """A run that is planned and not started; `begin`, or its first use, starts it.
+
+        Raises:
+            XecError: the executor is closed.
+            OptionError: a file that the key of its result speaks of is not there, or the user's key function fails.
+            RunInterrupted: interrupted while such a file was read, or that function ran; nothing has run.
+        """
         if self._closed or not self._portal.is_open or os.getpid() != self._owner:
             raise XecError(_CLOSED)
         self.guard_secrets(plan)
         run = self._new_run(plan, check=check, background=background, keep=keep if plan.limits.keep else False)
         if plan.cache is not None:
-            run.key = self.cache.key(self.cache.captured(plan), plan)
+            run.key = self._key(self.cache.captured(plan), plan)
         return run
+
+    def _key(self, captured: Captured, plan: Plan) -> Key:
+        """The key of a plan at this moment. To make it may take long, so an interrupt ends the run before it has begun."""
+        try:
+            return self.cache.key(captured, plan)
+        except KeyboardInterrupt:
+            run = self._new_run(plan, check=False, background=False, keep=True)
+            run.interrupt_unbegun("before it started, while what it depends on was looked at")
+            run.snapshot().check()
+            raise
 
     def _new_run(self, plan: Plan, *, check: bool, background: bool, keep: bool | None) -> Run:
         if plan.cache is not None:
@@ -137,7 +153,7 @@ class Executor:
         if len(self._runs) > HISTORY_RUNS + FORGET_RUNS:
             self.post(self._forget_old)
         if hit.refresh:
-            self.refresh(run.plan, run.key)
+            self.refresh(run.plan, run.key, since=hit.entry.stored.steady)
         return True
 
     def hit(self, captured: Captured, plan: Plan) -> Result | None:
@@ -146,21 +162,27 @@ class Executor:
         Raises:
             OptionError: a file of the key is not there, or the user's key function fails.
             XecError: the executor is closed.
+            RunInterrupted: as for `plan_run`.
         """
         if self._closed:
             raise XecError(_CLOSED)
-        key = self.cache.key(captured, plan)
+        key = self._key(captured, plan)
         hit = self.cache.find(key, plan)
         if hit is None:
             return None
         if hit.refresh:
-            self.refresh(plan, key)
+            self.refresh(plan, key, since=hit.entry.stored.steady)
         result = hit.entry.result.replayed(str(next(self._numbers)), plan, hit.age_s)
         self._tell(result, time.time())
         return result
 
-    def refresh(self, plan: Plan, key: Key | None = None) -> Run:
+    def refresh(self, plan: Plan, key: Key | None = None, since: float | None = None) -> Run:
         """Run a plan behind, and keep its result instead of what is kept.
+
+        Args:
+            plan: With a cache.
+            key: Its key, where that is known.
+            since: An execution that begins after this moment of the steady clock will do; None for now.
 
         Raises:
             OptionError: as for `hit`.
@@ -169,7 +191,9 @@ class Executor:
         assert plan.cache is not None
         plan = replace(plan, cache=plan.cache.over(refresh=True), tee=None)
         run = self._new_run(plan, check=False, background=True, keep=True)
-        run.key = key or self.cache.key(self.cache.captured(plan), plan)
+        run.key = key or self._key(self.cache.captured(plan), plan)
+        if since is not None:
+            run.asked_at = min(run.asked_at, since)
         self.begin(run)
         return run
 
@@ -193,6 +217,7 @@ class Executor:
         command = plan.command
         for name, value in command.secret_env:
             self.redactor.register(name, value)
+        self.cache.new_secrets()
         open_texts = {
             "the command": command.script,
             "shell": " ".join(command.shell),

@@ -41,10 +41,21 @@ class Surroundings(Protocol):
 
 @dataclass(eq=False)
 class _Flight:
-    """One execution and those who wait for it."""
+    """One execution and those who wait for it.
+
+    Attributes:
+        leader: The run that executes.
+        begun: Before this moment of the steady clock it has not begun.
+        secrets: How many secrets there were then; these are masked in its output.
+        followers: They get its result.
+        later: They wait for its end and then execute anew: what it found may be older than their question.
+    """
 
     leader: Run
+    begun: float
+    secrets: int
     followers: list[Run] = field(default_factory=list)
+    later: list[Run] = field(default_factory=list)
 
     def relay(self, event: Event) -> None:
         """Show followers what the leader does, in its own log."""
@@ -70,7 +81,10 @@ class Flights:
         cache, name = self._executor.cache, _name(run)
         flight = self._flights.get(name)
         if flight is not None:
-            self._follow(run, flight)
+            if run.plan.cache is not None and run.plan.cache.refresh and flight.begun < run.asked_at:
+                self._wait(run, flight)
+            else:
+                self._follow(run, flight)
             return True
         hit = cache.peek(run.key, run.plan, run.asked_at)
         if hit is not None:
@@ -78,23 +92,30 @@ class Flights:
             self._executor.finished(run)
             return True
         cache.count(misses=1)
-        self._flights[name] = flight = _Flight(run)
+        self._flights[name] = flight = _Flight(run, cache.clock.steady(), cache.secrets)
         run.subscribe(flight.relay)
         for complaint in cache.complaints():
             run.emit(Note(run.run_id, _now(), complaint))
         return False
 
     def _follow(self, run: Run, flight: _Flight) -> None:
-        flight.followers.append(run)
-        flight.leader.has_followers()
-        run.state = "waiting for an equal run"
-        run.wake = lambda: self._leave(run, flight)
+        self._queue(run, flight, flight.followers)
         run.see(None, flight.leader.log)
 
-    def _leave(self, run: Run, flight: _Flight) -> None:
-        """A follower is stopped: the execution goes on for the others."""
-        if run in flight.followers and run.stop_cause is not None:
-            flight.followers.remove(run)
+    def _wait(self, run: Run, flight: _Flight) -> None:
+        """Equal refreshes are not executed side by side: however many are asked for, each waits for one at most."""
+        self._queue(run, flight, flight.later)
+
+    def _queue(self, run: Run, flight: _Flight, queue: list[Run]) -> None:
+        queue.append(run)
+        flight.leader.has_followers()
+        run.state = "waiting for an equal run"
+        run.wake = lambda: self._leave(run, queue)
+
+    def _leave(self, run: Run, queue: list[Run]) -> None:
+        """One that waits is stopped: the execution goes on for the others."""
+        if run in queue and run.stop_cause is not None:
+            queue.remove(run)
             run.emit(Exited(run.run_id, _now(), None, None, run.stop_cause, run.stop_detail))
             self._executor.finished(run)
             run.finish()
@@ -110,16 +131,18 @@ class Flights:
         result = run.snapshot()
         if run.stop_cause not in _ITS_OWN:
             try:
-                await self._keep(run, result)
+                await self._keep(flight, result)
             except Exception:  # a fault of ours must not leave followers waiting
                 logging.getLogger("xec_magic").exception("the result of run %s could not be kept", run.run_id)
             result = run.snapshot()
         del self._flights[name]
-        followers, flight.followers = flight.followers, []
-        for follower in followers:
-            follower.wake = lambda: None
+        followers, later = flight.followers.copy(), flight.later.copy()
+        flight.followers.clear()
+        flight.later.clear()
+        for each in (*followers, *later):
+            each.wake = lambda: None
         if run.stop_cause in _ITS_OWN and not result.ok:
-            for follower in followers:
+            for follower in (*followers, *later):
                 self._executor.follow_on(follower)
             return
         self._executor.cache.count(shared=len(followers), saved_s=len(followers) * result.duration_s)
@@ -127,16 +150,25 @@ class Flights:
             follower.share(result, SHARED)
         for follower in followers:
             self._executor.finished(follower)
+        for each in later:
+            self._executor.follow_on(each)
 
-    async def _keep(self, run: Run, result: Result) -> None:
-        cache, policy = self._executor.cache, run.plan.cache
-        assert policy is not None
+    async def _keep(self, flight: _Flight, result: Result) -> None:
+        run, cache = flight.leader, self._executor.cache
+        policy = _policy_of(run, *flight.followers)
         assert run.key is not None
+        result = replace(result, plan=replace(run.plan, cache=policy))
         objection = cache.objection(result, masked=run.masked)
-        if not objection and (run.key.stamps or (policy.when is not None and result.ok)):
+        if not objection and (run.key.stamps or run.key.place or (policy.when is not None and result.ok)):
             objection = await self._asked_aside(run, result, policy)
         if not objection:
-            cache.store(run.key, result)
+            policy = _policy_of(run, *flight.followers)  # others may have come meanwhile
+            cache.store(
+                run.key,
+                replace(result, plan=replace(run.plan, cache=policy)),
+                begun=flight.begun,
+                secrets=flight.secrets,
+            )
             return
         cache.count(refused=1)
         if result.ok and objection != _UNMET:  # that a failure is not kept goes without saying
@@ -148,13 +180,14 @@ class Flights:
         assert key is not None
 
         def ask() -> str:
-            if not cache.unchanged(key):
-                return "a file that it depends on has changed while it ran"
+            objection = cache.changed(key)
+            if objection:
+                return objection
             if policy.when is None or not result.ok:
                 return ""
             try:
                 return "" if policy.when(result) else _UNMET
-            except Exception as error:  # noqa: BLE001 - the user's own function
+            except BaseException as error:  # noqa: BLE001 - the user's own function, which may also want to leave
                 return f"its condition raised {type(error).__name__}: {error}"
 
         changed = asyncio.Event()
@@ -163,10 +196,26 @@ class Flights:
         answer.add_done_callback(lambda _: changed.set())
         while not answer.done():
             if run.stop_cause is not None:
+                answer.cancel()  # whatever it says is not heard any more
                 return "its condition had not answered when the run was stopped"
             await changed.wait()
             changed.clear()
         return answer.result()
+
+
+def _policy_of(leader: Run, *followers: Run) -> CachePolicy:
+    """As the leader wants its result kept, and where others want more of it, as they do: each asks for it with its own bounds."""
+    policy = leader.plan.cache
+    assert policy is not None
+    others = [run.plan.cache for run in followers if run.plan.cache is not None and run.plan.cache != policy]
+    if not others:
+        return policy
+    return policy.over(
+        ttl=max(policy.ttl_s, *(each.ttl_s for each in others)),
+        stale=max(policy.stale_s, *(each.stale_s for each in others)),
+        failures=max(policy.failures_s, *(each.failures_s for each in others)),
+        persist=policy.persist or any(each.persist for each in others),
+    )
 
 
 _UNMET: Final = "its condition is not met"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class Entry:
         saving: It is on its way there.
         hits: How often it was used in this kernel.
         refresh_at: No refresh behind it is started before this moment of the steady clock.
+        begun: Before this moment of the steady clock its command had not begun; of one that was found on disk it is not known.
         secrets: The redactor's generation for which its output is known to be free of secrets.
         size: Bytes that it holds in memory, about.
     """
@@ -52,6 +54,7 @@ class Entry:
     saving: bool = False
     hits: int = 0
     refresh_at: float = 0.0
+    begun: float = -math.inf
     secrets: int = 0
     size: int = 0
 

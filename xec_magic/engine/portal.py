@@ -7,7 +7,7 @@ import concurrent.futures
 import queue
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from xec_magic.errors import SpawnError, map_errors
 
@@ -97,17 +97,33 @@ class Portal:
             raise
 
     def aside(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Do `work`, which must not raise, in a thread of its own; called on the loop, and so is what waits for it.
+        """Do `work` in a thread of its own; called on the loop, and so is what waits for it, which gets what it raises.
 
         The thread is a daemon: work that never ends holds nobody up.
         """
         done: asyncio.Future[T] = self._loop.create_future()
 
-        def settle(value: T) -> None:
-            if not done.done():
-                done.set_result(value)
+        def settle(value: T | None, error: BaseException | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(cast("T", value))
+            else:
+                done.set_exception(
+                    error
+                    if isinstance(error, Exception) and not isinstance(error, StopIteration)
+                    else RuntimeError(f"{error!r} was raised")
+                )
 
-        threading.Thread(target=lambda: self.post(settle, work()), name="xec-aside", daemon=True).start()
+        def run() -> None:
+            value, failure = None, None
+            try:
+                value = work()
+            except BaseException as error:  # noqa: BLE001 - who waits gets it; asyncio takes no StopIteration or SystemExit
+                failure = error
+            self.post(settle, value, failure)
+
+        threading.Thread(target=run, name="xec-aside", daemon=True).start()
         return done
 
     def close(self) -> None:
@@ -148,7 +164,7 @@ class Helpers:
             wanted = done.set_running_or_notify_cancel()  # what nobody waits for any more is done all the same
             try:
                 value = function(*args)
-            except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
+            except BaseException as error:  # noqa: BLE001 - whoever waits for it gets it
                 if wanted:
                     done.set_exception(error)
             else:

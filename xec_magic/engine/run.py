@@ -511,6 +511,11 @@ class Run:
         self.begun = True
         self._end_here(Cause.SKIPPED, why)
 
+    def interrupt_unbegun(self, where: str) -> None:
+        """Let a run that has not begun end as interrupted. Any thread."""
+        self.begun = True
+        self._end_here(Cause.INTERRUPT, where)
+
     def _end_here(self, cause: Cause, detail: str) -> None:
         if not self._future.done():
             self._fold.apply(Exited(self.run_id, time.monotonic(), None, None, cause, detail))

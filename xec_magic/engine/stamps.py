@@ -43,15 +43,20 @@ class Stamps:
         self._known: dict[str, tuple[Stamp, bytes]] = {}
         self.read_bytes = 0
 
-    def digest(self, path: str, book: StampBook | None = None) -> tuple[Stamp, bytes]:
+    def digest(self, path: str, book: StampBook | None = None, what: str = "depends") -> tuple[Stamp, bytes]:
         """The stamp of a file or directory, and a digest of what it holds.
 
         Interruptible. Takes a second for every 700 MB or so, the first time and after each change.
 
+        Args:
+            path: Where it is.
+            book: Where digests outlive this kernel.
+            what: The option that has named it, for messages.
+
         Raises:
             OptionError: not there, not readable, or neither a file nor a directory.
         """
-        stamp = self.stamp(path)
+        stamp = self.stamp(path, what)
         known = self._known.get(path)
         if known is not None and known[0] == stamp:
             return known
@@ -59,7 +64,7 @@ class Stamps:
             return stamp, stamp[0].to_bytes(16, "big")
         digest = book.known(path, stamp) if book is not None else None
         if digest is None:
-            digest = self._read(path)
+            digest = self._read(path, what)
             # Changed while it was read: the stamp before is the one that later comparisons must find untrue.
             settled = self._settled(stamp) and self.same(path, stamp)
             if settled and book is not None:
@@ -72,7 +77,7 @@ class Stamps:
             self._known[path] = stamp, digest
         return stamp, digest
 
-    def stamp(self, path: str) -> Stamp:
+    def stamp(self, path: str, what: str = "depends") -> Stamp:
         """What changes when a file or anything in a directory does.
 
         Raises:
@@ -83,9 +88,9 @@ class Stamps:
             if stat.S_ISDIR(status.st_mode):
                 return (int.from_bytes(_tree(path), "big"),)
         except OSError as error:
-            raise _refusal(path, error) from None
+            raise _refusal(path, error, what) from None
         if not stat.S_ISREG(status.st_mode):
-            raise OptionError(f"depends: {path} is neither a file nor a directory")
+            raise OptionError(f"{what}: {path} is neither a file nor a directory, so what it gives is in no key")
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def same(self, path: str, stamp: Stamp) -> bool:
@@ -98,7 +103,7 @@ class Stamps:
     def _settled(self, stamp: Stamp) -> bool:
         return self._wall() - stamp[4] / 1e9 > YOUNG_S
 
-    def _read(self, path: str) -> bytes:
+    def _read(self, path: str, what: str) -> bytes:
         content = hashlib.blake2b(digest_size=16)
         try:
             with open(path, "rb", buffering=0) as file:
@@ -106,7 +111,7 @@ class Stamps:
                     content.update(data)
                     self.read_bytes += len(data)
         except OSError as error:
-            raise _refusal(path, error) from None
+            raise _refusal(path, error, what) from None
         return content.digest()
 
 
@@ -141,8 +146,8 @@ def _tree(path: str) -> bytes:
     return content.digest()
 
 
-def _refusal(path: str, error: OSError) -> OptionError:
+def _refusal(path: str, error: OSError, what: str) -> OptionError:
     where = path if error.filename in (None, path) else str(error.filename)
     if isinstance(error, FileNotFoundError):
-        return OptionError(f"depends: no such file or directory: {where}")
-    return OptionError(f"depends: {where} cannot be read: {error.strerror}")
+        return OptionError(f"{what}: no such file or directory: {where}")
+    return OptionError(f"{what}: {where} cannot be read: {error.strerror}")

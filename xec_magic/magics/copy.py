@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope, no_var_expand
 
-from xec_magic.compose.copy import PLACE
+from xec_magic.compose.place import PLACE
 from xec_magic.errors import CopyInterrupted, OptionError
 from xec_magic.options.copy import CopyOptions, read_words
 

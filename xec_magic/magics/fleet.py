@@ -43,8 +43,6 @@ def check_fleet_options(options: RunOptions, count: int) -> None:
         raise OptionError(f"--bg: a command on {count} targets is shown while it runs; leave it out")
     if options.batch:
         raise OptionError(f"--batch is for one target, and these are {count}; several lines in the cell are one script")
-    if options.session:
-        raise OptionError(f"--session is for one target, and these are {count}; leave it out")
     if options.form not in (None, *_FORMS):
         raise OptionError(
             f"--as {options.form} turns one output into a value, and {count} targets have many; write --as table for the rows "

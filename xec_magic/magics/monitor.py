@@ -126,8 +126,9 @@ class MonitorMagics(Magics):
         del options
         watches = self._known(what, targets)
         _settle(watches)
-        for key, watch in watches.items():
+        for watch in watches.values():  # first all of them: drawing takes its time
             watch.stop()
+        for key, watch in watches.items():
             self._view(key, watch).end()
         self._show_all(watches)
 

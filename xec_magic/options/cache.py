@@ -61,8 +61,12 @@ def key_of_python(value: Any) -> str | Callable[..., object]:
     return value if callable(value) else TEXT.read(value)  # type: ignore[no-any-return]
 
 
-def cache_policy(options: RunOptions) -> CachePolicy | None:
+def cache_policy(options: RunOptions, directory: str | None = None) -> CachePolicy | None:
     """The policy that the options make together; None without a cache. Looks at the files that it depends on.
+
+    Args:
+        options: All of them.
+        directory: Where the command runs on this machine, and what it depends on is looked for; None for the kernel's own.
 
     Raises:
         OptionError: an option that means nothing without `--cache`; a file that is not there.
@@ -79,13 +83,13 @@ def cache_policy(options: RunOptions) -> CachePolicy | None:
     changes = {names.get(name, name): value for name, value in given.items() if value is not None}
     policy = options.cache if isinstance(options.cache, CachePolicy) else CachePolicy(options.cache)
     policy = policy.over(**changes)
-    return policy.over(depends=[_file(path, options._who("depends")) for path in policy.depends])
+    return policy.over(depends=[_file(path, directory, options._who("depends")) for path in policy.depends])
 
 
-def _file(path: str, where: str) -> str:
+def _file(path: str, directory: str | None, where: str) -> str:
     from xec_magic.options.run import absolute_path, names_in  # here: the options declare these
 
-    full = absolute_path(path, where)
+    full = absolute_path(os.path.join(directory or "", os.path.expanduser(path)), where)
     if not os.path.exists(full):
         hint = nearest(os.path.basename(full), names_in(os.path.dirname(full)))
         raise OptionError(f"{where}: no such file or directory: {full}" + (f"; {hint}" if hint else ""))

@@ -311,7 +311,7 @@ class RunOptions:
     )  # fmt: skip
     depends: tuple[str, ...] = option(
         "--depends", unit=PATHS, metavar="FILE", group="cache", default=(), repeatable=True, line_only=True, completes="file",
-        help="Run again when this file, or anything in this directory, has changed.",
+        help="Run again when this file, or anything in this directory, has changed; relative to where the command runs.",
     )  # fmt: skip
     cache_env: tuple[str, ...] = option(
         "--cache-env", unit=NAMES, metavar="NAME", group="cache", default=(), repeatable=True, line_only=True,
@@ -471,7 +471,7 @@ class RunOptions:
             tee=self._tee_path(),
             label=self.label,
             monitor=policy if self.monitor else None,
-            cache=self._cache_policy(),
+            cache=self._cache_policy(command.cwd if command.target.kind == "local" else None),
         )
 
     # -- several targets --------------------------------------------------------------------------
@@ -546,8 +546,8 @@ class RunOptions:
         """An option as the line or the call has it: the standing default for a path here means nothing on a host."""
         return getattr(self, name) if self.sources.get(name, THE_CALL) in (THE_LINE, THE_CALL) else otherwise
 
-    def _cache_policy(self) -> CachePolicy | None:
-        return cache_policy(self)
+    def _cache_policy(self, directory: str | None) -> CachePolicy | None:
+        return cache_policy(self, directory)
 
     def _who(self, name: str) -> str:
         """How to begin a message about an option: as its source would call it."""

@@ -71,7 +71,7 @@ class TaskOptions(RunOptions):
         help="What the task makes: it runs again when this is missing, and fails when it does not make it.",
     )  # fmt: skip
 
-    def _cache_policy(self) -> None:
+    def _cache_policy(self, directory: str | None) -> None:
         """None: files say when a task need not run, and `depends` is of those."""
 
     @classmethod

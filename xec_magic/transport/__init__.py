@@ -11,9 +11,10 @@ from xec_magic.command import LOCAL, Command, Target
 from xec_magic.errors import FileError
 from xec_magic.transport import fake
 from xec_magic.transport.base import Process, Sampler, StartRequest, Transport
-from xec_magic.transport.files import FileSystem, LocalFiles, Submit
+from xec_magic.transport.files import FileSystem
 from xec_magic.transport.function import FunctionTransport
 from xec_magic.transport.local import LocalTransport
+from xec_magic.transport.localfiles import LocalFiles, Submit
 from xec_magic.transport.pool import PoolLimits
 from xec_magic.transport.worker import PoolEntry, WorkerTransport
 

@@ -132,7 +132,7 @@ class Ledger:
         [Open(number=1)]
         >>> book.opened(1, now=0.2)
         >>> book.step(now=0.2)
-        [Give(ticket=1, number=1)]
+        [Give(ticket=1, number=1, ahead=False)]
     """
 
     limits: PoolLimits = field(default_factory=PoolLimits)

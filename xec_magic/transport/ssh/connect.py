@@ -17,6 +17,7 @@ from xec_magic.errors import ConnectError, HostKeyError, TransportError
 from xec_magic.transport.ssh.hostkeys import DEFAULT_FILES, Verdict, host_key_algorithms, read_known_hosts
 from xec_magic.transport.ssh.login import Ask, Keys, Logins, nobody_to_ask
 from xec_magic.transport.ssh.proxy import Proxy
+from xec_magic.transport.ssh.wire import gather_sends
 
 __all__ = ["Connector", "Opened"]
 
@@ -144,6 +145,7 @@ class Connector:
         }  # fmt: skip
         async with gate:
             connection = await self._connect(target, options, arguments, _Attempt(verdict, client, keys, timeout_s))
+        gather_sends(connection)
         configured = bool(options.config.get("ServerAliveInterval"))
         if not configured:
             connection.set_keepalive(KEEPALIVE_S, KEEPALIVE_COUNT)

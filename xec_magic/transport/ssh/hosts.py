@@ -457,8 +457,9 @@ async def _collect(
         raise
     channel = collector.channel
     try:
-        channel.write(launch.head + data)
-        channel.write_eof()
+        with contextlib.suppress(BrokenPipeError):  # it has ended without reading; why, it may have said
+            channel.write(launch.head + data)
+            channel.write_eof()
         return await collector.done
     finally:
         channel.abort()

@@ -137,10 +137,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         data = self._request.command.stdin
         if self._input_fd is not None:
             return
-        if not self._launch.head and not isinstance(data, bytes):
-            # Whatever runs there instead of our line, as a server of files, would wait for input for ever.
-            self._write_eof()
-        else:
+        if self._launch.head or isinstance(data, bytes):
             self._spawn(self._send_input(self._launch.head + (data if isinstance(data, bytes) else b"")))
 
     def _spawn(self, coroutine: Any) -> None:
@@ -154,6 +151,9 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         """The channel is open."""
         self._channel = chan
         self._connection = cast("asyncssh.SSHClientConnection", chan.get_connection())
+        if self._input_fd is None and not self._launch.head and not isinstance(self._request.command.stdin, bytes):
+            # Right behind the line. Whatever runs there instead of it, as a server of files, would wait for input for ever.
+            self._loop.call_soon(self._write_eof)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Output has arrived."""

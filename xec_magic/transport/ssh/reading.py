@@ -155,7 +155,7 @@ function scan(   command, line, p) {
     while (!done || done < fresh) {
       from = done + 1; done = fresh < done + 1000 ? fresh : done + 1000
       now = ""
-      read_all((from == 1 ? "read x || exit; exec cat uptime " me "/stat" : "exec cat") files(from, done) " 2>/dev/null")
+      read_all((from == 1 ? "read x || exit; exec cat " me "/stat uptime" : "exec cat") files(from, done) " 2>/dev/null")
       if (time == "") exit
     }
     recheck()
@@ -196,7 +196,7 @@ function scan(   command, line, p) {
 _MACHINE: Final = (
     _COMMON
     + r"""
-  command = "read x || exit; exec cat uptime " me "/stat stat meminfo loadavg diskstats net/dev 2>/dev/null"
+  command = "read x || exit; exec cat " me "/stat uptime stat meminfo loadavg diskstats net/dev 2>/dev/null"
   for (;;) {
     time = ""; cores = 0
     busy = total = avail = rest = load = rsec = wsec = rx = tx = "-"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from dataclasses import replace
 from typing import Final
@@ -15,7 +16,7 @@ from xec_magic.events import Sample
 from xec_magic.transport.base import Unreadable
 from xec_magic.transport.sampling.since import less
 from xec_magic.transport.ssh.hosts import Host, Lease
-from xec_magic.transport.ssh.reading import Units, read_answer_line, read_head
+from xec_magic.transport.ssh.reading import Answer, Units, read_answer_line, read_head
 from xec_magic.transport.ssh.remote import Launch
 
 __all__ = ["HostSampler"]
@@ -23,7 +24,8 @@ __all__ = ["HostSampler"]
 SHARE: Final = 0.01  # of one core there, at most
 SILENCE_S: Final = 30.0  # a host that takes longer to answer is not being watched
 LEAST_COUNTED: Final = 4  # samples before their cost is known: the host counts it in hundredths of a second
-DRIFT: Final = 2e-4  # by which two clocks may come apart, per second
+SETTLING: Final = 2  # answers that tell how the clocks stand
+SHIFT_S: Final = 1.0  # by which the clocks may come apart before they are set anew
 CHATTER_BYTES: Final = 65536  # of a login that never comes to its point
 
 
@@ -55,7 +57,7 @@ class HostSampler:
         self._lines: _Lines | None = None
         self._lease: Lease | None = None
         self._units: Units | None = None
-        self._offset: tuple[float, float] | None = None
+        self._offset = math.inf  # of our clock to the host's
         self._count = 0
         self._spent_s = 0.0
         self._closed = False
@@ -75,10 +77,22 @@ class HostSampler:
         """
         if self._lines is None:
             await self._open()
+            # The first answer is slow, for all has to be found there: it says how the clocks stand, and no more.
+            if await self._answer() is None:
+                return None
+        answer = await self._answer()
+        if answer is None:
+            return None
+        # Between two samples it is the host's own clock that counts: rates are made of it.
+        self._at = max(self._at + 1e-6, min(time.monotonic(), answer.sample.at + self._offset))
+        sample = replace(answer.sample, at=self._at)
+        return less(sample, self._first) if self._from_first and self._first is not None else sample
+
+    async def _answer(self) -> Answer | None:
         assert self._lines is not None
         assert self._units is not None
         line = await self._within(self._lines.ask())
-        now = time.monotonic()
+        offset = time.monotonic()
         try:
             answer = read_answer_line(line, self._units, self._run_id)
         except ValueError as error:
@@ -89,26 +103,17 @@ class HostSampler:
         self._spent_s = answer.cost_s
         if answer.cores and answer.memory_bytes:
             self.size = answer.cores, answer.memory_bytes
-        # Never back: a better guess of the way there would else let two samples change places.
-        self._at = max(self._at + 1e-6, min(now, self._ours(answer.sample.at, now)))
-        sample = replace(answer.sample, at=self._at)
-        self._first = self._first or sample
-        return less(sample, self._first) if self._from_first else sample
+        self._first = self._first or answer.sample
+        offset -= answer.sample.at
+        if offset < self._offset - (SHIFT_S if self._count > SETTLING else 0.0):
+            self._offset = offset
+        return answer
 
     async def _within(self, answer: asyncio.Future[str]) -> str:
         try:
             return await asyncio.wait_for(answer, SILENCE_S)
         except TimeoutError:
             raise ConnectError(f"{self._host.target} did not answer within {SILENCE_S:g} s") from None
-
-    def _ours(self, theirs: float, now: float) -> float:
-        """A time of the host by our clock: by the fastest answer until now, for the way takes now this, now that long."""
-        offset = now - theirs
-        if self._offset is not None:
-            before, then = self._offset
-            offset = min(offset, before + DRIFT * (now - then))
-        self._offset = offset, now
-        return theirs + offset
 
     async def _open(self) -> None:
         mark, name = self._launch.mark, self._host.target.name

@@ -15,6 +15,7 @@ from xec_magic.transport.ssh.remote import Launch
 
 __all__ = ["Cutter", "Keeper", "Streams"]
 
+READY_S = 60.0  # a profile may be slow; what was forced upon the login in place of our line never gets there
 CHATTER_BYTES = 4096  # kept of what a login prints, for the message when it ends there
 
 
@@ -95,10 +96,13 @@ class Duct(asyncssh.SSHClientSession[bytes]):
         """Wait until what runs there is ready.
 
         Raises:
-            SpawnError: it ended before.
+            SpawnError: it ended before, or takes too long.
         """
         try:
-            await self._ready
+            async with asyncio.timeout(READY_S):
+                await self._ready
+        except TimeoutError as error:
+            raise SpawnError(f"{host}: the login did not keep a shell within {READY_S:g} s") from error
         except TransportError as error:
             raise SpawnError(f"{host}: {error}") from error
 
@@ -208,3 +212,10 @@ class Streams(Duct):
             self._open.discard(stream)
             if not self._open:
                 self._ended()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is closed: nothing more will come."""
+        super().connection_lost(exc)
+        if self._open:
+            self._open.clear()
+            self._ended()

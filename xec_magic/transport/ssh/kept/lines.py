@@ -43,6 +43,7 @@ x_p=; command -v setsid >/dev/null 2>&1 && x_p=setsid
 SHLVL=2; XEC_RUN_ID=$x_r.0.; export SHLVL XEC_RUN_ID
 $x_p "$@" </dev/null >/dev/null 2>&1 6<&- 7>&-
 x_s=$?
+unset XEC_RUN_ID
 kill "$x_f" 2>/dev/null
 echo "e $x_s" >&7
 exec 7>&-
@@ -51,7 +52,7 @@ rm -rf "$x_d"
 """
 
 # Its streams are those of one command after the other. A FIFO has a name of its own for each such program, so that an old one
-# cannot take what is for a new one.
+# cannot take what is for a new one. At the end it opens them itself, then removes them: a shell that waits for who reads goes on.
 _STREAMS: Final = r"""
 IFS= read -r x_m; x_d=$1/$2
 x_e=$(mkdir -m 700 "$x_d" 2>&1) && mkfifo -m 600 "$x_d/out" "$x_d/err" && rm -f "$1/now" && ln -s "$2" "$1/now" || { echo "$x_m-$x_e"; exit 1; }
@@ -59,6 +60,7 @@ echo "$x_m"; echo "$x_m" >&2
 { while cat <"$x_d/out" && echo "$x_m"; do :; done & } 2>/dev/null
 { while cat <"$x_d/err" >&4 && echo "$x_m" >&4; do :; done & } 4>&2 2>/dev/null
 cat >/dev/null
+exec 8<>"$x_d/out" 9<>"$x_d/err"
 rm -rf "$x_d"
 kill -KILL 0
 """

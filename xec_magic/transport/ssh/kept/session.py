@@ -136,6 +136,9 @@ class FarSession:
         except BaseException:
             streams.close()
             raise
+        if self._gone:
+            streams.close()
+            raise SpawnError(f"{self.host.target}: the session has ended: {self.ended_because}")
         self._streams = streams
         return streams
 
@@ -221,7 +224,8 @@ class FarSession:
 
     def _no_input(self) -> bytes:
         place = self._directory.encode()
-        return b"command rm -f %s/in; command ln -s /dev/null %s/in" % (place, place)
+        # Who waits to write into a FIFO that the command has not opened is let through, to find no reader.
+        return b"[ ! -p %s/in ] || { :; } <>%s/in; command rm -f %s/in; command ln -s /dev/null %s/in" % ((place,) * 4)
 
     async def _input(self, request: StartRequest) -> list[bytes]:
         """Bring a command's input to the host; what the shell has to do for it."""
@@ -423,7 +427,7 @@ class FarSession:
         if process is not None and process.streams_open:
             self._late.extend([self._streams] if self._streams is not None else [])
             self._streams = None
-            loop.call_later(LATE_S, self._sweep)
+        loop.call_later(LATE_S, self._sweep)
         self._close_ducts()
 
     def _close_ducts(self) -> None:
