@@ -10,6 +10,7 @@ from typing import Final
 from xec_magic.cachepolicy import CachePolicy
 from xec_magic.command import Command, encode_script
 from xec_magic.errors import OptionError
+from xec_magic.units import format_count
 
 __all__ = ["DEFAULT_MAX_OUTPUT_BYTES", "Batch", "Limits", "MonitorPolicy", "Plan", "RetryPolicy", "StopPolicy"]
 
@@ -196,7 +197,9 @@ class Plan:
     def title(self) -> str:
         """What to call this run in a line."""
         if self.batch is not None and not self.label:
-            return f"{len(self.batch.commands)} commands: {self.command.title()}"
+            first = self.batch.labels[0] if self.batch.labels else self.command.title()
+            noun = "operation" if self.batch.labels else "command"
+            return f"{format_count(len(self.batch.commands), noun)}: {first}"
         return self.label or self.command.title()
 
 

@@ -88,6 +88,14 @@ def names():
             yield text
 
 
+def test_a_run_of_operations_is_called_by_what_they_do_and_their_number(work):
+    todo = xec.files(cwd=work).mkdir("conf")
+    assert todo.run().whole.plan.title == "1 operation: mkdir conf"
+    assert todo.write("conf/a", "x").run().whole.plan.title == "2 operations: mkdir conf"
+    assert xec.batch(["echo a"]).whole.plan.title == "1 command: echo a"
+    assert xec.batch(["echo a", "echo b"]).whole.plan.title == "2 commands: echo a …"
+
+
 def test_names_are_taken_as_they_are(files, work, request):
     todo = files()
     there = [name for name in names() if name not in ("~", ".", "..")]

@@ -47,7 +47,7 @@ class PoolMagics(Magics):
 
             %xec_pool                   list the sessions, the shells that wait, the connections to hosts
             %xec_pool stop NAME…|all    end sessions with all that they have left; all: the waiting shells as well
-            %xec_pool reset NAME…       the same; the next command with --session NAME begins in a new shell
+            %xec_pool reset NAME…       as stop; the next command with --session NAME begins in a new shell
             %xec_pool close TARGETS|all close the connections to hosts on which nothing runs, the others when their commands end
             %xec_pool drain TARGETS|all wait for what runs on hosts, then close the connections to them
         """
