@@ -35,6 +35,17 @@ def places(server):
     return found
 
 
+def relays(server):
+    """The processes of sessions on the servers of these tests that hold a directory or wait for it."""
+    uid = pwd.getpwnam(server.world.user).pw_uid
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if entry.stat().st_uid == uid and b"/tmp/xec-" in (entry / "cmdline").read_bytes():
+                found.add(int(entry.name))
+    return found
+
+
 class Contract(TransportContract):
     SAY_HELLO = "echo hello"
     EXIT_3 = "exit 3"
@@ -289,6 +300,16 @@ def test_one_that_was_lost_while_idle_is_told_with_the_next_command(own):
     assert "was lost while it was idle" in r.notes[0]
     ex.close()
     assert until(lambda: not places(server) - before)
+
+
+def test_when_a_session_ends_nothing_of_it_runs_there_any_more(own):
+    server, ex = own
+    before = relays(server)
+    for shell in ("bash", "dash", "zsh"):
+        ex.run("x=1", session=shell, shell=shell, on=server.spec, check=True)
+    assert len(relays(server) - before) >= 6
+    ex.close()
+    assert until(lambda: not relays(server) - before)
 
 
 def test_a_session_is_of_one_host_and_one_shell_and_is_listed(own, world):

@@ -16,12 +16,14 @@ KEEPER_DIR: Final = "/tmp/xec-"
 # Arguments: the directory, the mark of the session's processes, where to go, the shell's own arguments. It reads the files that the
 # shell needs, two lines each, then passes on orders. Who holds which end of a FIFO open decides who hears of whose end: the shell of
 # the end of the channel, the relay of answers of the end of all that answer. A shell that is just about to open its orders
-# when the channel has ended would wait for ever: so they are opened and closed until it has heard that.
+# when the channel has ended would wait for ever: so they are opened and closed until it has heard that. Signals that reach the keeper
+# wait until its shell has ended: the directory must not stay. They are caught, not ignored: what is ignored would be so in the shell, too.
 _KEEPER: Final = r"""
 x_d=$1; x_r=$2; x_w=$3; shift 3
 case $x_w in '') ;; *) cd "$x_w" 2>/dev/null || { echo "$x_m-cwd"; exit 127; } ;; esac
 command -v "$1" >/dev/null 2>&1 || { echo "$x_m-shell"; exit 127; }
 x_u=$(umask); umask 077
+trap : HUP INT TERM PIPE
 x_e=$(mkdir "$x_d" 2>&1) || { echo "$x_m-dir $x_e"; exit 1; }
 while IFS= read -r x_n && [ -n "$x_n" ]; do
   IFS= read -r x_l; printf %b "$x_l" >"$x_d/$x_n" || { echo "$x_m-dir it cannot be written to"; rm -rf "$x_d"; exit 1; }
@@ -53,15 +55,15 @@ rm -rf "$x_d"
 
 # Its streams are those of one command after the other. A FIFO has a name of its own for each such program, so that an old one
 # cannot take what is for a new one. At the end it opens them itself, then removes them: a shell that waits for who reads goes on.
+# In a shell of its own, for the keeper may have removed them already, and what cannot be opened ends the shell.
 _STREAMS: Final = r"""
-IFS= read -r x_m; x_d=$1/$2
+trap : HUP INT TERM PIPE; IFS= read -r x_m; x_d=$1/$2
 x_e=$(mkdir -m 700 "$x_d" 2>&1) && mkfifo -m 600 "$x_d/out" "$x_d/err" && rm -f "$1/now" && ln -s "$2" "$1/now" || { echo "$x_m-$x_e"; exit 1; }
 echo "$x_m"; echo "$x_m" >&2
 { while cat <"$x_d/out" && echo "$x_m"; do :; done & } 2>/dev/null
 { while cat <"$x_d/err" >&4 && echo "$x_m" >&4; do :; done & } 4>&2 2>/dev/null
 cat >/dev/null
-exec 8<>"$x_d/out" 9<>"$x_d/err"
-rm -rf "$x_d"
+(exec 8<>"$x_d/out" 9<>"$x_d/err"; rm -rf "$x_d") 2>/dev/null
 kill -KILL 0
 """
 
