@@ -286,6 +286,7 @@ def test_a_shell_that_is_stopped_and_a_command_in_it_are_ended_at_the_time_limit
     os.kill(session_of(ex).pid, signal.SIGSTOP)
     r = bash.run("echo hi", timeout=0.5, grace=0.1)
     assert r.outcome is Outcome.TIMED_OUT
+    until(lambda: "s" not in ex._engine.transports.session_names())
     assert bash.run("echo on").text() == "on"
 
 

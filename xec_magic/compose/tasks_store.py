@@ -26,13 +26,30 @@ MOST_TASKS: Final = 50_000  # records of one directory; the oldest go
 MOST_RUNS: Final = 1000
 MOST_FILES: Final = 500  # directories that are remembered; those not used for longest go
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, at REAL NOT NULL, ended_well INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS tasks (
+_SCHEMA: Final = (
+    "CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, at REAL NOT NULL, ended_well INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE IF NOT EXISTS tasks (
     name TEXT PRIMARY KEY, state TEXT NOT NULL, run TEXT NOT NULL, ran TEXT NOT NULL, script TEXT NOT NULL,
     options TEXT NOT NULL, needs TEXT NOT NULL, stamps TEXT NOT NULL, at REAL NOT NULL
-) WITHOUT ROWID;
-"""
+) WITHOUT ROWID""",
+)
+
+
+def _patiently(connection: sqlite3.Connection, statement: str) -> None:
+    """Execute it when other kernels let it: where two make the file at once, SQLite gives up without waiting."""
+    import sqlite3
+
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            if not busy or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +138,10 @@ class TaskStore:
                     connection.close()
                 return
             os.chmod(self.path, 0o600)
-            connection.execute("PRAGMA journal_mode=WAL")
+            _patiently(connection, "PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
-            connection.executescript(_SCHEMA)
-            connection.execute(f"PRAGMA user_version={VERSION}")
+            for statement in (*_SCHEMA, f"PRAGMA user_version={VERSION}"):
+                _patiently(connection, statement)
             (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if sound != "ok":
                 raise sqlite3.DatabaseError(sound)
