@@ -15,6 +15,7 @@ import pytest
 import xec_magic as xec
 from xec_magic.errors import OptionError, SpawnError, XecError
 from xec_magic.result import Outcome
+from xec_magic.transport import session as session_module
 from xec_magic.transport.spawn import proctree
 
 
@@ -286,8 +287,31 @@ def test_a_shell_that_is_stopped_and_a_command_in_it_are_ended_at_the_time_limit
     os.kill(session_of(ex).pid, signal.SIGSTOP)
     r = bash.run("echo hi", timeout=0.5, grace=0.1)
     assert r.outcome is Outcome.TIMED_OUT
-    until(lambda: "s" not in ex._engine.transports.session_names())
     assert bash.run("echo on").text() == "on"
+
+
+def test_a_shell_that_answers_twice_after_a_signal_is_brought_into_step(ex, each):
+    each.run("true")
+    control = session_of(ex)._names.path("ctl")
+    twice = f"trap 'echo s 0 >{control}; sleep 0.2' INT; x=5; sleep 60"
+    assert each.run(twice, timeout=0.3, grace=0.5).outcome is Outcome.TIMED_OUT
+    r = each.run("trap - INT; echo $x")
+    assert (r.text(), r.notes) == ("5", ())
+    assert each.run("(exit 3)", check=False).exit_code == 3
+
+
+def test_a_shell_that_says_nothing_after_a_signal_is_replaced(ex, bash, monkeypatch):
+    monkeypatch.setattr(session_module, "IN_STEP_S", 0.3)
+    bash.run("true")
+    session = session_of(ex)
+    control = session._names.path("ctl")
+    # The shell answers, and then nobody reads its orders any more.
+    stuck = f"trap 'echo s 0 >{control}; kill -STOP $$' INT; sleep 60"
+    assert bash.run(stuck, timeout=0.3, grace=0.5).outcome is Outcome.TIMED_OUT
+    r = bash.run("echo on", timeout=20)
+    assert r.text() == "on"
+    assert "lost while it was idle (its shell no longer answers)" in r.notes[0]
+    assert session_of(ex) is not session
 
 
 def test_reset_begins_anew(each):

@@ -31,6 +31,7 @@ from xec_magic.transport.spawner import Spawned, Spawner
 __all__ = ["MUTE", "Session"]
 
 PREPARE_S: Final = 0.001  # after a command: pipes for the next one, when the result is on its way
+IN_STEP_S: Final = 5.0  # a shell that was signalled must have answered anew by then
 DOUBT_S: Final = 0.5  # between two looks at a shell that may have lost its way
 MEASURED_S: Final = 0.1  # of a shorter command the clock ticks tell nothing
 TICKS_A_S: Final = os.sysconf("SC_CLK_TCK")
@@ -85,7 +86,9 @@ class Session:
         self._doubted = False
         self._mute = False  # its shell was ended since it said nothing any more
         self._input_is_null = True
-        self._sent = False
+        self._sent = False  # a signal, after which the shell may answer more than once, or end
+        self._pings = 0
+        self._heard_ping = False
         self._exits = False
         self._children: frozenset[int] = frozenset()
         self._ended_at: float | None = None
@@ -140,10 +143,10 @@ class Session:
         return f"{wrong[0]!r} is no variable that a shell can hold" if wrong else ""
 
     def claim(self) -> bool:
-        """Have the idle shell for a command, which `run` then takes. Any thread may ask."""
+        """Have the idle shell for a command, which `run` then takes. Any thread may ask; one that was refused may ask again soon."""
         if not self._loan.acquire(blocking=False):
             return False
-        if self._closed or self.ended_because or not self._ready.done():
+        if self._closed or self.ended_because or self._sent or not self._ready.done():
             self._loan.release()
             return False
         return True
@@ -209,7 +212,7 @@ class Session:
 
         Whoever gets it has the session, until `give_back` or `adopt`.
         """
-        if self.ended_because or self._sent or command.stdin is not None or self.refusal(command):
+        if self.ended_because or command.stdin is not None or self.refusal(command):
             return None
         if not self.claim():
             return None
@@ -300,17 +303,48 @@ class Session:
             self._exits = True
         elif kind == b"v":
             self.ended_because = f"bash {line[2:].decode('ascii', 'replace')} is too old, a session needs 4.4"
-        elif self.current is not None and kind in b"sk":
-            self._answered(self.current, *line.split())
+        elif kind == b"y":
+            self._heard_ping = int(line[2:]) == self._pings
+        elif kind in (b"s", b"k"):
+            code, *pid = map(int, line.split()[1:])
+            if pid:
+                self.pid = pid[0]
+                self.shells |= {self.pid}
+            if self.current is not None:
+                self._answered(self.current, code, fatal=kind == b"k")
+            elif self._heard_ping:
+                self._in_step()
 
-    def _answered(self, process: SessionProcess, kind: bytes, code: bytes, *pid: bytes) -> None:
-        if pid:
-            self.pid = int(pid[0])
-            self.shells |= {self.pid}
+    def _answered(self, process: SessionProcess, code: int, *, fatal: bool) -> None:
         usage = self._usage() if time.monotonic() - process.started_at > MEASURED_S else None
         self._free()
-        process.ended(ExitStatus(int(code), None, usage), fatal=kind == b"k")
-        self._prepares = asyncio.get_running_loop().call_later(PREPARE_S, self._prepare)
+        process.ended(ExitStatus(code, None, usage), fatal=fatal)
+        if self._sent:
+            self._ping()
+        else:
+            self._prepares = asyncio.get_running_loop().call_later(PREPARE_S, self._prepare)
+
+    def _ping(self) -> None:
+        """Find out whether the shell that was signalled is still there, and what it says last about the command."""
+        loop = asyncio.get_running_loop()
+        self._pings += 1
+        self._heard_ping = False
+        self._write(self._dialect.ping(self._pings, self._names))
+        loop.add_reader(self.control, self._read_frames)
+        self._doubts = loop.call_later(IN_STEP_S, self._never_in_step)
+
+    def _never_in_step(self) -> None:
+        self.end("its shell no longer answers")
+
+    def _in_step(self) -> None:
+        """All that the shell had to say about the signal is heard: it may be given the next command."""
+        asyncio.get_running_loop().remove_reader(self.control)
+        if self._doubts is not None:
+            self._doubts.cancel()
+        self._heard_ping = False
+        self._names.write("sent", b"")
+        self._sent = False
+        self._prepare()
 
     def _usage(self) -> Usage | None:
         """What the shell and all that it has waited for have used since the last command; None where that cannot be told."""
@@ -349,9 +383,6 @@ class Session:
         if self._pipes is None:
             with contextlib.suppress(OSError):  # the next command asks again, and is told
                 self._pipes = self._new_pipes()
-        if self._sent:
-            self._sent = False
-            self._names.write("sent", b"")
         self._children = _children(self.shells)
         self._cpu_ticks = _cpu_ticks(self.pid)
         self._io = _io(self.pid)
@@ -449,7 +480,7 @@ class Session:
         """`busy`, `idle`, or `starting`."""
         if not self._ready.done():
             return "starting"
-        return "busy" if self._loan.locked() else "idle"
+        return "busy" if self._sent or self._loan.locked() else "idle"
 
     def __repr__(self) -> str:
         return f"<Session {self.label}: {' '.join(self.shell)}, pid {self.pid}, {self.state}, {self.served} commands>"

@@ -85,6 +85,9 @@ class Dialect(Protocol):
     def order(self, order: Order, names: Slots) -> bytes:
         """What to write to it so that it runs a command."""
 
+    def ping(self, number: int, names: Slots) -> bytes:
+        """What to write to it so that it answers `y NUMBER`, and then as to any order."""
+
 
 def filled(text: str, names: Slots) -> bytes:
     """A text with the names of slots in the places of `@SLOT@`."""
