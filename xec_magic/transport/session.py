@@ -20,6 +20,7 @@ from xec_magic.transport.dialects import Order, dialect_of
 from xec_magic.transport.here import HereRun
 from xec_magic.transport.local import directory_of, environment, open_stdin
 from xec_magic.transport.names import Names
+from xec_magic.transport.procfacts import children, cpu_ticks, io_bytes
 from xec_magic.transport.sampling import tree_reader
 from xec_magic.transport.sampling.since import SinceReader
 from xec_magic.transport.sampling.threads import SamplingThreads
@@ -348,8 +349,8 @@ class Session:
 
     def _usage(self) -> Usage | None:
         """What the shell and all that it has waited for have used since the last command; None where that cannot be told."""
-        before, self._cpu_ticks = self._cpu_ticks, _cpu_ticks(self.pid)
-        io_before, self._io = self._io, _io(self.pid)
+        before, self._cpu_ticks = self._cpu_ticks, cpu_ticks(self.pid)
+        io_before, self._io = self._io, io_bytes(self.pid)
         if before is None or self._cpu_ticks is None or self._cpu_ticks == before:
             return None
         user, system = (now - then for now, then in zip(self._cpu_ticks, before, strict=True))
@@ -383,9 +384,9 @@ class Session:
         if self._pipes is None:
             with contextlib.suppress(OSError):  # the next command asks again, and is told
                 self._pipes = self._new_pipes()
-        self._children = _children(self.shells)
-        self._cpu_ticks = _cpu_ticks(self.pid)
-        self._io = _io(self.pid)
+        self._children = children(self.shells)
+        self._cpu_ticks = cpu_ticks(self.pid)
+        self._io = io_bytes(self.pid)
         self._loan.release()
 
     def _doubt(self) -> None:
@@ -490,40 +491,3 @@ def _words(status: ExitStatus) -> str:
     if status.lost:
         return status.lost
     return f"signal {status.signal}" if status.signal is not None else f"exit code {status.exit_code}"
-
-
-def _children(pids: frozenset[int]) -> frozenset[int]:
-    """The children of some processes; none where that cannot be seen.
-
-    Source: proc_tid_children(5).
-    """
-    found: set[int] = set()
-    for pid in pids:
-        with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/task/{pid}/children", "rb", 0) as file:
-            found.update(map(int, file.read(1 << 16).split()))
-    return frozenset(found - pids)
-
-
-def _io(pid: int) -> tuple[int, int] | None:
-    """Bytes read and written through calls by a process and the children it has waited for; None where unknown.
-
-    Source: proc_pid_io(5), `rchar` and `wchar`.
-    """
-    try:
-        with open(f"/proc/{pid}/io", "rb", 0) as file:
-            words = file.read(1024).split()
-        return int(words[1]), int(words[3])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _cpu_ticks(pid: int) -> tuple[int, int] | None:
-    """Clock ticks in user mode and in the kernel of a process and the children it has waited for; None where unknown.
-
-    Source: proc_pid_stat(5), fields 14 to 17.
-    """
-    try:
-        user, system, of_children, system_of_children = map(int, proctree.stat_fields(pid)[11:15])
-    except (OSError, ValueError):
-        return None
-    return user + of_children, system + system_of_children

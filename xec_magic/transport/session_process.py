@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from xec_magic.events import ProcessInfo, Stream
 from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.local import Reader
+from xec_magic.transport.procfacts import start_ticks
 from xec_magic.transport.spawn import proctree
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class SessionProcess:
         """It was started by this command, and not by one before."""
         if pid in self._veterans:
             return False
-        started = _start_ticks(pid)
+        started = start_ticks(pid)
         return started is None or started >= int(self._ticks)
 
     def close(self) -> None:
@@ -158,14 +159,3 @@ class SessionProcess:
         for reader in self._readers:
             reader.drain()
             reader.close()
-
-
-def _start_ticks(pid: int) -> int | None:
-    """When a process was started, in clock ticks since the machine's start; None where that cannot be seen.
-
-    Source: proc_pid_stat(5), field 22.
-    """
-    try:
-        return int(proctree.stat_fields(pid)[19])
-    except (OSError, ValueError, IndexError):
-        return None

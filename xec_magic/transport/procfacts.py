@@ -1,0 +1,57 @@
+"""What Linux says of a process and of the children that it has waited for, read in one look."""
+
+from __future__ import annotations
+
+import contextlib
+
+from xec_magic.transport.spawn import proctree
+
+__all__ = ["children", "cpu_ticks", "io_bytes", "start_ticks"]
+
+
+def children(pids: frozenset[int]) -> frozenset[int]:
+    """The children of some processes; none where that cannot be seen.
+
+    Source: proc_tid_children(5).
+    """
+    found: set[int] = set()
+    for pid in pids:
+        with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/task/{pid}/children", "rb", 0) as file:
+            found.update(map(int, file.read(1 << 16).split()))
+    return frozenset(found - pids)
+
+
+def io_bytes(pid: int) -> tuple[int, int] | None:
+    """Bytes read and written through calls by a process and the children it has waited for; None where unknown.
+
+    Source: proc_pid_io(5), `rchar` and `wchar`.
+    """
+    try:
+        with open(f"/proc/{pid}/io", "rb", 0) as file:
+            words = file.read(1024).split()
+        return int(words[1]), int(words[3])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def cpu_ticks(pid: int) -> tuple[int, int] | None:
+    """Clock ticks in user mode and in the kernel of a process and the children it has waited for; None where unknown.
+
+    Source: proc_pid_stat(5), fields 14 to 17.
+    """
+    try:
+        user, system, of_children, system_of_children = map(int, proctree.stat_fields(pid)[11:15])
+    except (OSError, ValueError):
+        return None
+    return user + of_children, system + system_of_children
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process was started, in clock ticks since the machine's start; None where that cannot be seen.
+
+    Source: proc_pid_stat(5), field 22.
+    """
+    try:
+        return int(proctree.stat_fields(pid)[19])
+    except (OSError, ValueError, IndexError):
+        return None
