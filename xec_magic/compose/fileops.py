@@ -96,7 +96,9 @@ xec_write() { # PATH DIRECTORY TEMPORARY MODE SIZE FORMAT
     elif [ -n "$4" ]; then # nobody else may look in before it has its mode
         (umask 077 && : >"$3") || return 1
     fi
-    if xec_fill "$3" "$5" "$6" && chmod "${4:-${xec_fixed:-u+r}}" "$3" && mv -f "$3" "$1"; then return 0; fi
+    xec_mode=${4:-$xec_fixed}
+    [ -n "$xec_mode" ] || [ -r "$3" ] || xec_mode=u+r # each program takes a millisecond
+    if xec_fill "$3" "$5" "$6" && { [ -z "$xec_mode" ] || chmod "$xec_mode" "$3"; } && mv -f "$3" "$1"; then return 0; fi
     xec_drop "$3"
     xec_say "not written: $1 is as it was"
     return 1
