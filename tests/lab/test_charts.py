@@ -8,7 +8,7 @@ LOAD = "%load_ext xec_magic"
 WORK = "for i in $(seq 12); do echo step $i; head -c 3000000 /dev/urandom > /dev/null; sleep 0.25; done"
 
 
-def until(n, i, selector, text, timeout=20):
+def until(n, i, selector, text, timeout=60):
     n.find(i, selector).filter(has_text=text).first.wait_for(timeout=timeout * 1000)
 
 
@@ -38,14 +38,14 @@ def test_a_chart_lives_in_the_cell_is_read_by_mouse_and_keys_and_stays_as_a_pict
     n.page.mouse.down()
     n.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 50, steps=5)
     n.page.mouse.up()
-    n.find(1, ".xec-chart button").filter(has_text="Show all").wait_for(timeout=5000)
+    n.find(1, ".xec-chart button").filter(has_text="Show all").wait_for(timeout=60_000)
     canvas.press("0")
-    n.find(1, ".xec-chart button").filter(has_text="Show all").wait_for(state="hidden", timeout=5000)
+    n.find(1, ".xec-chart button").filter(has_text="Show all").wait_for(state="hidden", timeout=60_000)
     canvas.press(" ")
     until(n, 1, ".xec-chart button", "Go on")
     n.wait(1)
     picture = n.find(1, "img").first
-    picture.wait_for(timeout=10_000)
+    picture.wait_for(timeout=60_000)
     assert "CPU" in picture.get_attribute("alt")
     assert picture.evaluate("i => i.complete && i.naturalWidth > 300")
     assert not n.console
@@ -68,9 +68,9 @@ def test_ten_charts_live_in_one_notebook_and_a_reloaded_page_has_them_again(note
     assert n.stall()["sum"] - before < 1200
     n.save()
     n.load()
-    n.find(4, ".xec-curves").wait_for(timeout=30_000)
+    n.find(4, ".xec-curves").wait_for(timeout=60_000)
     n.find(4, ".xec-curves").scroll_into_view_if_needed()
-    until(n, 4, ".xec-read", "memory", timeout=30)
+    until(n, 4, ".xec-read", "memory", timeout=60)
     n.run(11)
     n.wait(11)
 
@@ -82,15 +82,15 @@ def test_a_watch_is_live_until_it_is_stopped_by_its_button(notebook):
     until(n, 1, ".xec-read", "memory")
     assert n.run_wait(2).strip().endswith("2")
     n.find(1, ".xec-stop").click()
-    n.find(1, "img").first.wait_for(timeout=15_000)
+    n.find(1, "img").first.wait_for(timeout=60_000)
     assert "no longer watched" in n.text(1)
 
 
 def test_a_known_command_shows_what_it_usually_takes(notebook):
-    n = notebook([LOAD, "%%xec\nsleep 1.5", "%%xec\nsleep 1.5"])
+    n = notebook([LOAD, "%%xec\nsleep 3", "%%xec\nsleep 3"])
     n.run_wait(0)
     n.run_wait(1)
     n.run(2)
-    until(n, 2, ".xec-time", "usually 2 s")
-    assert n.find(2, "progress").is_visible()
+    n.find(2, "progress").wait_for()
+    until(n, 2, ".xec-time", "usually 3 s")
     n.wait(2)

@@ -52,7 +52,7 @@ def test_a_table_of_hosts_is_live_and_leaves_a_record_that_needs_no_kernel(noteb
     n = notebook([LOAD.format(20) + "\nf.kill('web09')", cell, "print(r); f.close()"])
     n.run_wait(0)
     n.run(1)
-    n.find(1, ".xec-host .xec-last").filter(has_text=re.compile(r"<img .*line \d")).first.wait_for(timeout=30_000)
+    n.find(1, ".xec-host .xec-last").filter(has_text=re.compile(r"<img .*line \d")).first.wait_for(timeout=60_000)
     assert n.find(1, ".xec-counts").inner_text() == "1 failed · 19 running"
     assert 5 < n.find(1, ".xec-host").count() < 20  # those in sight, and a few more
     assert n.find(1, ".xec-row .xec-label").first.inner_text().startswith("[web")
@@ -67,7 +67,7 @@ def test_a_table_of_hosts_is_live_and_leaves_a_record_that_needs_no_kernel(noteb
     )
     assert n.find(1, "img").count() == 0
     n.find(1, ".xec-stop").click()
-    n.wait(1, timeout=30)
+    n.wait(1, timeout=60)
     assert n.page.title() != "1"
     assert n.outputs(1)[-1]["ename"] == "RunInterrupted"
     assert "19 of 20 had not finished: web01" in n.outputs(1)[-1]["evalue"]
@@ -80,8 +80,8 @@ def test_a_table_of_hosts_is_live_and_leaves_a_record_that_needs_no_kernel(noteb
 def test_five_hundred_hosts_stay_usable(notebook):
     n = notebook([FIVE_HUNDRED])
     n.run(0)
-    n.find(0, ".xec-host").first.wait_for(timeout=30_000)
-    n.find(0, ".xec-note").filter(has_text="came too fast").wait_for(timeout=30_000)
+    n.find(0, ".xec-host").first.wait_for(timeout=60_000)
+    n.find(0, ".xec-note").filter(has_text="came too fast").wait_for(timeout=60_000)
     most = n.page.locator(".xec-fleet *").count()
     assert 400 < most < 1500
     n.find(0, ".xec-tools input").fill("web499")

@@ -21,7 +21,7 @@ def rows(n, i):
     return n.find(i, ".xec-row").all_inner_texts()
 
 
-def until(n, i, selector, text, timeout=10):
+def until(n, i, selector, text, timeout=60):
     n.find(i, selector).filter(has_text=text).first.wait_for(timeout=timeout * 1000)
 
 
@@ -107,7 +107,7 @@ def test_stop_while_the_cell_waits(notebook, how):
         n.find(1, ".xec-stop").click()
     else:
         n.interrupt()
-    n.wait(1, timeout=10)
+    n.wait(1, timeout=60)
     assert "interrupted" in n.text(1)
     # The kernel heard the button itself: an interrupt instead would have raised in the cell.
     assert (n.outputs(1)[-1]["output_type"] == "error") == (how == "interrupt")
@@ -125,7 +125,7 @@ def test_stop_interrupts_a_kernel_that_cannot_hear_the_page(jlab, tmp_path):
         n.run(1)
         until(n, 1, ".xec-row", "3")
         n.find(1, ".xec-stop").click()
-        n.wait(1, timeout=10)
+        n.wait(1, timeout=60)
         assert n.outputs(1)[-1]["ename"] == "KeyboardInterrupt"
         n.close()
     finally:
@@ -281,7 +281,7 @@ def test_a_reloaded_page_finds_its_run_again(notebook):
     until(n, 1, ".xec-row", "tick 1")
     n.save()
     n.load()
-    until(n, 1, ".xec-row", "tick", timeout=30)
+    until(n, 1, ".xec-row", "tick", timeout=60)
     assert n.find(1, ".xec-state").inner_text() == "running"
     n.find(1, ".xec-stop").click()
     until(n, 1, ".xec-foot", "cancelled")  # the output cannot be replaced now, so the widget says it
@@ -295,7 +295,7 @@ def test_a_reloaded_page_shows_what_a_silent_run_has_printed(notebook):
     until(n, 1, ".xec-row", "long ago")
     n.save()
     n.load()
-    until(n, 1, ".xec-row", "long ago", timeout=30)
+    until(n, 1, ".xec-row", "long ago", timeout=60)
     n.find(1, ".xec-stop").click()
     until(n, 1, ".xec-foot", "cancelled")
 

@@ -10,7 +10,7 @@ LOAD = "%load_ext xec_magic"
 TICKS = "for i in $(seq 600); do echo tick $i; sleep 0.1; done"
 
 
-def until(n, i, selector, text, timeout=15):
+def until(n, i, selector, text, timeout=60):
     n.find(i, selector).filter(has_text=text).first.wait_for(timeout=timeout * 1000)
 
 
@@ -46,7 +46,7 @@ def test_a_foreground_run_is_stopped_and_run_all_stops(notebook, how):
         n.find(1, ".xec-stop").click()
     else:
         n.interrupt()
-    n.wait(1, timeout=20)
+    n.wait(1, timeout=60)
     assert "cleaned" in n.text(1)
     assert n.outputs(1)[-1]["ename"] == "RunInterrupted"
     assert n.run_wait(3).strip() == "interrupted True"
@@ -60,9 +60,9 @@ def test_a_background_run_survives_a_reload_of_the_page_and_is_stopped_by_its_bu
     assert n.run_wait(2).strip() == "other cell"
     n.save()
     n.load()
-    until(n, 1, ".xec-row", "tick", timeout=30)
+    until(n, 1, ".xec-row", "tick", timeout=60)
     n.find(1, ".xec-stop").click()
-    until(n, 1, ".xec-foot", "cancelled", timeout=20)
+    until(n, 1, ".xec-foot", "cancelled", timeout=60)
 
 
 def test_a_run_that_is_shown_again_can_be_searched_and_paged_to_its_first_line(notebook):
@@ -93,7 +93,7 @@ def test_twenty_megabytes_reach_the_page_and_hardly_grow_the_notebook(notebook):
     n.run_wait(0)
     n.run(1)
     n.wait(1)
-    n.page.wait_for_function("() => document.body.innerText.includes('2600000')", timeout=30_000)
+    n.page.wait_for_function("() => document.body.innerText.includes('2600000')", timeout=60_000)
     assert len(json.dumps(n.save())) < 200_000
     assert n.stall()["max"] < 5000
 

@@ -23,7 +23,7 @@ def test_tasks_are_seen_while_they_run_and_leave_a_record_that_needs_no_kernel(n
     n = notebook([LOAD, CELL], fresh=True)
     n.run_wait(0)
     n.run(1)
-    n.find(1, "img[alt*='first ok; second running']").wait_for(timeout=15_000)
+    n.find(1, "img[alt*='first ok; second running']").wait_for(timeout=60_000)
     n.wait(1)
     saved = n.save()["cells"][1]["outputs"]
     (record,) = [output for output in saved if output["output_type"] == "display_data"]
@@ -42,8 +42,8 @@ def test_an_interrupt_stops_all_tasks_and_the_next_cell_knows_what_was_done(note
     n = notebook([LOAD, CELL.replace("sleep 1.2", "sleep 100"), "print(r.states)"])
     n.run_wait(0)
     n.run(1)
-    n.find(1, "img[alt*='third failed']").wait_for(timeout=15_000)
+    n.find(1, "img[alt*='third failed']").wait_for(timeout=60_000)
     n.interrupt()
-    n.wait(1, timeout=20)
+    n.wait(1, timeout=60)
     assert n.outputs(1)[-1]["ename"] == "TasksInterrupted"
     assert "'second': 'stopped'" in n.run_wait(2)
