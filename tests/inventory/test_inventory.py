@@ -6,7 +6,7 @@ import pytest
 
 from xec_magic.command import LOCAL, Target
 from xec_magic.errors import OptionError
-from xec_magic.inventory import Inventory, TargetFile
+from xec_magic.inventory import Inventory, TargetFile, sshconfig
 from xec_magic.options import Settings
 
 TOML = """
@@ -91,6 +91,25 @@ def test_aliases_and_patterns_of_the_ssh_configuration_are_known(home, inventory
     assert {"bastion", "included", "@db"} <= set(inventory.names())
     with pytest.raises(OptionError, match="there is no target 'gatexx'"):
         inventory.targets("gatexx")
+
+
+def test_what_the_ssh_configuration_includes_is_read_once_and_again_when_it_has_changed(home, monkeypatch):
+    (home / ".ssh" / "config").write_text("Include parts/*.conf\nHost bastion\n")
+    (home / ".ssh" / "parts").mkdir()
+    (home / ".ssh" / "parts" / "one.conf").write_text("Host first\n")
+    reads = []
+    read = sshconfig._text
+    monkeypatch.setattr(sshconfig, "_text", lambda path: reads.append(path) or read(path))
+    assert {"bastion", "first"} <= set(sshconfig.read_aliases().names)
+    reads.clear()
+    assert {"bastion", "first"} <= set(sshconfig.read_aliases().names)
+    assert reads == []
+    (home / ".ssh" / "parts" / "one.conf").write_text("Host first second\n")
+    assert "second" in sshconfig.read_aliases().names
+    (home / ".ssh" / "parts" / "two.conf").write_text("Host third\n")
+    assert "third" in sshconfig.read_aliases().names
+    (home / ".ssh" / "parts" / "one.conf").unlink()
+    assert not {"first", "second"} & set(sshconfig.read_aliases().names)
 
 
 def test_an_unknown_name_is_refused_with_the_nearest(inventory):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import os
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 __all__ = ["Aliases", "read_aliases"]
+
+_Stamp: TypeAlias = tuple[int, int, int] | None  # None: there is no such file
 
 SYSTEM_FILE: Final = "/etc/ssh/ssh_config"
 MOST_DEPTH: Final = 16  # as OpenSSH: an include that includes itself ends
@@ -27,28 +30,46 @@ class Aliases:
         return name in self.names or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns)
 
 
-_read: dict[tuple[tuple[str, int, int], ...], Aliases] = {}
+@dataclass(slots=True)
+class _Reading:
+    """What was read, and by what it is known to be so still: to read it takes longer than a command on a host that is near."""
+
+    aliases: Aliases = field(default_factory=Aliases)
+    files: dict[str, _Stamp] = field(default_factory=dict)
+    included: dict[str, list[str]] = field(default_factory=dict)  # pattern to the files that it stood for
+
+    def is_fresh(self) -> bool:
+        return all(_stamp(path) == stamp for path, stamp in self.files.items()) and all(
+            _matching(pattern) == paths for pattern, paths in self.included.items()
+        )
+
+
+_read: dict[tuple[str, ...], _Reading] = {}
 
 
 def read_aliases(files: list[str] | None = None) -> Aliases:
-    """The aliases of `~/.ssh/config` and the system's file. Read again when one of them has changed."""
+    """The aliases of `~/.ssh/config` and the system's file. Read again when one of them, or of what they include, has changed."""
     paths = files if files is not None else [os.path.expanduser("~/.ssh/config"), SYSTEM_FILE]
-    key = []
-    for path in paths:
-        try:
-            status = os.stat(path)
-        except OSError:
-            continue
-        key.append((path, status.st_size, status.st_mtime_ns))
-    known = _read.get(tuple(key))
-    if known is None:
-        known = Aliases()
-        for path, _, _ in key:
-            _read_file(Path(path), known, 0)
-        if not any("include" in _text(path).lower() for path, _, _ in key):
-            _read.clear()
-            _read[tuple(key)] = known  # of what is included the times are not looked at, so that is read each time
-    return known
+    known = _read.get(tuple(paths))
+    if known is None or not known.is_fresh():
+        known = _Reading()
+        for path in paths:
+            _read_file(path, known, 0)
+        _read.clear()
+        _read[tuple(paths)] = known
+    return known.aliases
+
+
+def _stamp(path: str) -> _Stamp:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _matching(pattern: str) -> list[str]:
+    return sorted(glob.glob(pattern))
 
 
 def _text(path: str) -> str:
@@ -58,11 +79,14 @@ def _text(path: str) -> str:
         return ""
 
 
-def _read_file(path: Path, into: Aliases, depth: int) -> None:
+def _read_file(path: str, into: _Reading, depth: int) -> None:
     if depth > MOST_DEPTH:
         return
-    for line in _text(str(path)).splitlines():
+    into.files[path] = _stamp(path)  # before it is read: what changes meanwhile is read again
+    for line in _text(path).splitlines():
         word, _, rest = line.strip().replace("=", " ", 1).partition(" ")
+        if word.lower() not in ("host", "include"):
+            continue
         try:
             words = shlex.split(rest, comments=True)
         except ValueError:
@@ -72,13 +96,13 @@ def _read_file(path: Path, into: Aliases, depth: int) -> None:
                 if name.startswith("!"):
                     continue
                 if not any(char in name for char in "*?"):
-                    into.names.setdefault(name, str(path))
+                    into.aliases.names.setdefault(name, path)
                 elif name.strip("*?."):
-                    into.patterns.append(name)
-        elif word.lower() == "include":
-            for pattern in words:
-                base = Path(os.path.expanduser(pattern))
-                base = base if base.is_absolute() else Path(os.path.expanduser("~/.ssh")) / base
-                for included in sorted(Path(base.anchor).glob(str(base.relative_to(base.anchor)))):
-                    if included.is_file():
-                        _read_file(included, into, depth + 1)
+                    into.aliases.patterns.append(name)
+            continue
+        for pattern in words:
+            place = os.path.join(os.path.expanduser("~/.ssh"), os.path.expanduser(pattern))
+            into.included[place] = _matching(place)
+            for included in into.included[place]:
+                if os.path.isfile(included):
+                    _read_file(included, into, depth + 1)
