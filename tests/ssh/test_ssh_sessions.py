@@ -19,6 +19,7 @@ from world import IS_ROOT, children, environ_has, until
 import xec_magic as xec
 from xec_magic.command import Command
 from xec_magic.transport.ssh import SSHTransport
+from xec_magic.transport.ssh.kept import session as session_module
 from xec_magic.transport.ssh.kept.ducts import Cutter
 from xec_magic.transport.terminate import living, stop
 
@@ -252,6 +253,63 @@ def test_an_interrupt_there_keeps_the_session(bash):
         bash.run("x=2; sleep 60")
     timer.join()
     assert bash.run("echo $x").text() == "2"
+
+
+# -- after a signal ---------------------------------------------------------------------------------------
+
+
+def session_there(kept):
+    (session,) = kept._engine.transports.ssh.sessions._sessions.values()
+    return session
+
+
+def test_a_shell_there_that_is_stopped_gives_no_command_the_answer_of_another(kept, each):
+    each.run("true")
+    os.kill(session_there(kept).shells[-1], signal.SIGSTOP)
+    r = each.run("echo hi", timeout=0.5, grace=0.1)
+    assert r.outcome.value == "timed out" or r.text() == "hi"
+    assert each.run("echo on").text() == "on"
+    assert each.run("[ a = b ]").exit_code == 1
+    kept._engine.ask(kept._engine.transports.stop("s"))
+    assert until(lambda: all(row.busy == 0 for row in kept._engine.ssh_rows()))  # also what no command has opened
+
+
+@pytest.mark.parametrize("shell", ["bash", "dash", "zsh"])
+def test_a_shell_there_that_answers_twice_after_a_signal_is_brought_into_step(shell, kept, every):
+    each = every(shell)
+    each.run("true")
+    control = f"{session_there(kept)._directory}/ctl"
+    busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"  # no child of its own, for which a stop would wait
+    twice = f"trap 'echo s 0 >{control}; {busy}' INT; x=5; sleep 60"
+    assert each.run(twice, timeout=0.3, grace=0.5).outcome.value == "timed out"
+    r = each.run("trap - INT; echo $x; ls /no/such")
+    assert (r.text(), r.exit_code, r.notes) == ("5", 2, ())
+    assert each.run("echo on; [ $x = 6 ]").exit_code == 1
+
+
+def test_a_shell_there_that_says_nothing_after_a_signal_is_replaced(kept, bash, monkeypatch):
+    monkeypatch.setattr(session_module, "IN_STEP_S", 0.3)
+    bash.run("true")
+    session = session_there(kept)
+    busy = "for ((i = 0; i < 50000; i++)); do :; done"  # CONT follows INT
+    stuck = f"trap 'echo s 0 >{session._directory}/ctl; {busy}; kill -STOP $$' INT; sleep 60"
+    assert bash.run(stuck, timeout=0.3, grace=0.5).outcome.value == "timed out"
+    r = bash.run("echo on", timeout=20)
+    assert r.text() == "on"
+    assert "was lost while it was idle (its shell no longer answers)" in r.notes[0]
+    assert session_there(kept) is not session
+
+
+def test_an_order_that_was_cut_short_there_is_not_taken_for_another(kept, every):
+    dash = every("dash")
+    dash.run("x=1")
+
+    async def rest_of_an_order():
+        session_there(kept)._keeper.write(b".y=2\n\n.x=2\n\np\n.x=3\n")
+
+    kept._engine.ask(rest_of_an_order())
+    r = dash.run("echo $x")
+    assert (r.text(), r.notes) == ("1", ())
 
 
 # -- the connection under it ------------------------------------------------------------------------------

@@ -158,6 +158,11 @@ class KeptProcess:
         """
         await asyncio.shield(self._begin_to_look())
 
+    async def signals_are_there(self) -> None:
+        """Wait until no signal is on its way to the host any more."""
+        if self._looking is not None and not self._looking.done():
+            await asyncio.wait([self._looking])
+
     @property
     def run_id(self) -> str:
         """Of the run that it belongs to."""

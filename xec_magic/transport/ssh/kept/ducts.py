@@ -163,10 +163,12 @@ class Streams(Duct):
 
     Args:
         launch: How it is started; its mark ends a stream.
+        number: Of them in their session.
     """
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, number: int) -> None:
         super().__init__(launch)
+        self.number = number
         self._cutters: dict[Stream, Cutter] = {"stdout": Cutter(launch.mark), "stderr": Cutter(launch.mark)}
         self._begun: set[Stream] = set()
         self._open: set[Stream] = set()

@@ -18,6 +18,7 @@ KEEPER_DIR: Final = "/tmp/xec-"
 # the end of the channel, the relay of answers of the end of all that answer. A shell that is just about to open its orders
 # when the channel has ended would wait for ever: so they are opened and closed until it has heard that. Signals that reach the keeper
 # wait until its shell has ended: the directory must not stay. They are caught, not ignored: what is ignored would be so in the shell, too.
+# Output that nobody has opened, since its command was ended before, would never be at its end: at last it is opened for a moment.
 _KEEPER: Final = r"""
 x_d=$1; x_r=$2; x_w=$3; shift 3
 case $x_w in '') ;; *) cd "$x_w" 2>/dev/null || { echo "$x_m-cwd"; exit 127; } ;; esac
@@ -50,6 +51,7 @@ kill "$x_f" 2>/dev/null
 echo "e $x_s" >&7
 exec 7>&-
 wait "$x_c"
+for x_o in "$x_d"/*/out "$x_d"/*/err; do (: <>"$x_o") 2>/dev/null; done
 rm -rf "$x_d"
 """
 

@@ -33,6 +33,7 @@ __all__ = ["FarSession"]
 
 DOUBT_S: Final = 0.5  # between two looks at a shell that may have lost its way
 LONG_DOUBT_S: Final = 5.0
+IN_STEP_S: Final = 5.0  # a shell that was signalled must have answered anew by then
 LATE_S: Final = 0.05  # the end of the streams that comes so long after the command's is no child's doing
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _REFUSED: Final = {
@@ -79,7 +80,11 @@ class FarSession:
         self._late: list[Streams] = []
         self._awaited: list[bool] = []
         self._exits = False
-        self._signalled = False
+        self._signalled = False  # after which the shell may answer more than once, or end
+        self._stepping: asyncio.Task[None] | None = None  # finds out what it does
+        self._pings = 0
+        self._heard_ping = False
+        self._stepped = asyncio.Event()
         self._fed = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._gone = False
@@ -129,8 +134,9 @@ class FarSession:
     async def _renew(self) -> Streams:
         """New streams, where nobody writes to."""
         self._numbers += 1
-        line = streams_line(self._directory, self._numbers)
-        streams: Streams = await self._duct(line, lambda: Streams(line), self._streams_lost)
+        number = self._numbers
+        line = streams_line(self._directory, number)
+        streams: Streams = await self._duct(line, lambda: Streams(line, number), self._streams_lost)
         try:
             await streams.ready(str(self.host.target))
         except BaseException:
@@ -174,6 +180,7 @@ class FarSession:
                     with contextlib.suppress(OSError):
                         os.close(fd)
             raise
+        before += [self._opened_once(streams) for streams in self._late]
         if self._signalled:
             before.append(b": >|%s/sent" % self._directory.encode())
             self._signalled = False
@@ -221,6 +228,11 @@ class FarSession:
             streams.close()
         else:
             self._late.append(streams)
+
+    def _opened_once(self, streams: Streams) -> bytes:
+        """What ends streams that no process has open, since their command was ended before it came to that."""
+        place = b"%s/%d" % (self._directory.encode(), streams.number)
+        return b"[ ! -p %s/out ] || { { :; } <>%s/out; { :; } <>%s/err; }" % ((place,) * 3)
 
     def _no_input(self) -> bytes:
         place = self._directory.encode()
@@ -271,13 +283,49 @@ class FarSession:
                 with contextlib.suppress(TransportError):
                     idle = read_answer((await self.host.helper(line)).stdout, line.mark) == "idle"
                     if idle and doubted and process is self.current:
-                        self.ended_because = "its shell no longer answers"
-                        self._mute = True
-                        await self.stop_all(["KILL"])  # the keeper may tell of its end before this is over
-                        self._finish(self.ended_because, ExitStatus(None, 9))
+                        await self._end_mute()
                         return
                     doubted = idle
             await asyncio.sleep(DOUBT_S if doubted else LONG_DOUBT_S)
+
+    async def _end_mute(self) -> None:
+        """End the shell, which says nothing any more."""
+        self.ended_because = "its shell no longer answers"
+        self._mute = True
+        with contextlib.suppress(TransportError):  # the keeper may tell of its end before this is over
+            await self.stop_all(["KILL"])
+        self._finish(self.ended_because, ExitStatus(None, 9))
+
+    # -- after a signal -------------------------------------------------------------------------------
+
+    async def in_step(self) -> bool:
+        """Wait until the shell may be given its next command; False when it has ended. Cancelling is safe."""
+        if self._stepping is not None:
+            await asyncio.shield(self._stepping)
+            self._stepping = None
+        return not self._gone
+
+    async def _get_in_step(self, process: KeptProcess) -> None:
+        """Find out whether the shell that was signalled is still there, and hear all that it has to say about it."""
+        await process.signals_are_there()
+        if self._gone or self._keeper is None:
+            return
+        self._pings += 1
+        self._keeper.write(self._talk.ping(self._pings))
+        try:
+            async with asyncio.timeout(IN_STEP_S):
+                await self._stepped.wait()
+        except TimeoutError:
+            await self._end_mute()
+
+    def _hear_out(self, *, pong: int | None) -> None:
+        """An answer while the shell is brought into step: behind that to the ping there is one more."""
+        if pong is not None:
+            self._heard_ping = pong == self._pings
+        elif self._heard_ping:
+            self._heard_ping = False
+            self._awaited.clear()
+            self._stepped.set()
 
     # -- answers --------------------------------------------------------------------------------------
 
@@ -296,10 +344,14 @@ class FarSession:
             self._shell_ended(int(words[1]), by_exit=False)
         elif kind == b"v":
             self.ended_because = f"bash {line[2:].decode('ascii', 'replace')} is too old, a session needs 4.4"
-        elif kind in (b"s", b"k") and self._awaited:
+        elif kind == b"y":
+            self._hear_out(pong=int(words[1]))
+        elif kind in (b"s", b"k"):
             if kind == b"k" and len(words) > 2 and int(words[2]) not in self.shells:
                 self.shells.append(int(words[2]))
-            if self._awaited.pop(0):
+            if self._stepping is not None and not self._stepped.is_set():
+                self._hear_out(pong=None)
+            elif self._awaited and self._awaited.pop(0):
                 self._answered(ExitStatus(int(words[1]), None), fatal=kind == b"k")
 
     def _ready_late(self) -> None:
@@ -311,6 +363,9 @@ class FarSession:
         self._calm()
         self.used_at = time.monotonic()
         if process is not None:
+            if self._signalled:
+                self._stepped.clear()
+                self._stepping = asyncio.get_running_loop().create_task(self._get_in_step(process))
             process.ended(status, fatal=fatal)
             asyncio.get_running_loop().call_later(LATE_S, self._look_at_streams, process)
 
@@ -405,6 +460,7 @@ class FarSession:
             return
         self._gone = True
         self.ended_because = self.ended_because or why
+        self._stepped.set()
         self._on_end(self)
         process, self.current = self.current, None
         self._calm()
@@ -457,7 +513,9 @@ class FarSession:
     @property
     def state(self) -> str:
         """`busy` or `idle`, or `starting`."""
-        return "starting" if not self.shells else "busy" if self.current is not None else "idle"
+        if not self.shells:
+            return "starting"
+        return "idle" if self.current is None and (self._stepping is None or self._stepped.is_set()) else "busy"
 
     def __repr__(self) -> str:
         return f"<FarSession {self.label} on {self.host.target}: {' '.join(self.shell)}, {self.state}, {self.served} commands>"

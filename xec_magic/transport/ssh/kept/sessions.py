@@ -52,10 +52,13 @@ class FarSessions:
         """
         command = request.command
         try:
-            session, first = await self._session_for(host, request)
-            refusal = session.refusal(command)
-            if refusal:
-                raise SpawnError(refusal)
+            while True:
+                session, first = await self._session_for(host, request)
+                refusal = session.refusal(command)
+                if refusal:
+                    raise SpawnError(refusal)
+                if await session.in_step():
+                    break
         except BaseException:
             for fd in (request.stdin_fd, request.stdout_fd):
                 if fd is not None:
@@ -91,7 +94,11 @@ class FarSessions:
         key = (session.host.target, session.label)
         if self._sessions.get(key) is session:
             del self._sessions[key]
-            if session.state == "idle" and session.ended_because not in ("it was reset", "it was stopped"):
+            if (
+                session.shells
+                and session.current is None
+                and session.ended_because not in ("it was reset", "it was stopped")
+            ):
                 self._lost[key] = session.ended_because
 
     # -- what is kept ready ---------------------------------------------------------------------------

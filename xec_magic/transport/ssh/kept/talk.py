@@ -50,17 +50,25 @@ class _FarSh(Sh):
     """sh, which reads its orders from files, gets them line by line: a dot before each, an empty line at the end."""
 
     fetch = ". @fetch@;"
+    # A signal may have ended an order in the middle: what is left of it is passed over, up to the line that begins the next one.
     _FETCH: Final = """
-for __xec_f in @undo@ @order@; do
-__xec_t=
-while IFS= read -r __xec_l <&8; do
-case $__xec_l in '') break ;; esac
-__xec_t="$__xec_t${__xec_l#.}
-"
+__xec_u= __xec_t= __xec_n=2
+while [ $__xec_n != 0 ]; do
+IFS= read -r __xec_l <&8 || { __xec_busy=; exit; }
+case $__xec_l in
+'')
+__xec_n=$((__xec_n - 1))
+if [ $__xec_n = 1 ]; then __xec_u=$__xec_t; __xec_t=; fi
+;;
+.*) __xec_t="$__xec_t${__xec_l#.}
+" ;;
+*) __xec_busy=$__xec_l; __xec_t=; __xec_n=2 ;;
+esac
+case $__xec_busy in ''|.*) __xec_t=; __xec_n=2 ;; esac
 done
-command printf %s "$__xec_t" >|"$__xec_f"
-done
-unset __xec_f __xec_t __xec_l
+command printf %s "$__xec_u" >|@undo@
+command printf %s "$__xec_t" >|@order@
+unset __xec_u __xec_t __xec_l __xec_n
 """
 
     def start(self, shell: tuple[str, ...], names: Slots, *, login: bool, rc: str, here: bool = False) -> Start:
@@ -132,6 +140,12 @@ class Talk:
             texts = [self._plain(b"; ".join(first)), text]
         texts += [self._plain(one) for one in last]
         return b"".join(texts), [False, True, *(False for _ in last)]
+
+    def ping(self, number: int) -> bytes:
+        """The text that makes the shell answer `y NUMBER`, and then as to any order."""
+        text = self._dialect.ping(number, self._names)
+        files = self._names.taken()
+        return text + _lines(files.get("undo", b"")) + _lines(files["order"]) if self._is_sh else text
 
     def _writing(self, slot: str, data: bytes) -> bytes:
         return b"\\builtin printf '%%b' %s >|%s" % (_escaped_word(data), self._names.path(slot).encode())
