@@ -71,7 +71,7 @@ def test_a_command_on_a_host_is_watched_over_the_same_connection(ex, on):
     last = r.timeline.samples[-1]
     assert truth / 2 < last.cpu_s <= truth * 1.02 + 0.02
     assert last.read_bytes > 0
-    assert last.processes >= 1
+    assert max(sample.processes or 0 for sample in r.timeline.samples) >= 1
     assert {"bash", "python3"} & {part.name for sample in r.timeline.samples for part in sample.parts}
     assert all(a.at < b.at for a, b in zip(r.timeline.samples, r.timeline.samples[1:], strict=False))
     assert len(ex._engine.ssh_rows()) == 1

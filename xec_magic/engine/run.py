@@ -128,6 +128,7 @@ class Run:
         self.full_channels = 0
         self.ending = False
         self.recorded = True  # observers hear of it
+        self.weighed = False  # what it uses is asked for also where that costs a process more
         self.masked = False  # a secret was found in its output
         self.followed = False  # others wait for its result
         self._follows = False

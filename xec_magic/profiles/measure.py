@@ -173,7 +173,7 @@ def _around(bench: _Bench, plan: Plan, what: str, variant: Variant | None = None
 
 def _run(bench: _Bench, plan: Plan, *, recorded: bool = True) -> Result:
     run = bench.runner.plan_run(plan, check=False)
-    run.recorded = recorded
+    run.recorded, run.weighed = recorded, True
     run.stdout_fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # its reader must not be part of what is measured
     return bench.wait(run)
 

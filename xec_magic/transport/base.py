@@ -63,6 +63,7 @@ class StartRequest:
         stdout_fd: A descriptor to write to instead of `sink`; the transport closes it.
         function: What to call where the command's target is of the kind `function`.
         note: Takes what the reader should know about the run itself.
+        weighed: What it uses in all is asked for, also where that costs a process more.
     """
 
     command: Command
@@ -73,6 +74,7 @@ class StartRequest:
     stdout_fd: int | None = None
     function: Function | None = None
     note: Callable[[str], None] = _ignore
+    weighed: bool = False
 
 
 class Unreadable(TransportError):

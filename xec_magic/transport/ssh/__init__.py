@@ -104,7 +104,7 @@ class SSHTransport:
             mark = f"{self._kernel_id}.{request.run_id}.ssh"
             begin = launch(
                 request.command, mark, host.has_bash, uploaded,
-                piped=request.stdin_fd is not None, silent=_is_null(request.stdout_fd),
+                piped=request.stdin_fd is not None, silent=_is_null(request.stdout_fd), weighed=request.weighed,
             )  # fmt: skip
             try:
                 process = await self._on_lease(host, lease, request, begin, mark)
@@ -237,7 +237,7 @@ class SSHTransport:
         """What reads the use of a command."""
         if process.begun is None:
             return None
-        line = tree_line(process.begun, process.run_mark)
+        line = tree_line(process.begun, process.run_mark, weighed=process.weighed)
         return HostSampler(self.host(process.target), line, process.run_id, process.started_at)
 
     def machine_sampler(self, target: Target) -> Sampler:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal as signals
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, cast
 
 import asyncssh
@@ -15,6 +16,7 @@ from xec_magic.errors import SpawnError
 from xec_magic.events import ProcessInfo, Stream
 from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.ssh.remote import Begun, Launch, Refused, read_begin
+from xec_magic.transport.ssh.weighing import Scale
 
 __all__ = ["INPUT_PIECE_BYTES", "Collected", "Collector", "PipeWriter", "SSHProcess", "pieces_of"]
 
@@ -91,7 +93,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         self.begun: Begun | None = None
         self.pid: int | None = None
         self.started_at = 0.0
-        self.exit: ExitStatus | None = None
+        self._exit: ExitStatus | None = None
         self._early_exit: ExitStatus | None = None
         self.streams_open = True
         self._loop = asyncio.get_running_loop()
@@ -103,6 +105,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._before: dict[Stream, bytes | None] = {"stdout": b"", "stderr": b""}
         self._chatter = b""
+        self._scale = Scale(launch.mark) if request.weighed else None
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._connection: asyncssh.SSHClientConnection | None = None
         self._paused = False
@@ -160,6 +163,8 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         stream: Stream = "stderr" if datatype else "stdout"
         if self._before[stream] is not None:
             data = self._behind_mark(stream, data)
+        if stream == "stderr" and self._scale is not None and self._before[stream] is None:
+            data = self._scale.feed(data)
         if not data or self._letting_go:
             return
         if stream == "stdout" and self._pipe is not None:
@@ -218,12 +223,18 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         number = getattr(signals, f"SIG{signal}", None)
         self._set_exit(ExitStatus(None, int(number) if number is not None else int(signals.SIGKILL)))
 
+    @property
+    def exit(self) -> ExitStatus | None:
+        """How the shell ended, with what the command has used where that has been said; None while it runs."""
+        usage = self._scale.usage if self._scale is not None else None
+        return self._exit if self._exit is None or usage is None else replace(self._exit, usage=usage)
+
     def _set_exit(self, status: ExitStatus) -> None:
         # The end of a short command overtakes what it printed, its mark included: that waits until reading begins.
         if self.begun is None:
             self._early_exit = status
             return
-        self.exit = status
+        self._exit = status
         self._request.changed()
 
     def eof_received(self) -> bool:
@@ -232,8 +243,15 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         self._streams_ended()
         return False
 
+    def _weigh(self) -> None:
+        """Nothing more can be the begin of the figures: it is the command's own."""
+        held = self._scale.rest() if self._scale is not None else b""
+        if held and not self._letting_go:
+            self._request.sink("stderr", held)
+
     def _streams_ended(self) -> None:
         if self.streams_open:
+            self._weigh()
             self.streams_open = False
             if self._pipe is not None:
                 self._pipe.finish()
@@ -248,7 +266,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
             why = str(exc) if exc is not None and str(exc) else "it was closed"
             if self.exit is not None:
                 why += f"; exit code {self.exit.exit_code} had been reported, its output may be incomplete"
-            self.exit = ExitStatus(None, None, lost=f"the connection to {self.host} was lost: {_brief(why)}")
+            self._exit = ExitStatus(None, None, lost=f"the connection to {self.host} was lost: {_brief(why)}")
         self._streams_ended()
         self._request.changed()
         self._closed = True
@@ -370,6 +388,11 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
             self._tasks.add(self._looking)
             self._looking.add_done_callback(self._delivered)
         await asyncio.shield(self._looking)
+
+    @property
+    def weighed(self) -> bool:
+        """It has a parent of its own, which says at the end what it has used."""
+        return self._scale is not None
 
     @property
     def run_id(self) -> str:

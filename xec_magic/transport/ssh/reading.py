@@ -36,7 +36,7 @@ echo "$x_m:ok ${x_t:-100} ${x_p:-4096}"
 cd "$2" || exit 3
 LC_ALL=C
 export LC_ALL
-exec awk -v root="$4" -v born="$5" -v mark="$6" -v keep="$7" -v every="$8" "$3"
+exec awk -v root="$4" -v born="$5" -v mark="$6" -v keep="$7" -v every="$8" -v apart="$9" "$3"
 """
 
 # Both answer a line of input. `ask` runs a command that first waits for that line; nothing comes when the input has ended.
@@ -80,6 +80,8 @@ function take(line,   at, head, n, p, pid, i) {
   dead = F[1] == "Z" || F[1] == "X" || F[1] == "x"
   threads[pid] = dead ? 0 : F[18]
   rss[pid] = dead ? 0 : F[22]
+  # The parent that only waits for the command is none of its processes.
+  if (apart && pid == root) { cpu[pid] = F[14] + F[15]; threads[pid] = rss[pid] = 0 }
   gsub(/\t/, " ", name)
   names[pid] = name
   living++
@@ -172,7 +174,7 @@ function scan(   command, line, p) {
       pages += rss[pid]; all += threads[pid]
       if (threads[pid]) { count++; rank[pid] = (cpu[pid] - (pid in last ? last[pid] : 0)) * 1e9 + rss[pid] }
     }
-    out = sprintf("S %s %.0f %.0f %.0f %s %s %s %s %d %d", time, cost, sum, pages, known(sr), known(sw), known(tr), known(tw), count, all)
+    out = sprintf("S %s %.0f %.0f %s %s %s %s %s %d %d", time, cost, sum, known(count ? pages : "-"), known(sr), known(sw), known(tr), known(tw), count, all)
     for (i = 0; i < keep; i++) {
       best = ""
       for (pid in rank) if (best == "" || rank[pid] > rank[best]) best = pid
@@ -262,15 +264,16 @@ class Answer:
     memory_bytes: int | None = None
 
 
-def tree_line(begun: Begun, run_mark: str, proc: str = "") -> Launch:
+def tree_line(begun: Begun, run_mark: str, proc: str = "", *, weighed: bool = False) -> Launch:
     """The line that watches a command's processes.
 
     Args:
         begun: The command's shell.
         run_mark: Value of its `XEC_RUN_ID`.
         proc: Where the host's processes can be read, if not in the usual place.
+        weighed: The shell's number is that of a parent that waits for the command, and does not count.
     """
-    return _line(_TREE, proc, str(begun.pid), begun.born, run_mark)
+    return _line(_TREE, proc, str(begun.pid), begun.born, run_mark, weighed=weighed)
 
 
 def machine_line(proc: str = "") -> Launch:
@@ -278,9 +281,21 @@ def machine_line(proc: str = "") -> Launch:
     return _line(_MACHINE, proc)
 
 
-def _line(program: str, proc: str, root: str = "", born: str = "", run_mark: str = "") -> Launch:
+def _line(
+    program: str, proc: str, root: str = "", born: str = "", run_mark: str = "", *, weighed: bool = False
+) -> Launch:
     mark = fresh_mark()
-    arguments = (mark, proc or PROC, _shorter(program), root, born, run_mark, str(PARTS), str(SCAN_S))
+    arguments = (
+        mark,
+        proc or PROC,
+        _shorter(program),
+        root,
+        born,
+        run_mark,
+        str(PARTS),
+        str(SCAN_S),
+        "1" if weighed else "",
+    )
     return Launch(sh_line(_PROGRAM, [each.encode() for each in arguments]), mark.encode())
 
 
@@ -312,7 +327,7 @@ def read_answer_line(line: str, units: Units, run_id: str) -> Answer | None:
         at, cost, cpu, pages, *counts = words
         read, written, storage_read, storage_written, processes, threads = map(_count, counts)
         sample = Sample(
-            run_id, float(at), float(cpu) / units.ticks_a_s, int(pages) * units.page_bytes, read, written,
+            run_id, float(at), float(cpu) / units.ticks_a_s, _times(_count(pages), units.page_bytes), read, written,
             storage_read, storage_written, processes, threads, parts=tuple(_part(part, units) for part in parts),
         )  # fmt: skip
         return Answer(sample, float(cost) / units.ticks_a_s)

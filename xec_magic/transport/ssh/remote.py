@@ -17,6 +17,7 @@ from typing import Final
 from xec_magic.command import Command, FileInput, encode_script
 from xec_magic.events import ProcessInfo
 from xec_magic.transport.shells import dress
+from xec_magic.transport.ssh.weighing import programs, weighed_run
 
 __all__ = [
     "LINE_LIMIT_BYTES", "Begun", "Launch", "Refused", "digest_lines", "escaped", "facts_line", "fresh_mark",
@@ -83,7 +84,7 @@ class Refused:
 
 def launch(
     command: Command, run_mark: str, has_bash: bool | None, uploaded: str = "", *, piped: bool = False,
-    silent: bool = False,
+    silent: bool = False, weighed: bool = False,
 ) -> Launch:  # fmt: skip
     """The line that starts a command.
 
@@ -94,6 +95,7 @@ def launch(
         uploaded: Path on the host of the script's text, where it is too long for a line.
         piped: Its input comes from a pipe here, whatever the command says.
         silent: Nobody wants its standard output.
+        weighed: It gets a parent of its own, which says at the end what it has used.
     """
     mark = fresh_mark()
     arguments: list[bytes] = []
@@ -135,30 +137,31 @@ def launch(
         'x_l=; { read -r x_l </proc/$$/stat; } 2>/dev/null; echo "$x_m:$$:$x_b:${x_l##*)}"; echo $x_m >&2',
         give_input,
         "exec >/dev/null" if silent else "",
-        _body(command, has_bash, uploaded, strange, argument),
+        weighed_run(*map(argument, programs())) if weighed else "",
+        _body(command, has_bash, uploaded, f"{'x_run' if weighed else 'exec'} {strange}", argument),
     ]
     return Launch(sh_line("; ".join(filter(None, steps)), arguments), mark.encode(), head)
 
 
 def _body(
-    command: Command, has_bash: bool | None, uploaded: str, strange: str, argument: Callable[[str | bytes], str]
+    command: Command, has_bash: bool | None, uploaded: str, become: str, argument: Callable[[str | bytes], str]
 ) -> str:
-    """The last step: the shell becomes the command's own."""
+    """The last step: the shell becomes the command's own, or its parent."""
     if uploaded:
         argv, _ = dress(command, (_name(has_bash is not False),), limit=0)
         path, words = argument(uploaded), " ".join(map(argument, argv))
         # The script's file is open, and gone: nothing is left of it, however this ends.
-        return f"exec 9<{path}; rm -f {path}; exec {strange}{words} /dev/fd/9"
+        return f"exec 9<{path}; rm -f {path}; {become}{words} /dev/fd/9"
     argv, text = dress(command, (_name(has_bash is not False),), limit=sys.maxsize)
     assert text is None
     if command.shell or has_bash is not None:
-        return f"exec {strange}" + " ".join(map(argument, argv))
+        return become + " ".join(map(argument, argv))
     words = " ".join(map(argument, argv[1:-1]))
     script = f"x_s={argument(argv[-1])}; "
     if b"__xec_pipe" in argv[-1]:  # what else it says for bash alone is harmless in sh
         plain, _ = dress(command, ("sh",), limit=sys.maxsize)
         script += f"[ $x_b = bash ] || x_s={argument(plain[-1])}; "
-    return f'{script}exec {strange}$x_b {words} "$x_s"'
+    return f'{script}{become}$x_b {words} "$x_s"'
 
 
 def long_script(command: Command, has_bash: bool) -> bytes | None:
