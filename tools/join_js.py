@@ -30,7 +30,7 @@ ORDER = [
     "theme",
     "main",
 ]
-FLEET = ["dom", "stop", "head", "theme", "hosts", "fleet"]
+FLEET = ["dom", "stop", "head", "theme", "hosts", "samples", "uses", "chart", "hostchart", "fleet"]
 # What one widget carries.
 WIDGETS = [["xec.js", "xec.css"], ["fleet.js", "xec.css", "fleet.css"]]
 LIMIT_BYTES = 40_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from array import array
 from types import SimpleNamespace
 
 import pytest
@@ -13,11 +14,13 @@ from xec_magic.command import Target
 from xec_magic.display import fleetlive, fleetview
 from xec_magic.display.fleetlines import FleetLines
 from xec_magic.display.fleetrender import fleet_html, fleet_text, folded
+from xec_magic.display.fleetuse import FleetUse
 from xec_magic.display.fleetview import FleetView
 from xec_magic.display.view import Mode
-from xec_magic.events import Cause
+from xec_magic.events import Cause, Sample
 from xec_magic.output import OutputLog
 from xec_magic.results import Results
+from xec_magic.timeline import Timeline
 
 HOSTILE = b"\x1b]0;evil\x07<script>alert(1)</script>\x1b]8;;http://x\x07click\x1b]8;;\x07\x00 \x1b[2J<b>\n"
 
@@ -49,6 +52,7 @@ class Fleet:
     title = "app status s3cret"
     script = "app status s3cret"
     waiting_for_answer = False
+    watched = False
 
     def __init__(self, count=3):
         self.names = [f"web{n:02}" for n in range(1, count + 1)]
@@ -72,6 +76,13 @@ class Fleet:
 
     def request_stop(self, now=False):
         self.stops.append(now)
+
+
+def timeline(*cores, started_at=100.0):
+    made = Timeline(started_at)
+    for at, value in enumerate(cores, 1):
+        made.add(Sample("r", started_at + at, value, 1000))
+    return made
 
 
 @pytest.fixture
@@ -326,3 +337,70 @@ def test_a_page_says_that_the_kernel_waits_for_an_answer(sent):
     fleet.waiting_for_answer = True
     live.pump()
     assert live.widget.note == "waits for your answer below"
+
+
+# -- what a watched fleet uses ---------------------------------------------------------------------------
+
+
+def rows_of(message):
+    content, data = message
+    values = array("f", data).tolist()
+    found, at = {}, 0
+    for host in content["hosts"]:
+        count = host["bytes"] // 4
+        found[host["number"]] = [values[i : i + 7] for i in range(at, at + count, 7)]
+        at += count
+    return found
+
+
+def test_a_watched_fleets_page_gets_the_new_rows_of_each_target_in_one_message():
+    runs = [
+        SimpleNamespace(timeline=timeline(0.5, 1.0)),
+        None,
+        SimpleNamespace(timeline=timeline(2.0, started_at=103.0)),
+    ]
+    use = FleetUse(runs)
+    content, _ = first = use.take()
+    assert [(host["number"], host["whole"], host["next"], host["later"]) for host in content["hosts"]] == [
+        (0, True, 2, 0.0), (2, True, 1, 3.0)
+    ]  # fmt: skip
+    assert rows_of(first)[2][0][:3] == [1.0, 2.0, 1000.0]
+    assert use.take() is None
+    runs[0].timeline.add(Sample("r", 103.0, 4.0, 3000))
+    runs[1] = SimpleNamespace(timeline=None)
+    content, _ = more = use.take()
+    assert [(host["number"], host["first"], host["next"]) for host in content["hosts"]] == [(0, 2, 3)]
+    assert rows_of(more)[0] == [[3.0, 3.0, 3000.0, *[pytest.approx(float("nan"), nan_ok=True)] * 4]]
+    assert {number: len(rows) for number, rows in rows_of(use.whole()).items()} == {0: 3, 2: 1}
+    runs[0].timeline = timeline(7.0, started_at=110.0)  # a further attempt
+    (host,) = use.take()[0]["hosts"]
+    assert (host["whole"], host["next"], host["later"]) == (True, 1, 10.0)
+
+
+def test_the_chart_of_a_fleet_gets_two_messages_a_second_at_most_and_a_reloaded_page_all(shown, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(fleetlive.time, "monotonic", lambda: now[0])
+    fleet = Fleet(2)
+    fleet.watched = True
+    fleet.write(0, b"a\n")
+    fleet.runs[0].timeline = timeline(0.5)
+    live = fleetlive.FleetLive(fleet, FleetLines(), str, show=False)
+    sent = []
+    monkeypatch.setattr(live.widget, "send", lambda content, buffers=(): sent.append((content, b"".join(buffers))))
+    assert live.widget.head["chart"] is True
+    for turn in range(20):
+        now[0] += 0.1
+        fleet.runs[0].timeline.add(Sample("r", 102.0 + turn, 1.0 + turn, 1000))
+        live.pump()
+    charts = [message for message in sent if message[0]["t"] == "uses"]
+    assert 2 <= len(charts) <= 4
+    assert all(len(data) < 3000 for _, data in charts)
+    sent.clear()
+    live.widget._on_request(None, {"op": "uses"}, [])
+    assert len(rows_of(sent[0])[0]) > 15
+
+
+def test_a_fleet_that_nobody_watches_has_no_chart(shown):
+    live = fleetlive.FleetLive(Fleet(2), FleetLines(), str, show=False)
+    assert live.widget.head["chart"] is False
+    live.widget._on_request(None, {"op": "uses"}, [])

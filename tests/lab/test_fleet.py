@@ -25,7 +25,7 @@ from xec_magic.results import Results
 class Fleet:
     names = [f"web{n:03}" for n in range(500)]
     title = script = "flood"
-    waiting_for_answer = False
+    waiting_for_answer = watched = False
     ended = []
     begun_at = time.monotonic()
     runs = [types.SimpleNamespace(state="running", log=OutputLog()) for _ in names]
@@ -90,4 +90,31 @@ def test_five_hundred_hosts_stay_usable(notebook):
     assert "500 targets: 490 ok, 10 failed" in n.text(0)
     (record,) = n.save()["cells"][0]["outputs"]
     assert len(json.dumps(record)) < 100_000
+    assert not n.console
+
+
+def test_a_watched_fleet_has_a_live_chart_with_a_line_a_host_that_mouse_and_keys_read(notebook):
+    work = "for i in $(seq 60); do head -c 300000 /dev/urandom > /dev/null; sleep 0.1; done"
+    n = notebook([LOAD.format(8), f"%%xec --on @web --monitor --rate 10 --no-raise\n{work}", "f.close()"])
+    n.run_wait(0)
+    n.run(1)
+    n.find(1, ".xec-read").filter(has_text="8 targets in all").wait_for(timeout=30_000)
+    assert n.find(1, ".xec-legend button").count() == 6
+    assert "2 more in grey" in n.find(1, ".xec-legend").inner_text()
+    canvas = n.find(1, ".xec-curves")
+    canvas.press("ArrowDown")
+    n.find(1, ".xec-read").filter(has_text="web01").wait_for(timeout=5000)
+    assert n.find(1, ".xec-host.xec-chosen .xec-name").inner_text() == "web01"
+    canvas.press("ArrowUp")
+    n.find(1, ".xec-read").filter(has_text="8 targets in all").wait_for(timeout=5000)
+    box = canvas.bounding_box()
+    n.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 70)
+    n.page.mouse.down()
+    n.page.mouse.move(box["x"] + box["width"] - 30, box["y"] + 70, steps=4)
+    n.page.mouse.up()
+    n.find(1, ".xec-chart button").filter(has_text="Show all").wait_for(timeout=5000)
+    n.wait(1, timeout=60)
+    n.find(1, "img").first.wait_for(timeout=10_000)
+    assert "8 runs" in n.find(1, "img").first.get_attribute("alt")
+    n.run_wait(2)
     assert not n.console

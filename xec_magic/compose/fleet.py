@@ -164,6 +164,11 @@ class FleetRun:
         """The command."""
         return self.plan.plans[0].command.script
 
+    @property
+    def watched(self) -> bool:
+        """What it uses is sampled."""
+        return self.plan.plans[0].monitor is not None
+
     def done(self) -> bool:
         """It is over."""
         return self._future.done()

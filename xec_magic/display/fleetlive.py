@@ -14,6 +14,7 @@ import traitlets
 
 from xec_magic.display import fleetrender
 from xec_magic.display.ansi import plain_line
+from xec_magic.display.fleetuse import FleetUse
 from xec_magic.display.widget import STATIC, answer_beside, keep_open, kernel_id
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ LINES: Final = 200  # in one message; of more the last ones go, and the page say
 LINE_CHARACTERS: Final = 400
 SNAPSHOT_S: Final = 2.0  # for a page that is loaded again, and for what the server dropped
 SNAPSHOT_LINES: Final = 100
+CHART_S: Final = 0.5  # two chart messages a second: more is not seen
 
 _WAITING, _RUNNING, _OK, _FAILED, _NOT_STARTED = range(5)
+ReadUse: TypeAlias = "Callable[[], tuple[dict[str, Any], bytes] | None]"
 Row: TypeAlias = tuple[int, int, float | None, str]
 """Number, state, seconds (since the begin of all where it runs, else how long it took), last line."""
 
@@ -42,6 +45,7 @@ class FleetWidget(anywidget.AnyWidget):
 
     Args:
         request_stop: Called with True to kill at once.
+        read_use: Gives all that has been sent of the chart; None without any.
     """
 
     _esm = (STATIC / "fleet.js").read_text(encoding="utf-8")
@@ -58,9 +62,10 @@ class FleetWidget(anywidget.AnyWidget):
     snap = traitlets.Dict().tag(sync=True)  # all rows, the last lines
     end = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, request_stop: Callable[[bool], None], **traits: Any) -> None:
+    def __init__(self, request_stop: Callable[[bool], None], read_use: ReadUse = lambda: None, **traits: Any) -> None:
         super().__init__(kernel_id=kernel_id(), **traits)
         self._request_stop = request_stop
+        self._read_use = read_use
         answer_beside(self)
         self.on_msg(self._on_request)
 
@@ -70,8 +75,15 @@ class FleetWidget(anywidget.AnyWidget):
                 self._request_stop(False)
             case {"op": "kill"}:
                 self._request_stop(True)
+            case {"op": "uses"}:
+                self.send_use(self._read_use())
             case _:
                 pass
+
+    def send_use(self, found: tuple[dict[str, Any], bytes] | None) -> None:
+        """Rows for the chart."""
+        if found is not None:
+            self.send({"t": "uses", **found[0]}, buffers=[found[1]])
 
 
 class FleetLive:
@@ -94,12 +106,15 @@ class FleetLive:
         self._skipped = 0
         self._snapped_at = 0.0
         self._dirty = True
+        self._use = FleetUse(handle.runs) if handle.watched else None
+        self._use_sent_at = 0.0
         names = [plain_line(mask(name)) for name in handle.names]
         self.widget = FleetWidget(
             self._stop,
+            self._use.whole if self._use is not None else lambda: None,
             head={
                 "title": mask(handle.title), "names": names, "target": f"{len(names)} targets",
-                "script": mask(handle.script) if show else "",
+                "script": mask(handle.script) if show else "", "chart": handle.watched,
             },
         )  # fmt: skip
         self.pump()
@@ -127,6 +142,9 @@ class FleetLive:
             self.widget.note = note
         if time.monotonic() - self._snapped_at >= SNAPSHOT_S:
             self._snapshot()
+        if self._use is not None and time.monotonic() - self._use_sent_at >= CHART_S:
+            self._use_sent_at = time.monotonic()
+            self.widget.send_use(self._use.take())
 
     def end(self, results: Results) -> None:
         """Send the rest and how it ended; nothing is sent after that."""

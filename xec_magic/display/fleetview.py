@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xec_magic.output import OutputLog
     from xec_magic.result import Result
     from xec_magic.results import Results
+    from xec_magic.timeline import Timeline
 
 __all__ = ["FleetHandle", "FleetView", "OneRun"]
 
@@ -34,6 +35,10 @@ class OneRun(Protocol):
     @property
     def log(self) -> OutputLog:
         """What it has printed so far."""
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """What it uses, where it is watched."""
 
 
 class FleetHandle(Protocol):
@@ -50,6 +55,10 @@ class FleetHandle(Protocol):
     @property
     def script(self) -> str:
         """The command."""
+
+    @property
+    def watched(self) -> bool:
+        """What it uses is sampled."""
 
     @property
     def runs(self) -> Sequence[OneRun | None]:

@@ -48,6 +48,11 @@ class Gauge:
         for sample in list(timeline.samples):
             self.add(sample)
 
+    @property
+    def latest_at(self) -> float:
+        """When the last sample was taken that it knows of."""
+        return self._before.at if self._before is not None else -math.inf
+
     def add(self, sample: Sample) -> None:
         """Take the next sample; one that is known already does nothing."""
         with self._lock:

@@ -3,18 +3,18 @@
 import { button, make } from "./dom.js";
 import { roundStep, sizeText } from "./samples.js";
 
-const PANEL = 66;
-const HEAD = 15; // above each panel, for its name and peak
-const LEFT = 62;
-const FOOT = 20;
-const rate = (value) => sizeText(value) + "/s";
+export const PANEL = 66;
+export const HEAD = 15; // above each panel, for its name and peak
+export const LEFT = 62;
+export const FOOT = 20;
+export const rate = (value) => sizeText(value) + "/s";
 const PANELS = [
   { name: "CPU", columns: [1], text: (value) => value.toFixed(2) + " cores", least: 1 },
   { name: "memory", columns: [2], text: sizeText, least: 1024, base: 1024 },
   { name: "read", other: "written", columns: [3, 4], text: rate, least: 1024, base: 1024 },
   { name: "received", other: "sent", columns: [5, 6], text: rate, least: 1024, base: 1024 },
 ];
-const KEYS = "← → read, + - closer and wider, 0 all, space pauses";
+export const KEYS = "← → read, + - closer and wider, 0 all, space pauses";
 
 export class Chart {
   constructor(samples) {

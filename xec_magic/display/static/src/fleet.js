@@ -2,9 +2,11 @@
 
 import { button, make } from "./dom.js";
 import { elapsedText, footer, header } from "./head.js";
+import { HostChart } from "./hostchart.js";
 import { Hosts, KEPT, STATES } from "./hosts.js";
 import { stopButton } from "./stop.js";
 import { followTheme } from "./theme.js";
+import { Uses } from "./uses.js";
 
 const ROW = 21; // pixels; the style sheet has the same
 const SPARE = 6; // rows above and below those in sight
@@ -119,7 +121,7 @@ function linesPane(hosts) {
   };
 }
 
-function render({ model, el, hosts, changes }) {
+function render({ model, el, hosts, uses, changes }) {
   const head = model.get("head");
   const root = make("div", "xec xec-fleet");
   root.setAttribute("role", "group");
@@ -144,6 +146,7 @@ function render({ model, el, hosts, changes }) {
   };
   const list = table(hosts, now, choose);
   const pane = linesPane(hosts);
+  const chart = head.chart ? new HostChart(uses, choose) : null;
   const bar = make("progress", "");
   bar.max = hosts.names.length;
   bar.setAttribute("aria-label", "Targets that have ended");
@@ -171,6 +174,7 @@ function render({ model, el, hosts, changes }) {
     filters.forEach((each) => each.setAttribute("aria-pressed", String(each.wanted === states)));
     list.show(hosts.chosen(states, search.value), only);
     pane.draw(only);
+    chart?.follow(only);
   };
   let waits = false;
   const later = () => {
@@ -185,13 +189,14 @@ function render({ model, el, hosts, changes }) {
   const timer = setInterval(() => hosts.counts[1] && later(), 1000);
   root.append(top.element);
   if (head.script) root.append(make("pre", "xec-script", head.script));
-  root.append(list.element, pane.element, footer(model));
+  root.append(list.element, ...(chart ? [chart.element] : []), pane.element, footer(model));
   el.append(root);
-  const forget = followTheme(root, () => {});
+  const forget = followTheme(root, () => chart?.later());
   later();
   return () => {
     forget();
     top.dispose();
+    chart?.dispose();
     clearInterval(timer);
     changes.delete(later);
     model.off("change:elapsed", rebase);
@@ -201,10 +206,12 @@ function render({ model, el, hosts, changes }) {
 // Called once a model; all views of it share what is known.
 export default () => {
   let hosts;
+  let uses;
   const changes = new Set();
   return {
     initialize({ model }) {
       hosts = new Hosts(model.get("head").names);
+      uses = new Uses(model.get("head").names);
       const told = () => changes.forEach((each) => each());
       const heal = () => {
         const snap = model.get("snap");
@@ -213,7 +220,12 @@ export default () => {
         if (!hosts.lines.length) hosts.add(snap.lines, snap.skipped, true);
         told();
       };
-      model.on("msg:custom", (message) => {
+      const askForAll = () => model.send({ op: "uses" });
+      model.on("msg:custom", (message, buffers) => {
+        if (message.t === "uses") {
+          const view = buffers[0];
+          uses.take(message, new Uint8Array(view.buffer, view.byteOffset, view.byteLength)) || askForAll();
+        }
         if (message.t !== "fleet") return;
         hosts.update(message.rows);
         hosts.add(message.lines, message.skipped);
@@ -221,7 +233,8 @@ export default () => {
       });
       model.on("change:snap", heal);
       heal();
+      if (model.get("head").chart) askForAll(); // a page that was loaded again has missed all that was sent
     },
-    render: ({ model, el }) => render({ model, el, hosts, changes }),
+    render: ({ model, el }) => render({ model, el, hosts, uses, changes }),
   };
 };
