@@ -248,9 +248,8 @@ def test_what_else_ends_the_shell_is_said_with_the_command_that_did_it(script, s
 @pytest.mark.parametrize(
     "script",
     [
-        "builtin() { :; }; echo said",
-        "echo() { :; }; builtin() { :; }; printf() { :; }; trap() { :; }; unset() { :; }; /bin/echo said",
         "set -n; echo not said",
+        "eval 'bu''iltin() { :; }'; echo said",
         'echo said; for f in /proc/$$/fd/*; do n=${f##*/}; [ $n -gt 2 ] && eval "exec $n>&-"; done; true',
     ],
 )
@@ -262,6 +261,28 @@ def test_a_shell_that_no_longer_answers_is_ended_and_nothing_hangs(script, bash)
         assert (r.outcome, r.signal, r.exit_code) == (Outcome.LOST, None, None)
         assert r.verdict() == "how it ended is not known: the session's shell no longer answers"
     assert bash.run("/bin/echo on", reset=not r.notes).text() == "on"
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("builtin() { :; }; x=2; false", 1),
+        ("function builtin { :; }; x=2; /bin/echo said", 0),
+        ("builtin() { :; }; x=2; trap '/bin/echo said' EXIT; cd /none", 1),
+        ("eval() { :; }; x=2; exit 3", 3),
+        ("eval 'e''val() { :; }'; x=2", 0),
+        ("echo() { :; }; builtin() { :; }; printf() { :; }; trap() { :; }; unset() { :; }; x=2; /bin/echo said", 0),
+        ("shopt -s expand_aliases; shopt -u inherit_errexit; builtin() { :; }; x=2; sh -c 'exit 4'", 4),
+    ],
+)
+def test_functions_named_as_words_of_the_session_last_as_long_as_their_script(script, code, strict, bash):
+    before = bash.run("shopt -s expand_aliases; shopt -p", strict=False).text()
+    r = bash.run(script, strict=strict)
+    assert (r.exit_code, r.text(), r.notes) == (code, "said" if "said" in script else "", ())
+    r = bash.run("/bin/echo $x $y; type -t eval builtin", env={"y": "7"}, strict=False)
+    assert (r.lines(), r.notes) == (["2 7", "builtin", "builtin"], ())
+    assert bash.run("unset -f echo printf; shopt -p", strict=False).text() == before
 
 
 @pytest.mark.parametrize("strict", [False, True])

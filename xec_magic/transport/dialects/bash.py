@@ -8,6 +8,7 @@ functions, directory, options, traps, open descriptors survive, in a process wit
 
 from __future__ import annotations
 
+import re
 import shutil
 from functools import lru_cache
 from typing import Final
@@ -78,6 +79,23 @@ if [[ ${{__xec_from-}} && $PWD == "$__xec_to" ]]; then \builtin cd -- "$__xec_fr
 \builtin unset -v __xec_own __xec_from __xec_to __xec_strict __xec_trap __xec_exit __xec_names __xec_old __xec_text __xec_code
 """
 
+# A script may make functions of the words that the lines here are made of; they are gone when it is over. In POSIX mode `unset`
+# comes before functions. Leaving that mode changes these two options.
+_GENUINE: Final = r"""
+if [[ ${POSIXLY_CORRECT+x} ]]; then
+  \unset -f builtin eval
+else
+  __xec_opts=:$BASHOPTS: POSIXLY_CORRECT=1
+  \unset -f builtin eval
+  \unset -v POSIXLY_CORRECT
+  [[ $__xec_opts != *:expand_aliases:* ]] || \builtin shopt -s expand_aliases
+  [[ $__xec_opts == *:inherit_errexit:* ]] || \builtin shopt -u inherit_errexit 2>/dev/null
+  \builtin unset -v __xec_opts
+fi
+"""
+_TAKES_OURS: Final = re.compile(rb"\bfunction\s+(?:builtin|eval)\b|\b(?:builtin|eval)\s*\(\s*\)")
+_AGAIN_OURS: Final = '__xec_code=$?; . @genuine@; __xec_is "$__xec_code"; '
+
 # A shell that may not open the descriptors (`ulimit -n`) ends before it has the trap by which it would begin once more.
 _BEGIN: Final = r"""
 \builtin unset -v BASH_ENV
@@ -102,6 +120,7 @@ fi
 # In the EXIT trap. A signal that we have not sent leaves $? at 0, and ends the shell as it wants to.
 _END: Final = r"""
 if [[ ${__xec_busy-} && $BASH_SUBSHELL == 0 ]]; then
+  . @genuine@
   { __xec_options=$(\builtin set +o); \builtin set +euxv; } 2>/dev/null
   if [[ ${__xec_trap+x} ]]; then
     __xec_text=$__xec_trap; \builtin unset -v __xec_trap
@@ -169,7 +188,7 @@ _AT_END: Final = (
 @lru_cache(maxsize=64)
 def _simple(order: Order) -> bytes | None:
     """The script of an order that needs nothing around it; None for others."""
-    if order.env or order.cwd or order.may_exit() or order.may_trap_exit():
+    if order.env or order.cwd or order.may_exit() or order.may_trap_exit() or _TAKES_OURS.search(order.script):
         return None
     return order.script.replace(_PRELUDE, b"", 1) if order.strict else order.script
 
@@ -192,6 +211,7 @@ class _Bash:
         names.write("dump", STATE.encode())
         names.write("state", b"")
         names.write("sent", b"")
+        names.write("genuine", _GENUINE.encode())
         names.write("traps", _TRAP.encode())
         names.write("server", server)
         names.write("begin", filled(_BEGIN, names))
@@ -217,7 +237,8 @@ class _Bash:
         if order.strict:
             words.append(b"__xec_strict=1; %s; " % _WAS.encode())
         exits, traps = order.may_exit(), order.may_trap_exit()
-        own = [] if order.defines_own_words() else [b"exit"] * exits + [b"trap"] * traps
+        takes_ours = _TAKES_OURS.search(order.script) is not None
+        own = [] if order.defines_own_words() else [b"exit"] * (exits and not takes_ours) + [b"trap"] * traps
         if b"exit" in own:
             words.append(_EXIT)
         if b"trap" in own:
@@ -231,6 +252,7 @@ class _Bash:
             words.append(b"__xec_names=%s; " % quoted(b" ".join(name for name, _ in variables)))
             # Without `builtin`, which would take the variables for itself. In a group, so that a variable that cannot be
             # set is complained of on the command's own stderr.
+            words.append(filled("! \\builtin declare -F eval >/dev/null || . @genuine@; ", names))
             run = b'{ %s eval "$BASH_EXECUTION_STRING"; }' % b" ".join(b"%s=%s" % variable for variable in variables)
         if order.cwd:
             words.append(
@@ -238,6 +260,8 @@ class _Bash:
                 % (quoted(order.cwd), filled("2>@err@", names))
             )
         words += [run, filled(f" {_STREAMS}; ", names)]
+        if takes_ours:
+            words.append(filled(_AGAIN_OURS, names))
         if b"trap" in own:
             words.append(filled(_AT_END, names))
         words.append(filled(DONE, names))
