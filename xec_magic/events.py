@@ -41,6 +41,8 @@ class Usage:
         written_blocks: Blocks of 512 bytes written to storage.
         read_bytes: Bytes that came through calls such as read(2): files, also from the page cache, pipes, sockets.
         written_bytes: Bytes that went through calls such as write(2), to files, pipes, sockets.
+        tree_peak_bytes: The most memory that all its processes held at once, daemons among them, with the part of the page
+            cache that they filled. Of monitored commands, where a control group can be made.
 
     Source: wait4(2), getrusage(2); for calls proc_pid_io(5), fields `rchar` and `wchar`.
     """
@@ -52,6 +54,7 @@ class Usage:
     written_blocks: int | None = None
     read_bytes: int | None = None
     written_bytes: int | None = None
+    tree_peak_bytes: int | None = None
 
     @property
     def cpu_s(self) -> float:

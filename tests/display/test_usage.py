@@ -4,6 +4,7 @@ import base64
 import math
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 from display.runs import make_result
@@ -31,8 +32,6 @@ def svg(html):
 
 
 def monitored(*pieces, samples=8, **options):
-    from dataclasses import replace
-
     result = make_result(*pieces, **options)
     return replace(result, timeline=timeline(samples), plan=replace(result.plan, monitor=MonitorPolicy()))
 
@@ -135,6 +134,16 @@ def test_the_words_below_say_what_each_figure_counts():
     said = " ".join(render.facts(monitored(b"hi\n")))
     assert "peak memory 64.0 MiB (largest process)" in said
     assert "ended before the first sample" in " ".join(render.facts(monitored(samples=0)))
+
+
+def test_the_peak_of_the_tree_says_what_it_is():
+    sampled = monitored(b"hi\n")
+    sampled.timeline.add(Sample("r1", 9.0, 9.0, 80 * 2**20, processes=3))
+    assert "all processes at least 80.0 MiB (sampled)" in render.facts(sampled)
+    counted = replace(sampled, usage=replace(sampled.usage, tree_peak_bytes=96 * 2**20))
+    said = render.facts(counted)
+    assert "all processes 96.0 MiB (control group, page cache included)" in said
+    assert "sampled" not in " ".join(said)
 
 
 def test_a_figure_shows_itself_in_a_notebook_without_pyplot():

@@ -108,7 +108,9 @@ def _use(result: Result) -> list[str]:
         )
     if watched is not None:
         peak = watched.peak
-        if peak is not None and peak.rss_bytes and (usage.peak_rss_bytes is None or (peak.processes or 0) > 1):
+        if usage.tree_peak_bytes is not None:
+            said.append(f"all processes {format_size(usage.tree_peak_bytes)} (control group, page cache included)")
+        elif peak is not None and peak.rss_bytes and (usage.peak_rss_bytes is None or (peak.processes or 0) > 1):
             said.append(f"all processes at least {format_size(peak.rss_bytes)} (sampled)")
         if usage.read_bytes is not None and usage.written_bytes is not None:
             said.append(f"read {format_size(usage.read_bytes)}, wrote {format_size(usage.written_bytes)} through calls")

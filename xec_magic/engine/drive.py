@@ -241,7 +241,8 @@ class Drive:
             run.stdout_fd,
             run.function,
             self._way.note,
-            run.weighed or self._plan.monitor is not None,
+            weighed=run.weighed or self._plan.monitor is not None,
+            grouped=self._plan.monitor is not None,
         )
         run.stdin_fd = run.stdout_fd = None  # the transport closes them
         try:

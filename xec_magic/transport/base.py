@@ -64,6 +64,7 @@ class StartRequest:
         function: What to call where the command's target is of the kind `function`.
         note: Takes what the reader should know about the run itself.
         weighed: What it uses in all is asked for, also where that costs a process more.
+        grouped: The most memory that all its processes hold at once is asked for, where it can be had.
     """
 
     command: Command
@@ -75,6 +76,7 @@ class StartRequest:
     function: Function | None = None
     note: Callable[[str], None] = _ignore
     weighed: bool = False
+    grouped: bool = False
 
 
 class Unreadable(TransportError):

@@ -272,7 +272,11 @@ class LocalTransport:
             mark = f"{self._kernel_id}.{request.run_id}"
             streams = (stdin_fd, stdout_fd, stderr_fd)
             spawned = await self._spawner.spawn(
-                argv, directory_of(request.command), environment(request.command, mark), streams
+                argv,
+                directory_of(request.command),
+                environment(request.command, mark),
+                streams,
+                grouped=request.grouped,
             )
         except BaseException:
             for fd in ours:

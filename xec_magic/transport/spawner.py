@@ -102,8 +102,12 @@ class Spawner:
         env: dict[bytes, bytes],
         descriptors: Sequence[int],
         umask: int | None = None,
+        *,
+        grouped: bool = False,
     ) -> Spawned:
         """Start a command with three descriptors for its streams, in a session of its own; the umask is this process's unless one is given.
+
+        With `grouped` in a control group of its own as well, where one can be made: its usage then has the peak of the whole tree.
 
         Raises:
             SpawnError: the operating system refuses; the message says why and what to do.
@@ -116,7 +120,7 @@ class Spawner:
         ended: asyncio.Future[ExitStatus] = loop.create_future()
         self._starting[number] = started
         self._exits[number] = ended
-        body = marshal.dumps((number, list(argv), cwd, env, current_umask() if umask is None else umask))
+        body = marshal.dumps((number, list(argv), cwd, env, current_umask() if umask is None else umask, grouped))
         try:
             message = LENGTH.pack(len(body)) + body
             sent = socket.send_fds(self._socket, [message], list(descriptors))
@@ -179,10 +183,11 @@ class Spawner:
                 int(blocks_out),
                 read,
                 written,
+                tree_peak,
             ):
                 ended = self._exits.pop(number, None)
                 if ended is not None and not ended.done():
-                    usage = Usage(user, system, peak, blocks_in, blocks_out, read, written)
+                    usage = Usage(user, system, peak, blocks_in, blocks_out, read, written, tree_peak)
                     code = os.waitstatus_to_exitcode(status)
                     ended.set_result(ExitStatus(code, None, usage) if code >= 0 else ExitStatus(None, -code, usage))
 

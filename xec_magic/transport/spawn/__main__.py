@@ -9,9 +9,9 @@ Why a process of its own:
   temporary files are removed.
 
 Messages are marshal'd tuples behind four bytes of length, little-endian. To the spawner:
-`(number, argv, cwd, env, umask)`, with descriptors for stdin, stdout and stderr. From it: `("started", number, pid, at)`,
+`(number, argv, cwd, env, umask, grouped)`, with descriptors for stdin, stdout and stderr. From it: `("started", number, pid, at)`,
 `("refused", number, errno, text)`,
-`("exited", number, pid, status, user_s, system_s, peak, in_blocks, out_blocks, read_bytes, written_bytes)`.
+`("exited", number, pid, status, user_s, system_s, peak, in_blocks, out_blocks, read_bytes, written_bytes, tree_peak)`.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def main(descriptor: int, marker: bytes, temporary: str) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     running: dict[int, int] = {}
     remains: set[int] = set()
+    groups = Grouped()
     poll = select.poll()
     poll.register(kernel, select.POLLIN)
     poll.register(wake_read, select.POLLIN)
@@ -61,17 +62,56 @@ def main(descriptor: int, marker: bytes, temporary: str) -> None:
         for ready, _ in poll.poll(1000 if remains else None):
             if ready == wake_read:
                 os.read(wake_read, 4096)
-                reap(kernel, running, remains)
+                reap(kernel, running, remains, groups)
             else:
-                alive = serve(kernel, running)
+                alive = serve(kernel, running, groups)
+        groups.tidy()
         if not alive:
             break
     kernel.close()
     end_all(running, remains, marker)
+    groups.tidy()
     remove(temporary, marker)
 
 
-def serve(kernel: socket.socket, running: dict[int, int]) -> bool:
+class Grouped:
+    """The control groups of commands that asked for one."""
+
+    def __init__(self) -> None:
+        self._groups: Any = None
+        self._of: dict[int, str] = {}
+        self._entered = ""
+
+    def enter(self, number: int) -> None:
+        """Be in a group of its own while the command is started, where there can be one."""
+        if self._groups is None:
+            import grouping  # type: ignore[import-not-found]  # here: few commands ask for it
+
+            self._groups = grouping.Groups()
+        self._entered = self._groups.make(number)
+
+    def leave(self, pid: int | None) -> None:
+        """Come back; what was started is in it."""
+        group, self._entered = self._entered, ""
+        if group:
+            self._groups.leave()
+            if pid is None:
+                self._groups.read(group)
+            else:
+                self._of[pid] = group
+
+    def read(self, pid: int) -> tuple[int | None, float | None, float | None]:
+        """The peak of a command that has ended, and its seconds."""
+        group = self._of.pop(pid, "")
+        return self._groups.read(group) if group else (None, None, None)
+
+    def tidy(self) -> None:
+        """Remove groups that have become empty."""
+        if self._groups is not None:
+            self._groups.tidy()
+
+
+def serve(kernel: socket.socket, running: dict[int, int], groups: Grouped) -> bool:
     """Start one command; False when the kernel has gone."""
     try:
         head, descriptors, _, _ = socket.recv_fds(kernel, LENGTH.size, 3)
@@ -80,11 +120,14 @@ def serve(kernel: socket.socket, running: dict[int, int]) -> bool:
         if not head:
             return False
         head += receive(kernel, LENGTH.size - len(head))
-        number, argv, cwd, env, umask = marshal.loads(receive(kernel, LENGTH.unpack(head)[0]))
+        number, argv, cwd, env, umask, grouped = marshal.loads(receive(kernel, LENGTH.unpack(head)[0]))
     except (OSError, EOFError):
         return False
     os.umask(umask)
+    if grouped:
+        groups.enter(number)
     at = time.monotonic()  # the clock is the same in the kernel
+    pid = None
     try:
         pid = start(argv, cwd, env, descriptors)
     except OSError as error:
@@ -95,6 +138,7 @@ def serve(kernel: socket.socket, running: dict[int, int]) -> bool:
     else:
         running[pid] = number
         reply(kernel, ("started", number, pid, at))
+    groups.leave(pid)
     for descriptor in descriptors:
         os.close(descriptor)
     os.chdir("/")  # keep no directory busy
@@ -128,7 +172,7 @@ def find(name: bytes, env: dict[bytes, bytes]) -> bytes:
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
-def reap(kernel: socket.socket, running: dict[int, int], remains: set[int]) -> None:
+def reap(kernel: socket.socket, running: dict[int, int], remains: set[int], groups: Grouped) -> None:
     """Report every child that has ended."""
     while True:
         through: tuple[int | None, int | None] = (None, None)
@@ -150,10 +194,11 @@ def reap(kernel: socket.socket, running: dict[int, int], remains: set[int]) -> N
             continue
         unit = 1 if sys.platform == "darwin" else 1024
         peak = usage.ru_maxrss * unit
+        tree_peak, user_s, system_s = groups.read(pid)
         reply(
             kernel,
-            ("exited", number, pid, status, usage.ru_utime, usage.ru_stime, peak if peak > own_peak() else None,
-             usage.ru_inblock, usage.ru_oublock, *through),
+            ("exited", number, pid, status, max(usage.ru_utime, user_s or 0.0), max(usage.ru_stime, system_s or 0.0),
+             peak if peak > own_peak() else None, usage.ru_inblock, usage.ru_oublock, *through, tree_peak),
         )  # fmt: skip
         if has_members(pid):
             remains.add(pid)  # the shell has gone, children of it are still there
