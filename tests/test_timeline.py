@@ -29,6 +29,18 @@ def test_cores_are_the_cpu_seconds_since_the_sample_before():
     assert curves.cpu_cores == [0.5, 2.0]
 
 
+def test_the_curves_end_with_what_is_known_exactly_and_a_late_sample_makes_no_rate_of_a_moment():
+    made = line(sample(1.0, 0.5, 100, read_bytes=10), sample(2.0, 1.0, 100, read_bytes=20))
+    made.finish("r1", 3.0, Usage(2.0, 1.0, None, 4, None, 50, None))
+    last = made.samples[-1]
+    assert (last.at, last.cpu_s, last.read_bytes, last.storage_read_bytes, last.rss_bytes) == (3.0, 3.0, 50, 2048, None)
+    made.finish("r1", 3.1, Usage(2.5, 1.0))  # hardly later: in the place of the one before
+    assert (len(made), made.samples[-1].at, made.samples[-1].cpu_s) == (3, 3.1, 3.5)
+    untold = line(sample(1.0, 0.5))
+    untold.finish("r1", 2.0, None)
+    assert len(untold) == 1
+
+
 def test_what_was_used_before_a_watch_began_is_not_its_own():
     curves = line(sample(1.0, 1000.0), sample(2.0, 1001.0), from_zero=False).curves()
     assert math.isnan(curves.cpu_cores[0])

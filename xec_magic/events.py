@@ -42,7 +42,7 @@ class Usage:
         read_bytes: Bytes that came through calls such as read(2): files, also from the page cache, pipes, sockets.
         written_bytes: Bytes that went through calls such as write(2), to files, pipes, sockets.
         tree_peak_bytes: The most memory that all its processes held at once, daemons among them, with the part of the page
-            cache that they filled. Of monitored commands, where a control group can be made.
+            cache that they filled, and without what others had brought into memory. Of monitored commands, where a control group can be made.
 
     Source: wait4(2), getrusage(2); for calls proc_pid_io(5), fields `rchar` and `wchar`.
     """

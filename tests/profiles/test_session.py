@@ -24,6 +24,14 @@ def test_a_report_has_totals_average_slowest_failures_and_waiting():
     assert "1 failed" in str(report)
 
 
+def test_a_command_that_ran_often_is_once_among_the_slowest():
+    p = Profiler()
+    for seconds in (5.0, 9.0, 8.0, 7.0, 6.0, 5.5):
+        taken(p, seconds, script="profiled")
+    taken(p, 1.0, script="another")
+    assert [(record.name, record.duration_s) for record in p.report().slowest] == [("profiled", 9.0), ("another", 1.0)]
+
+
 def test_answers_from_the_cache_saved_what_they_had_taken():
     from dataclasses import replace
 

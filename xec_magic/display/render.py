@@ -109,7 +109,9 @@ def _use(result: Result) -> list[str]:
     if watched is not None:
         peak = watched.peak
         if usage.tree_peak_bytes is not None:
-            said.append(f"all processes {format_size(usage.tree_peak_bytes)} (control group, page cache included)")
+            said.append(
+                f"all processes {format_size(usage.tree_peak_bytes)} of their own (control group, with page cache)"
+            )
         elif peak is not None and peak.rss_bytes and (usage.peak_rss_bytes is None or (peak.processes or 0) > 1):
             said.append(f"all processes at least {format_size(peak.rss_bytes)} (sampled)")
         if usage.read_bytes is not None and usage.written_bytes is not None:

@@ -144,8 +144,11 @@ class Report:
 
     @property
     def slowest(self) -> tuple[Record, ...]:
-        """The five that took longest."""
-        return tuple(sorted(self._ran, key=lambda record: -record.duration_s)[:SLOWEST])
+        """The five commands that took longest, by the longest run of each on a target."""
+        longest: dict[tuple[str, str], Record] = {}
+        for record in sorted(self._ran, key=lambda record: -record.duration_s):
+            longest.setdefault((record.name, record.target), record)
+        return tuple(longest.values())[:SLOWEST]
 
     @property
     def failures(self) -> tuple[Record, ...]:
