@@ -156,7 +156,7 @@ def with_cells() -> list[Path]:
 
 @pytest.mark.parametrize("page", with_cells(), ids=lambda page: page.name)
 def test_every_cell_of_a_page_does_what_the_page_says(page, shell, request):
-    if page.name in {"ssh.md", "transfers.md", "monitoring.md", "profiling.md"}:
+    if page.name in {"ssh.md", "transfers.md", "monitoring.md", "profiling.md", "workers.md"}:
         request.getfixturevalue("hosts")
     for block in blocks_of(page):
         where = f"{page.name}, line {block.line}"

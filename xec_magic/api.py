@@ -614,7 +614,7 @@ def _over(defaults: RunKeywords, options: RunKeywords) -> RunKeywords:
 
 
 def _with_rc(plan: Plan, keywords: RunKeywords) -> Plan:
-    rc = start_text(keywords.get("rc"))
+    rc = start_text(keywords.get("rc"), here=plan.command.target.kind != "ssh")
     return replace(plan, command=with_start_text(plan.command, rc)) if rc else plan
 
 

@@ -523,9 +523,11 @@ def test_a_batch_takes_one_round_trip_and_gives_each_command_its_result(ex, on):
     assert row.commands == 1
 
 
-def test_a_worker_on_a_host_is_refused_and_as_a_standing_default_left_out(ex, on):
-    with pytest.raises(xec.OptionError, match="on this machine only.*--session NAME keeps one"):
-        ex.run("true", on=on, worker=True)
+def test_what_contradicts_a_kept_shell_on_a_host_is_refused(ex, on):
+    with pytest.raises(xec.OptionError, match="leave one of them out"):
+        ex.run("true", on=on, worker=True, session="s")
+    with pytest.raises(xec.OptionError, match="python3 cannot be kept ready"):
+        ex.run("true", on=on, worker=True, shell="python3")
     with pytest.raises(xec.OptionError, match="no session to reset"):
         ex.run("true", on=on, reset=True)
     with pytest.raises(xec.OptionError, match="python3 cannot be kept ready"):

@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from xec_magic.command import Command
@@ -54,9 +55,9 @@ class Workers:
 
     def __enter__(self) -> Workers:
         executor, command = self._surroundings()
-        if command.rc:
+        if command.rc and command.target.kind != "ssh":
             self._read_once(executor, command)
-        executor.ask(executor.transports.reserve(command, self._size))
+        _reserve(executor, command, self._size)
         self._kept = executor, command
         return self
 
@@ -65,7 +66,7 @@ class Workers:
             return
         (executor, command), self._kept = self._kept, None
         with contextlib.suppress(XecError):  # closed meanwhile, and its shells with it
-            executor.ask(executor.transports.reserve(command, -self._size))
+            _reserve(executor, command, -self._size)
 
     async def __aenter__(self) -> Workers:
         import asyncio
@@ -100,8 +101,24 @@ class Workers:
         return f"<Workers {self._size} {'kept ready' if self._kept else 'not begun'}>"
 
 
-def start_text(rc: object) -> str:
+def _reserve(executor: Executor, command: Command, size: int) -> None:
+    """Keep so many more shells ready where the command would run.
+
+    Raises:
+        TransportError: that is a host, and it cannot be reached.
+    """
+    if command.target.kind == "ssh":
+        executor.ssh_call(lambda ssh: ssh.workers.reserve(ssh.host(command.target), command, size))
+    else:
+        executor.ask(executor.transports.reserve(command, size))
+
+
+def start_text(rc: object, *, here: bool = True) -> str:
     """The start-up text for `rc`: itself if it is text, a command that reads it if it is a path.
+
+    Args:
+        rc: What was given.
+        here: Who reads it is on this machine; a host gets the text of a file.
 
     Raises:
         OptionError: it is neither, or there is no such file.
@@ -117,6 +134,11 @@ def start_text(rc: object) -> str:
     path = os.path.abspath(os.path.expanduser(os.fsdecode(rc)))
     if not os.path.isfile(path):
         raise OptionError(f"rc: there is no file {path}")
+    if not here:
+        try:
+            return start_text(Path(path).read_text("utf-8", "surrogateescape"))
+        except OSError as error:
+            raise OptionError(f"rc: cannot read {path}: {error.strerror}") from error
     return f". {shlex.quote(path)}"
 
 

@@ -529,7 +529,7 @@ class RunOptions:
             env=self.env,
             secret_env=secret,
             stdin=self._input(namespace or {}, here=here),
-            worker=self._wants_worker() if here else self._refuse_worker(),
+            worker=self._wants_worker(here=here),
             session=self.session,
             reset=self.reset,
         )
@@ -581,7 +581,7 @@ class RunOptions:
                 raise OptionError(f"{self._who('login')}: {self.shell[0]} is no shell that has a profile; leave it out")
         return (os.path.expanduser(self.shell[0]), *self.shell[1:]) if self.shell else ()
 
-    def _wants_worker(self) -> bool:
+    def _wants_worker(self, *, here: bool) -> bool:
         """Whether it runs in a shell that was started ahead; what contradicts that, or a session, is refused here."""
         if self.reset and not self.session:
             raise OptionError(f"{self._who('reset')}: there is no session to reset; name it with --session NAME")
@@ -592,31 +592,12 @@ class RunOptions:
         asked = self.sources.get("worker") in {THE_LINE, THE_CALL}  # a standing default concerns those that can
         if self.session and self.worker and asked:
             raise OptionError("worker keeps nothing and session keeps everything; leave one of them out")
-        shell = self.shell or default_shell()
+        shell = (self.shell if here else self._asked_for("shell", ())) or (default_shell() if here else ("bash",))
         if is_warmable(shell):
             return not self.session
         if self.session or asked:
             who = self._who("session" if self.session else "worker")
             raise OptionError(f"{who}: {shell[0]} cannot be kept ready; bash, dash, sh and zsh can")
-        return False
-
-    def _refuse_worker(self) -> bool:
-        """No shell is started ahead on a host; a standing default concerns this machine only."""
-        if self.sources.get("worker") in {THE_LINE, THE_CALL} and self.worker:
-            raise OptionError(
-                f"{self._who('worker')}: shells are started ahead on this machine only; on a host every command has a shell of its own "
-                "within one round trip, and --session NAME keeps one"
-            )
-        if self.reset and not self.session:
-            raise OptionError(f"{self._who('reset')}: there is no session to reset; name it with --session NAME")
-        shell = self._asked_for("shell", ())
-        if self.session and shell:
-            from xec_magic.transport.shells import is_warmable
-
-            if not is_warmable(shell):
-                raise OptionError(
-                    f"{self._who('session')}: {shell[0]} cannot be kept ready; bash, dash, sh and zsh can"
-                )
         return False
 
     def _input(self, namespace: Mapping[str, Any], *, here: bool) -> bytes | FileInput | None:

@@ -115,7 +115,8 @@ class Transports:
 
     async def pool(self) -> list[PoolEntry]:
         """The shells that are kept ready."""
-        return self.workers.pool() + (self._ssh.sessions.pool() if self._ssh is not None else [])
+        there = [] if self._ssh is None else self._ssh.sessions.pool() + self._ssh.workers.pool()
+        return self.workers.pool() + there
 
     async def stop(self, name: str) -> None:
         """End what is kept under a name, here and on hosts, with all that it has left."""
@@ -127,9 +128,11 @@ class Transports:
     async def end_idle(self) -> None:
         """End what is kept ready without a name."""
         self.workers.spares.end_idle()
+        if self._ssh is not None:
+            await self._ssh.workers.end_idle()
 
     async def reserve(self, command: Command, size: int) -> None:
-        """Keep so many more shells ready for commands like this one; fewer with a negative number."""
+        """Keep so many more shells ready on this machine for commands like this one; fewer with a negative number."""
         self.workers.spares.reserve(command, size)
 
     async def snapshot_files(self, rc: str) -> tuple[str, str]:

@@ -38,6 +38,7 @@ from xec_magic.transport.ssh.remote import (
 from xec_magic.transport.ssh.sampler import HostSampler
 from xec_magic.transport.ssh.sftp import SftpFiles, sftp_files
 from xec_magic.transport.ssh.tunnel import TunnelLink, open_tunnel
+from xec_magic.transport.ssh.workers import FarWorkers
 
 __all__ = ["PoolLimits", "Row", "SSHTransport"]
 
@@ -65,6 +66,7 @@ class SSHTransport:
         self._processes: set[SSHProcess] = set()
         self.tunnels: dict[str, TunnelLink] = {}
         self.sessions = FarSessions(kernel_id)
+        self.workers = FarWorkers(self._made)
 
     def host(self, target: Target) -> Host:
         """The connections to a target."""
@@ -85,23 +87,41 @@ class SSHTransport:
         if request.command.session:
             return await self.sessions.start(host, request)
         try:
+            if request.command.worker:
+                process = await self.workers.start(host, request, self._mark(request))
+                if process is not None:
+                    return process
             uploaded = await self._bring_script(host, request.command)
         except BaseException:
             for fd in fds:
                 os.close(fd)
             raise
         try:
-            return await self._start(host, request, uploaded)
+            started = await self._start(host, request, uploaded)
+            if request.command.worker:
+                self.workers.of(host).look_soon()  # now there is a connection on which shells can wait
+            return started
         except BaseException:
             if uploaded:
                 self._forget_script(host, uploaded)
             raise
 
+    def _mark(self, request: StartRequest) -> str:
+        return f"{self._kernel_id}.{request.run_id}.ssh"
+
+    def _made(self, request: StartRequest, begin: Launch, mark: str) -> SSHProcess:
+        """A process on a channel that is given back by whoever has it."""
+        process = SSHProcess(
+            request, begin, mark, self._control, lambda: self._processes.discard(process), self._sampler
+        )
+        self._processes.add(process)
+        return process
+
     async def _start(self, host: Host, request: StartRequest, uploaded: str) -> Process:
         lease = await host.lease()
         replaced = False
         while True:
-            mark = f"{self._kernel_id}.{request.run_id}.ssh"
+            mark = self._mark(request)
             begin = launch(
                 request.command, mark, host.has_bash, uploaded,
                 piped=request.stdin_fd is not None, silent=_is_null(request.stdout_fd), weighed=request.weighed,
@@ -317,6 +337,7 @@ class SSHTransport:
             How many were closed, and how many will be.
         """
         hosts = [host for target, host in self._hosts.items() if targets is None or target in targets]
+        await self.workers.end_idle([host.target for host in hosts])
         counts = [host.retire() for host in hosts]
         return sum(closed for closed, _ in counts), sum(busy for _, busy in counts)
 
@@ -331,6 +352,7 @@ class SSHTransport:
                 async with asyncio.timeout(within_s):
                     await asyncio.gather(*ending, return_exceptions=True)
         self.sessions.close()
+        self.workers.close()
         for process in [*self._processes]:
             process.close()
         await asyncio.gather(*(link.close() for link in self.tunnels.values()))

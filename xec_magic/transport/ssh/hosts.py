@@ -116,6 +116,7 @@ class Host:
         self.has_bash: bool | None = None
         self.book = Ledger(limits)
         self.lingering: set[Callable[[], None]] = set()  # what else holds a channel and would never give it back
+        self.pressed: list[Callable[[], None]] = []  # called when commands wait for channels
         self._connector = connector
         self._loop = asyncio.get_running_loop()
         self._tickets: Iterator[int] = itertools.count(1)
@@ -125,6 +126,12 @@ class Host:
         self._timer: asyncio.TimerHandle | None = None
         self._helpers = asyncio.Semaphore(HELPERS)
         self._changed = asyncio.Event()
+
+    @property
+    def has_room(self) -> bool:
+        """There is a channel that no command waits for."""
+        now = self._loop.time()
+        return not self.book.waiting and any(link.has_room(now) for link in self.book.links.values())
 
     # -- channels for commands ---------------------------------------------------------------------------
 
@@ -256,6 +263,9 @@ class Host:
                         future.set_exception(error)
         self._changed.set()
         self._changed.clear()
+        if self.book.waiting:
+            for call in self.pressed:
+                self._loop.call_soon(call)
         self._wake_at(self.book.next_at(now))
 
     def _prepare(self, connection: Connection) -> None:

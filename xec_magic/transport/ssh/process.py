@@ -112,6 +112,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         self._writable = asyncio.Event()
         self._writable.set()
         self._letting_go = False
+        self.refused = False  # by the host, before the command could begin
         self._eof = self._closed = self._abandoned = False
         self._signals: list[str] = []
         self._looking: asyncio.Task[list[ProcessInfo]] | None = None
@@ -200,6 +201,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         return rest
 
     def _refuse(self, refused: Refused) -> None:
+        self.refused = True
         command = self._request.command
         what = {
             "cwd": command.cwd,
@@ -236,6 +238,10 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
             return
         self._exit = status
         self._request.changed()
+
+    def lose(self, why: str) -> None:
+        """Whether it has begun is not known, and nothing more of it will come."""
+        self._exit = ExitStatus(None, None, lost=why)
 
     def eof_received(self) -> bool:
         """Nobody on the host can write to the streams any more."""

@@ -16,7 +16,8 @@ from typing import Final
 
 from xec_magic.command import Command, FileInput, encode_script
 from xec_magic.events import ProcessInfo
-from xec_magic.transport.shells import dress
+from xec_magic.transport.dialects.base import quoted
+from xec_magic.transport.shells import dress, script_for
 from xec_magic.transport.ssh.weighing import programs, weighed_run
 
 __all__ = [
@@ -84,7 +85,7 @@ class Refused:
 
 def launch(
     command: Command, run_mark: str, has_bash: bool | None, uploaded: str = "", *, piped: bool = False,
-    silent: bool = False, weighed: bool = False,
+    silent: bool = False, weighed: bool = False, waiting: bool = False, inside: bool = False,
 ) -> Launch:  # fmt: skip
     """The line that starts a command.
 
@@ -96,6 +97,8 @@ def launch(
         piped: Its input comes from a pipe here, whatever the command says.
         silent: Nobody wants its standard output.
         weighed: It gets a parent of its own, which says at the end what it has used.
+        waiting: It is for a shell that waits for it, see `waiting`, and no login shell's.
+        inside: That shell, a bash, is the command's own, and finds the script in a variable.
     """
     mark = fresh_mark()
     arguments: list[bytes] = []
@@ -132,15 +135,26 @@ def launch(
     which = _name(has_bash) if has_bash is not None else "sh; if command -v bash >/dev/null 2>&1; then x_b=bash; fi"
     steps += [
         # bash takes itself for a login by SSH where this is below 2, and reads ~/.bashrc: once more, and behind the mark.
-        "SHLVL=2; export SHLVL",
+        "" if inside else "SHLVL=2; export SHLVL",
         f"XEC_RUN_ID={run_mark}; export XEC_RUN_ID; x_b={which}",
         'x_l=; { read -r x_l </proc/$$/stat; } 2>/dev/null; echo "$x_m:$$:$x_b:${x_l##*)}"; echo $x_m >&2',
         give_input,
         "exec >/dev/null" if silent else "",
         weighed_run(*map(argument, programs())) if weighed else "",
-        _body(command, has_bash, uploaded, f"{'x_run' if weighed else 'exec'} {strange}", argument),
+        _kept(command, argument)
+        if inside
+        else _body(command, has_bash, uploaded, f"{'x_run' if weighed else 'exec'} {strange}", argument),
     ]
-    return Launch(sh_line("; ".join(filter(None, steps)), arguments), mark.encode(), head)
+    program = "; ".join(filter(None, steps))
+    if not waiting:
+        return Launch(sh_line(program, arguments), mark.encode(), head)
+    text = b" ".join([b"set --", *map(quoted, arguments)]) + b"\n" + program.encode()
+    return Launch(b"".join(b":%s\n" % line for line in text.split(b"\n")) + b".\n", mark.encode(), head)
+
+
+def _kept(command: Command, argument: Callable[[str | bytes], str]) -> str:
+    """The last step where the shell is the command's own already."""
+    return f"BASH_EXECUTION_STRING={argument(script_for(command))}; set --"
 
 
 def _body(
