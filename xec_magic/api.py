@@ -62,11 +62,6 @@ __all__ = [
 ]
 
 
-_AGAIN: Final = frozenset(
-    {"cache", "worker", "session"}
-)  # such calls come often, and planning would be most of their time
-
-
 class TemplateString(Protocol):
     """A template string of Python 3.14, `t"cat {path}"`; its values are quoted for the place they stand in."""
 
@@ -182,7 +177,7 @@ class Commands:
             >>> r.stdout, r.stderr, r.exit_code
             ('out\\n', 'err\\n', 0)
         """
-        name = None if _AGAIN.isdisjoint(options) and _AGAIN.isdisjoint(self._defaults) else name_of(script, options)
+        name = name_of(script, options)  # to plan again would be most of what a short call takes
         ask = self._asks.recall(name) if name is not None else None
         if ask is not None and ask.captured is None:
             return self._run(self._executor(), ask.plan, ask.check, ask.keep)

@@ -66,6 +66,11 @@ class Redactor:
             return text
         return finder.mask(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
+    @property
+    def knows_none(self) -> bool:
+        """There is nothing to mask."""
+        return self._finder is None
+
     def finds(self, data: bytes) -> bool:
         """There is a secret in these bytes."""
         finder = self._finder

@@ -229,3 +229,43 @@ def test_hits_come_from_many_threads_at_once():
 def test_commands_of_a_list_are_kept_too():
     lazy = [str(result) for _ in range(2) for result in xec.lazy().add("date +%s%N", cache=60).run()]
     assert lazy[0] == lazy[1]
+
+
+def test_an_equal_command_without_a_cache_is_run_again_and_not_planned_again(monkeypatch):
+    assert str(xec.run("echo $$")) != str(xec.run("echo $$"))
+    monkeypatch.setattr(Commands, "_plan", None)
+    assert str(xec.run("echo $$")) != str(xec.run("echo $$"))
+
+
+def test_a_command_without_a_cache_is_planned_by_what_holds_at_its_call(tmp_path, monkeypatch):
+    here = str(xec.run("pwd"))
+    monkeypatch.chdir(tmp_path)
+    assert str(xec.run("pwd")) == str(tmp_path) != here
+    monkeypatch.setenv("XEC_OK_CODES", "3")
+    assert xec.run("exit 3", check=False).ok
+    monkeypatch.delenv("XEC_OK_CODES")
+    assert not xec.run("exit 3", check=False).ok
+    Path("xec.toml").write_text("timeout = '7s'\n")
+    assert Commands(lambda: runtime.current().executor, lambda: Settings()).run("true").plan.stop.timeout_s == 7
+
+
+def test_what_is_masked_or_looked_up_is_planned_each_time(monkeypatch):
+    planned = []
+    plan = Commands._plan
+    monkeypatch.setattr(Commands, "_plan", lambda self, *each: planned.append(1) or plan(self, *each))
+    for _ in range(2):
+        xec.run("true", secret={"TOKEN": "a value to hide"})
+        xec.run("true", stdin="text")
+        xec.run("true", cwd="/")
+    assert len(planned) == 6
+
+
+def test_observers_hear_of_a_run_before_who_waits_for_it_can_ask(monkeypatch):
+    executor = runtime.current().executor
+    xec.profiler.clear()
+    settle = executor.settle
+    monkeypatch.setattr(executor, "settle", lambda: None)  # the loop has no time for it
+    xec.run("echo hello", cache=60)
+    monkeypatch.setattr(executor, "settle", settle)
+    xec.run("echo hello", cache=60)
+    assert [record.cached_s is None for record in xec.profiler.report().records] == [True, False]

@@ -69,10 +69,10 @@ class Ask:
 
 
 def holds(plan: Plan) -> bool:
-    """A plan for a warm shell can be used again: nothing in it was looked up in the file system, or holds a secret."""
+    """A plan of this machine can be used again: nothing in it was looked up in the file system, or holds a secret."""
     command = plan.command
     outside = command.cwd, command.stdin, command.secret_env, command.shell, command.rc, command.reset, plan.tee
-    return bool(command.worker or command.session) and plan.cache is None and not any(outside)
+    return command.target.kind == "local" and plan.cache is None and not any(outside)
 
 
 class Asks:

@@ -80,7 +80,7 @@ class Executor:
         self._pipes = Pipes(self)
         self._runs: dict[str, Run] = {}
         self._ended_here: deque[Result] = deque(maxlen=HISTORY_RUNS)
-        self._untold: deque[Result] = deque()
+        self._untold: deque[tuple[Result, float]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._beside: set[concurrent.futures.Future[Any]] = set()
         self._owner = os.getpid()
@@ -173,7 +173,9 @@ class Executor:
         if hit.refresh:
             self.refresh(plan, key, since=hit.entry.stored.steady)
         result = hit.entry.result.replayed(str(next(self._numbers)), plan, hit.age_s)
-        self._tell(result, time.time())
+        if self.observers:
+            self._untold.append((result, time.time()))
+            self.settle()
         return result
 
     def refresh(self, plan: Plan, key: Key | None = None, since: float | None = None) -> Run:
@@ -217,6 +219,8 @@ class Executor:
         command = plan.command
         for name, value in command.secret_env:
             self.redactor.register(name, value)
+        if self.redactor.knows_none:
+            return
         self.cache.new_secrets()
         open_texts = {
             "the command": command.script,
@@ -311,17 +315,17 @@ class Executor:
         """Keep the result of a run that nobody had a handle of, so that it can be listed."""
         self._ended_here.append(result)
         if self.observers:
-            self._untold.append(result)
+            assert result.started_at is not None
+            self._untold.append((result, result.started_at.timestamp()))
 
     def settle(self) -> None:
         """Tell the observers what they have not been told yet. Any thread."""
         while self._untold:
             try:
-                result = self._untold.popleft()
+                result, asked_at = self._untold.popleft()
             except IndexError:  # another thread does the same
                 return
-            assert result.started_at is not None
-            self._tell(result, result.started_at.timestamp())
+            self._tell(result, asked_at)
 
     def _list_ended(self) -> None:
         """Make runs of the results that have been kept without one."""
@@ -526,8 +530,20 @@ class Executor:
             self._forget_old()
 
     def _observe(self, run: Run) -> None:
-        if self.observers and run.recorded:
-            run.add_done_callback(lambda result: self._tell(result, run.created_at))
+        if not (self.observers and run.recorded):
+            return
+
+        def hear(result: Result) -> None:
+            self._untold.append((result, run.created_at))
+            if self._portal.inside:  # who waits for the run goes on first
+                asyncio.get_running_loop().call_soon(self.settle)
+            else:
+                self.settle()
+
+        if run.done():
+            hear(run.snapshot())
+        else:
+            run.hear = hear
 
     def _tell(self, result: Result, asked_at: float) -> None:
         for observer in self.observers:

@@ -129,6 +129,7 @@ class Run:
         self.ending = False
         self.recorded = True  # observers hear of it
         self.weighed = False  # what it uses is asked for also where that costs a process more
+        self.hear: Callable[[Result], None] = lambda _: None  # hears of its result before anybody who waits for it
         self.masked = False  # a secret was found in its output
         self.followed = False  # others wait for its result
         self._follows = False
@@ -429,7 +430,9 @@ class Run:
         self.state = "done"
         self.end_channels()
         if not self._future.done():
-            self._future.set_result(self._fold.result() if result is None else result)
+            result = self._fold.result() if result is None else result
+            self.hear(result)
+            self._future.set_result(result)
 
     # -- without a process of its own: a kept result, or that of an equal run ---------------------------
 

@@ -62,6 +62,8 @@ class Settings:
         self._files = own + [f"{directory}/{name}" for directory in self._projects for name in _PROJECT_FILES]
         self._missing: set[str] = set()
         self._stamps: tuple[float, tuple[_Stamp | None, ...]] = (0.0, ())
+        self._seen: dict[Any, Any] = {}
+        self._set: list[Layer] = []
 
     def __repr__(self) -> str:
         return f"<Settings {', '.join(source for source, _ in self.layers()) or 'none'}>"
@@ -80,12 +82,21 @@ class Settings:
         project = self._project()
         if project is not None:
             found.append((project[0], project[1].values))
-        variables = RunOptions.SPEC.read_environment(self._environ)
-        if variables:
-            _check_ranges(
-                {name: value for name, (_, value) in variables.items()}, ", ".join(v for v, _ in variables.values())
-            )
-        return found + [(variable, {name: value}) for name, (variable, value) in variables.items()]
+        return found + self._variables()
+
+    def _variables(self) -> list[Layer]:
+        """The layers of the variables, one each; read again when anything in the environment has changed."""
+        # The dictionary beneath compares in a microsecond; to ask the mapping itself for each variable takes forty.
+        now = getattr(self._environ, "_data", self._environ)
+        if now != self._seen:
+            variables = RunOptions.SPEC.read_environment(self._environ)
+            if variables:
+                _check_ranges(
+                    {name: value for name, (_, value) in variables.items()}, ", ".join(v for v, _ in variables.values())
+                )
+            self._set = [(variable, {name: value}) for name, (variable, value) in variables.items()]
+            self._seen = dict(now)
+        return self._set
 
     def stamps(self) -> tuple[_Stamp | None, ...]:
         """Equal as long as no file has changed that `layers` reads.
