@@ -141,8 +141,8 @@ class OutputLog:
 
     @property
     def path(self) -> str | None:
-        """The spool file, or None while everything is in memory."""
-        return None if self._file is None else str(self._file.name)
+        """The spool file, or None while everything is in memory, or in a file that has no name any more."""
+        return None if self._file is None else str(self._file.name) or None
 
     @property
     def line_count(self) -> int:

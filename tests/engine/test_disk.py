@@ -17,6 +17,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 from cacheparts import Hands, plan
 
+from xec_magic.engine import diskfiles
 from xec_magic.engine.cache import ResultCache, matcher
 from xec_magic.engine.clock import Clock
 from xec_magic.engine.disk import DiskTier
@@ -110,6 +111,22 @@ def test_output_beyond_memory_is_kept_in_a_file_and_read_from_it(kernels):
     assert again.log.lines(1_000_000, 1)[0].data == b"1000001\n"
     assert again.stderr == first.stderr
     assert again.stdout == first.stdout
+
+
+@pytest.mark.parametrize("most", [1000, 0], ids=["its file stays open", "no further file may be open"])
+def test_a_larger_output_is_read_from_its_file_when_it_is_wanted_also_when_that_was_removed(kernels, monkeypatch, most):
+    monkeypatch.setattr(diskfiles, "LATER_FILES", most)
+    what = plan("seq 60000; seq 10 >&2", persist=True)
+    one = kernels()
+    first = one.start(what).result()
+    one.cache.disk.flush()
+    again = kernels().start(what).result()
+    assert again.cached is not None
+    assert (again.log._file is not None) == bool(most)
+    for path in (home() / "outputs").iterdir():
+        path.unlink()
+    assert again.log.size() > diskfiles.LATER_BYTES
+    assert (again.stdout, again.stderr, again.log_path) == (first.stdout, first.stderr, None)
 
 
 def test_directory_and_files_are_the_users_alone(kernels, host):

@@ -411,11 +411,15 @@ class DiskTier:
         Raises:
             OSError: the files beside it are gone and cannot be made.
         """
-        assert self._directory is not None
-        if db.inode != _inode_of(db.path):
+        try:
+            if db.inode != os.stat(db.path).st_ino:
+                return False
+        except OSError:
             return False
         self._inode = db.inode
-        self._make_files(self._directory)
+        if self._files is None or self._files.gone:
+            assert self._directory is not None
+            self._make_files(self._directory)
         return True
 
     def _make_files(self, directory: Path) -> None:

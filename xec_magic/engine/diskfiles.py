@@ -17,6 +17,8 @@ from xec_magic.output import OutputLog
 
 __all__ = ["OutputFiles", "private_directory", "set_aside"]
 
+LATER_BYTES: Final = 256 * 1024  # an output from this size on is read when it is wanted
+LATER_FILES: Final = 64  # so many are open for that at once; a kernel may have 1024
 COPY_BYTES: Final = 1024 * 1024
 OVERLAP_BYTES: Final = 4096  # longer than what is looked for in pieces
 ORPHAN_S: Final = 600.0  # a file without a row is older than this only if its kernel died while it wrote
@@ -39,11 +41,18 @@ def private_directory(path: Path) -> Path:
 
 
 class _KeptFile:
-    """An open output, to be read by a log. Unlike a Python file it may be left to the garbage collector, as results are."""
+    """An open output, to be read by a log. Unlike a Python file it may be left to the garbage collector, as results are.
+
+    Attributes:
+        open: How many there are.
+    """
+
+    open = 0
 
     def __init__(self, fd: int, name: str) -> None:
         self._fd = fd
         self.name = name
+        _KeptFile.open += 1
 
     def fileno(self) -> int:
         """Its descriptor."""
@@ -53,6 +62,7 @@ class _KeptFile:
         """Close it; a second call does nothing."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
+            _KeptFile.open -= 1
             os.close(fd)
 
     __del__ = close
@@ -101,12 +111,13 @@ class OutputFiles:
         return name, _stamp(os.stat(path)), content.digest()
 
     def read(self, name: str, stamp: str, digest: bytes) -> tuple[bytes | BinaryIO | None, str]:
-        """An output, in memory or, when it is large, as an open file; or None and what is wrong with it.
+        """An output, in memory or, when it is larger, as an open file; or None and what is wrong with it.
 
         A file with another stamp than it was written with is trusted only when its content has the digest.
         """
+        path = f"{self._path}/{name}"
         try:
-            fd = os.open(self._path / name, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None, ""  # removed by another kernel in this moment, or by somebody who wanted room
         except OSError as error:
@@ -116,7 +127,15 @@ class OutputFiles:
             if _stamp(status) != stamp and _digest(fd) != digest:
                 return None, "its output is not what was written"
             if status.st_size > ENTRY_BYTES:
-                return cast("BinaryIO", _KeptFile(os.dup(fd), str(self._path / name))), ""
+                kept, fd = _KeptFile(fd, path), -1
+                return cast("BinaryIO", kept), ""
+            # To be read when somebody wants it: to copy it takes ten times as long as all the rest, and most are only looked at.
+            if status.st_size >= LATER_BYTES and _KeptFile.open < LATER_FILES:
+                kept, fd = (
+                    _KeptFile(fd, ""),
+                    -1,
+                )  # small enough to be one without a name, which can be removed at any time
+                return cast("BinaryIO", kept), ""
             content = os.pread(fd, status.st_size, 0)
             if len(content) != status.st_size:
                 return None, "its output is cut off"
@@ -124,7 +143,8 @@ class OutputFiles:
         except OSError as error:
             return None, str(error.strerror)
         finally:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
 
     def pieces(self, name: str) -> Iterator[bytes]:
         """What an output holds, in pieces that overlap; nothing when it is gone."""
