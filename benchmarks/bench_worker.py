@@ -11,13 +11,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import Report, Times, arguments, duration, interleave, ratio
+from common import Peer, PeerError, Report, Times, arguments, duration, interleave, ratio
 
 SCRIPT = "echo hello"
 BASH = ["bash", "-c", SCRIPT]
 RC_S = 0.15
 PEERS = {"@xec-sh/core": "xec", "zx": "zx", "execa": "execa"}
 REST_S = 0.02  # between two commands; a person's pace is slower still
+INSTALL_S = 300  # for each of them to be installed
 
 # Each tool runs the same command, and says how long that took, in seconds, one number a line.
 NODE = """
@@ -38,28 +39,6 @@ for await (const _ of createInterface({ input: process.stdin })) {
 """
 
 
-class NodeTool:
-    """One of the node tools in a process of its own, timed by itself."""
-
-    def __init__(self, directory, name):
-        self._process = subprocess.Popen(
-            ["node", "bench.mjs", name], cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
-        if self._process.stdout.readline().strip() != "ready":
-            self.close()
-            raise OSError(f"{name} does not run")
-
-    def __call__(self):
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return float(self._process.stdout.readline())
-
-    def close(self):
-        self._process.kill()
-        self._process.wait()
-
-
 def node_tools(directory):
     """The node tools that could be installed, by name; and why others could not."""
     if shutil.which("npm") is None or shutil.which("node") is None:
@@ -68,18 +47,19 @@ def node_tools(directory):
     Path(directory, "bench.mjs").write_text(NODE)
     tools, missing = {}, []
     for package, name in PEERS.items():
-        done = subprocess.run(
-            ["npm", "install", "--no-audit", "--no-fund", "--silent", package],
-            cwd=directory, capture_output=True, timeout=300, check=False,
-        )  # fmt: skip
         try:
-            if done.returncode:
-                raise OSError(f"npm install {package} failed")
-            tools[name] = NodeTool(directory, name)
-        except OSError as error:
-            missing.append(str(error))
-    versions = subprocess.run(["npm", "ls", "--depth=0"], cwd=directory, capture_output=True, text=True, check=False)
-    installed = ", ".join(line.split()[-1] for line in versions.stdout.splitlines()[1:] if line.strip())
+            subprocess.run(
+                ["npm", "install", "--no-audit", "--no-fund", "--silent", package],
+                cwd=directory, capture_output=True, timeout=INSTALL_S, check=True,
+            )  # fmt: skip
+            tools[name] = Peer(["node", "bench.mjs", name], cwd=directory)
+        except (subprocess.SubprocessError, PeerError) as error:
+            missing.append(f"{name} ({error})")
+    listing = ["npm", "ls", "--depth=0"]
+    versions = subprocess.run(
+        listing, cwd=directory, capture_output=True, text=True, timeout=INSTALL_S, check=False
+    ).stdout
+    installed = ", ".join(line.split()[-1] for line in versions.splitlines()[1:] if line.strip())
     return tools, f"Node tools: {installed or 'none'}." + "".join(f" Not measured: {why}." for why in missing)
 
 
@@ -126,7 +106,7 @@ def commands(report, rounds, tools):
         "plain `xec.run`": lambda: xec.run(SCRIPT),
         "`bash -c`": lambda: subprocess.run(BASH, capture_output=True, check=True),
         "a bare bash, lines in and out": bare,
-        **tools,
+        **{name: tool.ask for name, tool in tools.items()},
     }
     # Who comes after a rest finds cold caches, so either all have one or nobody has; isolated workers need one.
     at_once = interleave(
@@ -134,10 +114,14 @@ def commands(report, rounds, tools):
     )
     after_rest = interleave({name: rested(do) for name, do in contestants.items()}, rounds // 2, warm_up=20)
     bare.close()
+    for name, tool in tools.items():
+        if tool.failure:
+            report.say(f"{name} was not measured: {tool.failure}.")
+            del at_once[name], after_rest[name]
     for ours, least, times in (("session", 6, at_once), ("isolated worker", 2.5, after_rest)):
         by_median, by_best = ratio(times["`bash -c`"], times[ours])
         report.at_least(f"`bash -c` / {ours}", by_median, least, " ×", f" (best turns {by_best:.3g})")
-    for name in tools:
+    for name in tools.keys() & at_once.keys():
         by_median, by_best = ratio(at_once[name], at_once["session"])
         report.at_least(f"{name} / session", by_median, 12, " ×", f" (best turns {by_best:.3g})")
     for title, times in (

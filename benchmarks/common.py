@@ -11,12 +11,15 @@ import argparse
 import contextlib
 import datetime as dt
 import json
+import math
 import os
 import platform
+import queue
 import re
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -73,7 +76,7 @@ def interleave(contestants, rounds, warm_up=1):
     """Let contestants take turns; their `Times` by name.
 
     A contestant is a function without arguments. It is timed from outside, unless it gives a number: then it has
-    timed itself, in seconds. Every second round goes backwards, so that nobody always comes after the same one.
+    timed itself, in seconds; NaN is no turn. Every second round goes backwards, so that nobody always comes after the same one.
     """
     times = {name: Times() for name in contestants}
     for number in range(-warm_up, rounds):
@@ -82,7 +85,7 @@ def interleave(contestants, rounds, warm_up=1):
             begun = time.perf_counter()
             own = function()
             seconds = own if isinstance(own, float) else time.perf_counter() - begun
-            if number >= 0:
+            if number >= 0 and not math.isnan(seconds):
                 times[name].seconds.append(seconds)
     return times
 
@@ -151,6 +154,75 @@ class Kernel:
 
     def __exit__(self, *exc):
         self.close()
+
+
+# -- other tools ----------------------------------------------------------------------------------
+
+
+PEER_S = 30.0  # within which another tool has to answer
+
+
+class PeerError(Exception):
+    """Another tool does not run, or has not answered in time."""
+
+
+class Peer:
+    """Another tool in a process of its own: asked by a line, it answers by a line with seconds.
+
+    Once it has not answered in time it is ended, `failure` says so, and every answer is NaN: the others go on.
+
+    Args:
+        argv: Its command. It says `ready` when it is.
+        within_s: Seconds for each answer.
+        **popen: As for `subprocess.Popen`.
+
+    Raises:
+        PeerError: it does not begin.
+    """
+
+    def __init__(self, argv, within_s=PEER_S, **popen):
+        self.failure = ""
+        self._within_s = within_s
+        self._answers = queue.SimpleQueue()
+        try:
+            self._process = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **popen
+            )
+        except OSError as error:
+            raise PeerError(f"{argv[0]}: {error.strerror}") from error
+        threading.Thread(target=self._read, daemon=True).start()
+        if self._line() != "ready":
+            self.close()
+            raise PeerError(self.failure or "it does not run")
+
+    def _read(self):
+        for line in self._process.stdout:
+            self._answers.put(line.strip())
+        self._answers.put("")
+
+    def _line(self):
+        try:
+            line = self._answers.get(timeout=self._within_s)
+        except queue.Empty:
+            line, self.failure = "", f"no answer within {self._within_s:g} s"
+        if not line:
+            self.failure = self.failure or "it ended"
+            self._process.kill()
+        return line
+
+    def ask(self, line=""):
+        """Seconds that it has taken; NaN when it does not answer any more."""
+        if self.failure:
+            return math.nan
+        with contextlib.suppress(OSError):  # it has ended; so says the missing answer
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+        return float(self._line() or "nan")
+
+    def close(self):
+        """End it."""
+        self._process.kill()
+        self._process.wait()
 
 
 # -- words ----------------------------------------------------------------------------------------
