@@ -424,6 +424,42 @@ def test_an_interrupt_keeps_the_part_and_says_so(slow, place, home, tmp_path):
     assert (home / "big").read_bytes() == big.read_bytes()
 
 
+@pytest.mark.parametrize("checksum", [False, True])
+def test_an_interrupt_leaves_no_parts_of_small_files(slow, place, home, tmp_path, checksum):
+    _, host = slow
+    (tmp_path / "many").mkdir()
+    for number in range(2000):
+        (tmp_path / "many" / f"f{number}").write_text(str(number))
+
+    def interrupt():
+        until(lambda: (home / "many").is_dir() and len(os.listdir(home / "many")) > 50)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(xec.CopyInterrupted):
+        xec.copy("many", f"{host}:copies/many", checksum=checksum)
+    thread.join()
+    assert until(lambda: not parts(home / "many"), 3)
+
+
+def test_two_copies_of_one_file_to_one_place_do_not_take_each_others_part(slow, place, home, tmp_path):
+    _, host = slow
+    big = large(tmp_path / "big")
+    done = []
+    threads = [
+        threading.Thread(target=lambda: done.append(xec.copy("big", f"{host}:copies/big", check=False, force=True)))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [result.errors for result in done] == [{}, {}]
+    assert (home / "big").read_bytes() == big.read_bytes()
+    assert parts(home) == []
+
+
 def test_a_part_that_does_not_match_is_not_gone_on_with(place, on, home, tmp_path):
     big = large(tmp_path / "big", KEEP_BYTES + 2**20)
     item = Item(os.fsencode(big), b"copies/big", entry_of_stat(big.stat()))

@@ -23,7 +23,9 @@ __all__ = ["CopyPolicy", "Transfer"]
 
 FILES_AT_ONCE: Final = 32  # so that many small ones do not wait for each other's round trips
 REQUESTS: Final = 32  # blocks under way at once, of all files of a host together: 8 MiB
+CLEAN_S: Final = 5.0  # to remove what was begun, once it is over
 _FATAL: Final = ("lost", "full")  # what would happen to each further file as well
+_written: set[bytes] = set()  # parts that copies of this process write just now
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Transfer:
         self._began_at: float | None = None
         self._ended_at: float | None = None
         self._finished: list[_Finished] = []
+        self._parts: set[bytes] = set()  # its own of those in `_written`
+        self._not_kept: set[bytes] = set()  # of these, those that are of no use if it ends now
         self._there: dict[bytes, dict[bytes, Entry]] = {}  # what was in the directories of the sink before
         self._named = b""
         self._equal: set[bytes] = set()  # files that are there already, by their digests
@@ -106,6 +110,13 @@ class Transfer:
         """
         self.source, self.sink = source, sink
         self._began_at = time.monotonic()
+        try:
+            await self._run(paths, to)
+        finally:
+            await self._let_go()
+
+    async def _run(self, paths: Iterable[tuple[bytes, bool]], to: bytes) -> None:
+        source, sink = self.source, self.sink
         self.state = "looking"
         found = [each for path, literal in paths for each in await find(source, path, literal)]
         roots = await find_places(source, sink, found, to)
@@ -204,10 +215,35 @@ class Transfer:
         """Where to write a file until it is complete, and where to go on with what is there; None to begin."""
         if item.entry.size > KEEP_BYTES:
             part = part_path(item, self.source.name, self.sink.name)
-            start = await resume_at(self.source, self.sink, item, part)
-            if start != 0:
-                return part, start
-        return fresh_part_path(item), None
+            if part not in _written:  # two copies of one file at once must not write into one part
+                self._claim(part)
+                start = await resume_at(self.source, self.sink, item, part)
+                if start != 0:
+                    return part, start
+                self._release(part)
+        part = fresh_part_path(item)
+        self._claim(part)
+        self._not_kept.add(part)
+        return part, None
+
+    def _claim(self, part: bytes) -> None:
+        self._parts.add(part)
+        _written.add(part)
+
+    def _release(self, part: bytes) -> None:
+        if part in self._parts:
+            self._parts.discard(part)
+            self._not_kept.discard(part)
+            _written.discard(part)
+
+    async def _let_go(self) -> None:
+        """Remove what was begun and is not worth keeping: also what was asked for and not answered when it was stopped."""
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLEAN_S):
+                    await asyncio.gather(*(self._remove(part) for part in self._not_kept))
+        finally:
+            _written.difference_update(self._parts)
 
     async def _write(self, item: Item, part: bytes, start: int | None, reader: Any) -> None:
         there = self._at_sink(item.sink)
@@ -254,6 +290,7 @@ class Transfer:
     async def _give_name(self, item: Item, part: bytes) -> None:
         with about(self._at_sink(item.sink)):
             await self.sink.replace(part, item.sink)
+        self._release(part)
         self._counts["files"] += 1
         if item.entry.size > KEEP_BYTES:
             await self._remove_stale(item)
@@ -263,12 +300,14 @@ class Transfer:
         folder, name = posixpath.split(item.sink)
         with contextlib.suppress(FileError):
             for each, _ in await self.sink.names(folder or b"."):
-                if is_part_of(each, name):
-                    await self._remove(posixpath.join(folder, each))
+                part = posixpath.join(folder, each)
+                if is_part_of(each, name) and part not in _written:
+                    await self._remove(part)
 
     async def _remove(self, path: bytes) -> None:
         with contextlib.suppress(FileError):
             await self.sink.remove(path)
+            self._release(path)
 
     async def _link(self, item: Item) -> None:
         to = await self.source.read_link(item.source)
