@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-__all__ = ["KERNEL", "LOCAL", "Command", "FileInput", "Target", "decode_script", "encode_script"]
+__all__ = ["KERNEL", "LOCAL", "Command", "FileInput", "Target", "decode_script", "encode_script", "targets_of"]
 
 
 SHORT_SCRIPT: Final = 4096  # characters; titles of longer ones are not remembered, nor are they held for that
@@ -34,6 +34,12 @@ class Target:
 
     def __str__(self) -> str:
         return self.name
+
+
+def targets_of(given: Any) -> Any:
+    """What was given for targets; results stand for the targets that they are of."""
+    named = None if isinstance(given, type) else getattr(given, "targets", None)
+    return named if isinstance(named, list) else given
 
 
 LOCAL = Target()

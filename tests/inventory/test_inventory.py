@@ -127,8 +127,19 @@ def test_groups_in_a_circle_are_refused(inventory):
 
 
 def test_what_names_nothing_is_refused(inventory):
-    with pytest.raises(OptionError, match="names no target"):
+    with pytest.raises(OptionError, match="^db1!db1 names no target"):
         inventory.targets("db1!db1")
+    with pytest.raises(OptionError, match="None names no target; write a text"):
+        inventory.targets(None)
+    with pytest.raises(OptionError, match="3 is no target; give a name"):
+        inventory.targets([3])
+
+
+@pytest.mark.parametrize("text", ["ann:hunter2@db.example.org", "ssh://ann:hunter2@db.example.org", "ssh://ann@db:22"])
+def test_a_password_before_the_host_is_refused_and_not_shown(inventory, text):
+    with pytest.raises(OptionError, match="a user alone, without ssh:// and without a password") as caught:
+        inventory.targets(text)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,14 @@ def test_a_failing_cell_keeps_its_results_and_they_can_be_given_to_on(hosts, she
         hosts.heal()
     assert type(result.error_in_exec).__name__ == "SomeFailed"
     assert "[xec] failed: web[02,04]" in text
-    text, _ = said(shell, "%%xec --on ${{r.failed.targets}}\napp version")
-    assert text.startswith("[xec] web[02,04] (2): ok")
+    for again in ("r.failed.targets", "r.failed"):
+        text, _ = said(shell, f"%%xec --on ${{{{{again}}}}}\napp version")
+        assert text.startswith("[xec] web[02,04] (2): ok")
+    r = shell.user_ns["r"]
+    assert xec.map("app version", r.failed).targets == ["web02", "web04"]
+    assert xec.copy(__file__, (r.failed, "got/")).targets == ["web02", "web04"]
+    text, result = said(shell, "%xec --on ${{r.not_started}} app version")
+    assert "names no target" in str(result.error_in_exec)
 
 
 def test_one_target_gives_a_result_unless_it_is_asked_for_as_several(hosts, shell):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from xec_magic.command import LOCAL, Target
+from xec_magic.command import LOCAL, Target, targets_of
 from xec_magic.errors import OptionError
 from xec_magic.inventory.nodeset import resolve
 from xec_magic.inventory.sshconfig import read_aliases
@@ -110,15 +110,20 @@ class Inventory:
         Raises:
             OptionError: a name that is not known, with the nearest ones; none at all.
         """
-        items = [on] if isinstance(on, (str, Target)) else list(on)
+        given = [on] if isinstance(on, (str, Target)) else targets_of(on)
+        if not isinstance(given, Iterable):
+            raise OptionError(f"{given!r} names no target; write a text such as 'web1,web2', or a list")
+        items = list(given)
         found: list[Target] = []
         for item in items:
             if isinstance(item, Target):
                 found.append(item)
                 continue
+            if not isinstance(item, str):
+                raise OptionError(f"{item!r} is no target; give a name")
             found += [self.target(name) for name in resolve(item, self._group)]
         if not found:
-            raise OptionError(f"{on!r} names no target")
+            raise OptionError(f"{', '.join(map(str, items)) or 'an empty list'} names no target")
         return found
 
     def one(self, on: str | Target | Sequence[str | Target]) -> Target:
@@ -149,6 +154,11 @@ class Inventory:
         if match is None:
             raise OptionError(f"{name!r} names no host; write an alias, user@host:port, or a target of xec.toml")
         user, host, port = match["user"] or "", match["host"].strip("[]"), int(match["port"] or 0)
+        if ":" in user:  # the name is shown wherever the host is, so it is not repeated here
+            raise OptionError(
+                f"{'…@' + name.rpartition('@')[2]!r}: before the @ stands a user alone, without ssh:// and without a password, "
+                'which is asked for where the target says auth = "password"'
+            )
         if port > 65535:
             raise OptionError(f"{name!r}: there is no port {port}")
         if host in self._targets and (user or port):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope, no_var_expand
 
+from xec_magic.command import targets_of
 from xec_magic.compose.place import PLACE
 from xec_magic.errors import CopyInterrupted, OptionError
 from xec_magic.options.copy import CopyOptions, read_words
@@ -127,7 +128,7 @@ def _value_of(field: str, evaluate: Evaluate) -> tuple[Any, str]:
     seen: list[Any] = []
 
     def watch(source: str) -> Any:
-        seen.append(evaluate(source))
+        seen.append(targets_of(evaluate(source)))
         return "" if isinstance(seen[-1], (list, os.PathLike)) else seen[-1]
 
     text = expand_value(field, watch)

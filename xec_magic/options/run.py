@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from xec_magic.cachepolicy import CachePolicy
-from xec_magic.command import LOCAL, Command, FileInput, Target, decode_script
+from xec_magic.command import LOCAL, Command, FileInput, Target, decode_script, targets_of
 from xec_magic.errors import OptionError
 from xec_magic.fleetpolicy import FANOUT, FleetPolicy, Share, read_share
 from xec_magic.inventory.nodeset import split_items
@@ -127,7 +127,7 @@ def _session_name(value: Any) -> str:
 
 
 def _targets(value: Any) -> tuple[str | Target, ...]:
-    items = [value] if isinstance(value, (str, Target)) else value
+    items = [value] if isinstance(value, (str, Target)) else targets_of(value)
     if not isinstance(items, Iterable) or isinstance(items, (bytes, Mapping)):
         raise OptionError(f"a {type(value).__name__} names no targets; give a text such as 'web1,web2', or a list")
     found = tuple(items)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
 
-from xec_magic.command import encode_script
+from xec_magic.command import encode_script, targets_of
 from xec_magic.errors import TemplateError
 from xec_magic.grammar import grammar_bytes, parse
 from xec_magic.quoting.fields import OPEN, Field, split
@@ -99,7 +99,7 @@ def expand(text: str, evaluate: Evaluate, *, family: str = "bash") -> str:
 def expand_value(text: str, evaluate: Evaluate, joins: str = "") -> str:
     """An option's value with every `${{ expr }}` filled in, unquoted: it is one argument whatever it holds.
 
-    A list is joined by `joins`; where that is empty a list is refused.
+    A list is joined by `joins`; where that is empty a list is refused. Where targets are named so, results stand for theirs.
 
     Raises:
         TemplateError: an expression fails, or its value is no text.
@@ -110,9 +110,13 @@ def expand_value(text: str, evaluate: Evaluate, joins: str = "") -> str:
     """
     if OPEN not in text:
         return text
+
+    def value_of(source: str) -> Any:
+        return targets_of(evaluate(source)) if joins else evaluate(source)
+
     result = ""
     for part in split(text):
-        piece = part if isinstance(part, str) else _evaluated(part, evaluate, "bash")
+        piece = part if isinstance(part, str) else _evaluated(part, value_of, "bash")
         if isinstance(piece, _Value):
             if piece.many and joins:
                 piece = joins.join(piece.words)
