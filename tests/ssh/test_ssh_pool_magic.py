@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
@@ -59,6 +63,21 @@ def test_close_ends_what_nothing_runs_on_and_leaves_a_busy_one_to_its_command(ru
     assert str(xec.run("echo again", on=other.spec)) == "again"
     run(f"%xec_pool drain {other.spec}")
     assert "nothing is kept ready" in run("%xec_pool")
+
+
+def test_a_drain_that_is_interrupted_leaves_the_host_open_to_commands(run, server):
+    slow = xec.start("echo here; sleep 60", on=server.spec)
+    executor = runtime.current().executor
+    executor.begin(slow)
+    assert until(lambda: slow.log.size() > 0)
+    (book,) = [host.book for host in executor.transports.ssh._hosts.values()]
+    interrupting = threading.Thread(target=lambda: until(lambda: book.draining) and os.kill(os.getpid(), signal.SIGINT))
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt):
+        executor.ssh_call(lambda ssh: ssh.drain())
+    interrupting.join()
+    assert str(xec.run("echo again", on=server.spec)) == "again"
+    slow.cancel()
 
 
 @pytest.mark.parametrize(

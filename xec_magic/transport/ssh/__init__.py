@@ -323,12 +323,16 @@ class SSHTransport:
         return await asyncio.gather(*map(one, targets))
 
     async def drain(self, targets: Sequence[Target] | None = None) -> None:
-        """Wait for what runs on these, or all, hosts; then close their connections."""
+        """Wait for what runs on these, or all, hosts; then close their connections. When it is cancelled, they take commands again."""
         hosts = [host for target, host in self._hosts.items() if targets is None or target in targets]
         for host in hosts:
             host.book.drain()
-        await self.sessions.end_idle([host.target for host in hosts])
-        await asyncio.gather(*(host.drain() for host in hosts))
+        try:
+            await self.sessions.end_idle([host.target for host in hosts])
+            await asyncio.gather(*(host.drain() for host in hosts))
+        finally:
+            for host in hosts:
+                host.book.draining = False
 
     async def close_unused(self, targets: Sequence[Target] | None = None) -> tuple[int, int]:
         """Close the connections to these, or all, hosts on which nothing runs; each other one when its last command ends.
