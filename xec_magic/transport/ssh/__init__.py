@@ -19,7 +19,7 @@ from xec_magic.events import ProcessInfo
 from xec_magic.forward import Forward
 from xec_magic.transport.base import Process, Sampler, StartRequest
 from xec_magic.transport.pool import PoolLimits
-from xec_magic.transport.ssh.ahead import Gone
+from xec_magic.transport.ssh.ahead import Ahead, Gone, Unused
 from xec_magic.transport.ssh.connect import Connector
 from xec_magic.transport.ssh.hosts import Host, Lease, Row
 from xec_magic.transport.ssh.kept.sessions import FarSessions
@@ -63,6 +63,7 @@ class SSHTransport:
         self._limits = limits or PoolLimits()
         self._connector = Connector(ask)
         self._hosts: dict[Target, Host] = {}
+        self._waiting: set[Ahead] = set()  # shells, on all hosts
         self._processes: set[SSHProcess] = set()
         self.tunnels: dict[str, TunnelLink] = {}
         self.sessions = FarSessions(kernel_id)
@@ -72,7 +73,7 @@ class SSHTransport:
         """The connections to a target."""
         host = self._hosts.get(target)
         if host is None:
-            host = self._hosts[target] = Host(target, self._connector, self._limits)
+            host = self._hosts[target] = Host(target, self._connector, self._limits, self._waiting)
         return host
 
     async def start(self, request: StartRequest) -> Process:
@@ -111,9 +112,12 @@ class SSHTransport:
 
     def _made(self, request: StartRequest, begin: Launch, mark: str) -> SSHProcess:
         """A process on a channel that is given back by whoever has it."""
-        process = SSHProcess(
-            request, begin, mark, self._control, lambda: self._processes.discard(process), self._sampler
-        )
+
+        def ended() -> None:
+            self._processes.discard(process)
+            self.host(request.command.target).stir()
+
+        process = SSHProcess(request, begin, mark, self._control, ended, self._sampler)
         self._processes.add(process)
         return process
 
@@ -135,6 +139,9 @@ class SSHTransport:
                 lease = await host.again(lease, error)
             except Gone:  # opened ahead, and closed before anything was started on it: nobody need know
                 lease = replace(lease, ahead=None)
+            except Unused:
+                host.shells_fail()
+                lease = await host.lease()
             except (asyncssh.ConnectionLost, asyncssh.DisconnectError, OSError) as error:
                 # Nothing was confirmed, so nothing has run: a connection that had died unnoticed is replaced, once.
                 if replaced:
@@ -144,8 +151,8 @@ class SSHTransport:
                 replaced = True
                 lease = await host.lease()
             else:
-                assert process.begun is not None
-                host.has_bash = process.begun.has_bash
+                if process.begun is not None:
+                    host.has_bash = process.begun.has_bash
                 return process
 
     async def _on_lease(self, host: Host, lease: Lease, request: StartRequest, begin: Launch, mark: str) -> SSHProcess:
@@ -154,6 +161,7 @@ class SSHTransport:
         Raises:
             asyncssh.ChannelOpenError: the server refused the channel.
             SpawnError: the command cannot be started; the lease is given back.
+            Unused: the shell that waited has read nothing; the lease is given back.
         """
         ran = over = False
 
@@ -165,7 +173,8 @@ class SSHTransport:
                 host.give_back(lease, ran=True)
 
         process = SSHProcess(request, begin, mark, self._control, ended, self._sampler)
-        opening = asyncio.ensure_future(lease.connection.run(process, begin.line, lease.ahead))
+        process.by_waiting = lease.ahead is not None and lease.ahead.has_shell
+        opening = asyncio.ensure_future(lease.connection.run(process, begin, lease.ahead))
         try:
             await asyncio.shield(opening)
         except (asyncssh.ChannelOpenError, Gone):
@@ -187,6 +196,8 @@ class SSHTransport:
             await process.ready()
         except asyncio.CancelledError:
             process.abandon()
+            raise
+        except Unused:  # the next try gets the descriptors
             raise
         except BaseException:
             process.close()

@@ -145,7 +145,6 @@ class Connector:
         }  # fmt: skip
         async with gate:
             connection = await self._connect(target, options, arguments, _Attempt(verdict, client, keys, timeout_s))
-        gather_sends(connection)
         configured = bool(options.config.get("ServerAliveInterval"))
         if not configured:
             connection.set_keepalive(KEEPALIVE_S, KEEPALIVE_COUNT)
@@ -279,7 +278,9 @@ class Connector:
         user, _, place = hop.rpartition("@")
         host, colon, port = place.rpartition(":")
         target = Target("ssh", hop, host if colon else place, user, int(port) if colon else 0)
-        return (await self._open(target, accept="", via=via, through=through)).connection
+        connection = (await self._open(target, accept="", via=via, through=through)).connection
+        gather_sends(connection)
+        return connection
 
     def close(self) -> None:
         """End the connections to jump hosts, and forget keys and passwords."""

@@ -16,10 +16,12 @@ import asyncssh
 from xec_magic.command import Target
 from xec_magic.errors import ConnectError, PoolTimeout, SpawnError, TransportError
 from xec_magic.transport.pool import Close, Drop, Fail, Give, Ledger, Open, PoolLimits, Prepare
-from xec_magic.transport.ssh.ahead import PACKET_BYTES, WINDOW_BYTES, Gone, Unknown, open_ahead, run_on
+from xec_magic.transport.ssh.ahead import PACKET_BYTES, TYPED_BYTES, WINDOW_BYTES, Ahead, Gone, Unknown, run_on
 from xec_magic.transport.ssh.connect import KEEPALIVE_COUNT, KEEPALIVE_S, Connector, Opened
 from xec_magic.transport.ssh.process import Collected, Collector
 from xec_magic.transport.ssh.remote import Launch, facts_line, read_answer
+from xec_magic.transport.ssh.shellahead import Shells
+from xec_magic.transport.ssh.wire import acknowledging, gather_sends
 from xec_magic.units import format_duration
 
 __all__ = ["Connection", "Host", "Lease", "Row"]
@@ -56,8 +58,9 @@ class Connection:
         self.asyncssh = opened.connection
         self.handshake_s = opened.seconds
         self.commands = 0
-        self.ahead: deque[asyncio.Task[Any]] = deque()  # channels without a command, the oldest first
+        self.ahead: deque[Ahead] = deque()  # channels without a command, the oldest first
         self._running = 0
+        self._has_run = False
         self._keepalive_configured = opened.keepalive_configured
 
     @property
@@ -72,25 +75,43 @@ class Connection:
             self.asyncssh.set_keepalive(BUSY_KEEPALIVE_S if self._running else KEEPALIVE_S, KEEPALIVE_COUNT)
 
     async def run(
-        self, session: asyncssh.SSHClientSession[bytes], line: bytes, ahead: asyncio.Future[Any] | None = None
-    ) -> None:
-        """Run a line on a channel: one that was opened ahead, or is being opened, or a new one.
+        self, session: asyncssh.SSHClientSession[bytes], launch: Launch, ahead: Ahead | None = None, *, typed: bool = True
+    ) -> None:  # fmt: skip
+        """Run something on a channel: one that was opened ahead, or is being opened, or a new one.
+
+        Args:
+            session: Gets what comes of it.
+            launch: What to run.
+            ahead: The channel that was opened ahead.
+            typed: A shell that waits there may run it.
 
         Raises:
             Gone: the channel opened ahead was closed when the line came; nothing has run.
             asyncssh.ChannelOpenError: the server refuses the channel.
         """
+        if ahead is not None and ahead.has_shell:
+            text = launch.typed if typed else b""
+            if not 0 < len(text) <= TYPED_BYTES:
+                ahead.let_go()
+                raise Gone
+            ahead.type(session, text)
+            return
         if ahead is not None:
             try:
-                channel = await asyncio.shield(ahead)
+                channel = await asyncio.shield(ahead.opening)
             except Unknown as error:
                 raise Gone from error
-            await run_on(channel, session, _text(line))
+            await run_on(channel, session, _text(launch.line))
             return
-        await self.asyncssh.create_session(
-            lambda: session, _text(line), encoding=None, window=WINDOW_BYTES, max_pktsize=PACKET_BYTES,
-            request_pty=False, send_env=[],
-        )  # fmt: skip
+        first, self._has_run = not self._has_run, True
+        with acknowledging(self.asyncssh) if first else contextlib.nullcontext():
+            await self.asyncssh.create_session(
+                lambda: session, _text(launch.line), encoding=None, window=WINDOW_BYTES, max_pktsize=PACKET_BYTES,
+                request_pty=False, send_env=[],
+            )  # fmt: skip
+        gather_sends(
+            self.asyncssh
+        )  # not before: in two pieces the first request brings, on some links, what sshd waits for
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +120,7 @@ class Lease:
 
     ticket: int
     connection: Connection
-    ahead: asyncio.Task[Any] | None = None
+    ahead: Ahead | None = None
 
 
 class Host:
@@ -109,9 +130,10 @@ class Host:
         target: Where they lead.
         connector: Opens them.
         limits: How many there may be, and for how long.
+        all_waiting: The shells that wait on all hosts.
     """
 
-    def __init__(self, target: Target, connector: Connector, limits: PoolLimits) -> None:
+    def __init__(self, target: Target, connector: Connector, limits: PoolLimits, all_waiting: set[Ahead]) -> None:
         self.target = target
         self.has_bash: bool | None = None
         self.book = Ledger(limits)
@@ -126,6 +148,9 @@ class Host:
         self._timer: asyncio.TimerHandle | None = None
         self._helpers = asyncio.Semaphore(HELPERS)
         self._changed = asyncio.Event()
+        self._kept: set[int] = set()  # tickets of what is no command, but stays
+        self._occupied = 0  # commands that run on what stays
+        self._shells = Shells(self._connections, self._rests, self._drop, all_waiting)
 
     @property
     def has_room(self) -> bool:
@@ -163,7 +188,7 @@ class Host:
             self._waiting.pop(ticket, None)
             self.book.forget(ticket)
             if future.done() and not future.cancelled() and future.exception() is None and _was_cancelled():
-                self._unused(future.result())
+                self.unused(future.result())
                 self.give_back(future.result())  # granted in the moment in which nobody wanted it any more
 
     async def again(self, lease: Lease, error: Exception, timeout_s: float | None = None) -> Lease:
@@ -177,15 +202,17 @@ class Host:
     def confirmed(self, lease: Lease, *, command: bool = True) -> None:
         """A command runs on it, or something else that keeps the channel."""
         self.book.confirmed(lease.connection.number)
+        if not command:
+            self._kept.add(lease.ticket)
         lease.connection.commands += command
         lease.connection.count(+1)
 
-    async def run(self, make: Callable[[], S], line: bytes) -> tuple[S, Lease]:
+    async def run(self, make: Callable[[], S], launch: Launch) -> tuple[S, Lease]:
         """Run a line that is no command, but stays; whoever has the session gives the lease back when that ends.
 
         Args:
             make: Gives a session for each attempt.
-            line: What to run.
+            launch: What to run.
 
         Raises:
             TransportError: the host cannot be reached, or runs nothing.
@@ -193,7 +220,7 @@ class Host:
         lease, replaced = await self.lease(), False
         while True:
             session = make()
-            opening = asyncio.ensure_future(lease.connection.run(session, line, lease.ahead))
+            opening = asyncio.ensure_future(lease.connection.run(session, launch, lease.ahead, typed=False))
             try:
                 await asyncio.shield(opening)
             except asyncssh.ChannelOpenError as error:
@@ -226,6 +253,37 @@ class Host:
             lease.connection.count(-1)
         self.book.give_back(lease.connection.number, self._loop.time())
         self._step()
+        if lease.ticket in self._kept:
+            self._kept.discard(lease.ticket)
+        elif ran:
+            self._shells.stir()
+
+    def occupy(self, step: int) -> None:
+        """A command begins or ends on something that stays, as a session."""
+        self._occupied += step
+        if step < 0:
+            self._shells.stir()
+
+    def stir(self) -> None:
+        """Something that may have changed what a login finds has ended."""
+        self._shells.stir()
+
+    def shells_fail(self) -> None:
+        """A shell that waited has ended without having read what was typed: none is tried again."""
+        self._shells.fail()
+
+    def _rests(self) -> bool:
+        """Nothing runs that could change what a login finds, and what one finds is known."""
+        busy = sum(link.busy for link in self.book.links.values()) - len(self._kept) + self._occupied
+        return not busy and self.has_bash is not None
+
+    def _drop(self, connection: Connection, ahead: Ahead) -> None:
+        """Close a channel that was opened ahead, if nobody has got it; there may be another one later."""
+        if ahead in connection.ahead:
+            connection.ahead.remove(ahead)
+            ahead.let_go()
+            self.book.ahead_gone(connection.number)
+            self._step()
 
     # -- doing what the book says ------------------------------------------------------------------------
 
@@ -247,7 +305,7 @@ class Host:
                     lease = Lease(ticket, connection, connection.ahead.popleft() if ahead else None)
                     future = self._waiting.get(ticket)
                     if future is None or future.done():
-                        self._unused(lease)
+                        self.unused(lease)
                         self.book.give_back(number, now)
                     else:
                         future.set_result(lease)
@@ -256,7 +314,7 @@ class Host:
                 case Drop(number=number):
                     connection = self._connections[number]
                     while connection.ahead:
-                        connection.ahead.popleft().add_done_callback(_let_go)
+                        connection.ahead.popleft().let_go()
                 case Fail(ticket=ticket, error=error):
                     future = self._waiting.get(ticket)
                     if future is not None and not future.done():
@@ -269,28 +327,29 @@ class Host:
         self._wake_at(self.book.next_at(now))
 
     def _prepare(self, connection: Connection) -> None:
-        """Open a channel ahead. It is never cancelled, see `open_ahead`."""
-        task = self._loop.create_task(open_ahead(connection.asyncssh))
-        connection.ahead.append(task)
-        task.add_done_callback(lambda _: self._prepared(connection, task))
+        """Open a channel ahead."""
+        connection.ahead.append(Ahead(connection.asyncssh, partial(self._prepared, connection)))
 
-    def _prepared(self, connection: Connection, task: asyncio.Task[Any]) -> None:
-        error = None if task.cancelled() else task.exception()
+    def _prepared(self, connection: Connection, ahead: Ahead) -> None:
+        error = ahead.error
         if isinstance(error, Unknown):
             self.book.limits = replace(self.book.limits, ahead=0)
-        if error is None or task not in connection.ahead:
+        if ahead not in connection.ahead:
             return  # whoever was given it is told by himself
-        connection.ahead.remove(task)
+        if error is None:
+            self._shells.let_wait()
+            return
+        connection.ahead.remove(ahead)
         if isinstance(error, asyncssh.ChannelOpenError) and connection.is_open:
             self.book.ahead_refused(connection.number, self._loop.time())
         else:
             self.book.ahead_gone(connection.number)
         self._step()
 
-    def _unused(self, lease: Lease) -> None:
-        """Nobody runs anything on it any more: what was opened ahead for it is closed."""
+    def unused(self, lease: Lease) -> None:
+        """Nobody runs anything on what was opened ahead for it: that is closed."""
         if lease.ahead is not None:
-            lease.ahead.add_done_callback(_let_go)
+            lease.ahead.let_go()
 
     def _wake_at(self, time: float | None) -> None:
         if self._timer is not None:
@@ -365,9 +424,9 @@ class Host:
             except (asyncssh.Error, OSError) as error:
                 raise ConnectError(f"{self.target}: it cannot be asked: {_reason(error)}") from error
 
-    def _spare(self, connection: Connection) -> asyncio.Task[Any] | None:
+    def _spare(self, connection: Connection) -> Ahead | None:
         """A channel that is open already, so that a helper takes none of the server's few from a command."""
-        if not connection.ahead or not connection.ahead[0].done():
+        if not connection.ahead or not connection.ahead[0].opening.done():
             return None
         self.book.ahead_gone(connection.number)
         return connection.ahead.popleft()
@@ -399,7 +458,7 @@ class Host:
     async def warm(self) -> None:
         """Open a connection ahead, if there is none."""
         lease = await self.lease()
-        self._unused(lease)
+        self.unused(lease)
         self.give_back(lease)
 
     def retire(self) -> tuple[int, int]:
@@ -441,29 +500,21 @@ class Host:
             await asyncio.wait(ending, timeout=CLOSE_S)
 
 
-def _let_go(opening: asyncio.Task[Any]) -> None:
-    """Close a channel that was opened ahead, as soon as it is open."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().abort()
-
-
 def _was_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
-async def _collect(
-    connection: Connection, launch: Launch, data: bytes, ahead: asyncio.Task[Any] | None = None
-) -> Collected:
+async def _collect(connection: Connection, launch: Launch, data: bytes, ahead: Ahead | None = None) -> Collected:
     collector = Collector()
     try:
-        await connection.run(collector, launch.line, ahead)
+        await connection.run(collector, launch, ahead)
     except Gone:
         collector = Collector()
-        await connection.run(collector, launch.line)
+        await connection.run(collector, launch)
     except asyncio.CancelledError:
         if ahead is not None:
-            ahead.add_done_callback(_let_go)
+            ahead.let_go()
         raise
     channel = collector.channel
     try:

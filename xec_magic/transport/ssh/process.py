@@ -15,6 +15,7 @@ import asyncssh
 from xec_magic.errors import SpawnError
 from xec_magic.events import ProcessInfo, Stream
 from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
+from xec_magic.transport.ssh.ahead import Unused
 from xec_magic.transport.ssh.remote import Begun, Launch, Refused, read_begin
 from xec_magic.transport.ssh.weighing import Scale
 
@@ -96,6 +97,8 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         self._exit: ExitStatus | None = None
         self._early_exit: ExitStatus | None = None
         self.streams_open = True
+        self.by_waiting = False  # typed to a shell that waited
+        self._may_run = False
         self._loop = asyncio.get_running_loop()
         self._request = request
         self._launch = launch
@@ -155,9 +158,19 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         """The channel is open."""
         self._channel = chan
         self._connection = cast("asyncssh.SSHClientConnection", chan.get_connection())
+        if not self.by_waiting:
+            self._loop.call_soon(self._end_no_input)
+
+    def _end_no_input(self) -> None:
+        """Where there is none. Right behind the line: what runs there instead of it, as a server of files, would wait for input for ever."""
         if self._input_fd is None and not self._launch.head and not isinstance(self._request.command.stdin, bytes):
-            # Right behind the line. Whatever runs there instead of it, as a server of files, would wait for input for ever.
-            self._loop.call_soon(self._write_eof)
+            self._write_eof()
+
+    def session_started(self) -> None:
+        """The server runs the line, or the line was typed."""
+        self._may_run = True
+        if self.by_waiting:
+            self._end_no_input()
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Output has arrived."""
@@ -266,9 +279,14 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is closed: because all is over, or because the connection is gone."""
         self._writable.set()
-        if not self._ready.done():
-            self._fail(self._never_began(exc))
-        elif not self._letting_go and (self.exit is None or not (self._eof or self._connection_lives())):
+        if not self._ready.done() and self._may_run and not self._connection_lives(exc):
+            self._lost_at_the_start(exc)
+        elif not self._ready.done():
+            error = self._never_began(exc)
+            if isinstance(error, Unused):
+                self._input_fd = self._pipe = None  # the next try's
+            self._fail(error)
+        elif not self._letting_go and (self.exit is None or not (self._eof or self._connection_lives(exc))):
             why = str(exc) if exc is not None and str(exc) else "it was closed"
             if self.exit is not None:
                 why += f"; exit code {self.exit.exit_code} had been reported, its output may be incomplete"
@@ -278,11 +296,23 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         self._closed = True
         self._free()
 
-    def _connection_lives(self) -> bool:
-        # A channel that was paused is closed without its end of file having been said.
-        return self._connection is not None and not self._connection.is_closed()
+    def _connection_lives(self, exc: Exception | None) -> bool:
+        # A channel that was paused is closed without its end of file having been said. A connection that is lost calls itself
+        # closed only when it has told all its channels why.
+        return exc is None and self._connection is not None and not self._connection.is_closed()
+
+    def _lost_at_the_start(self, exc: Exception | None) -> None:
+        """Nobody knows whether it runs: to start it again would perhaps run it twice."""
+        why = _brief(str(exc)) if exc is not None and str(exc) else "it was closed"
+        words = f"the connection to {self.host} was lost: {why}; whether the command had begun is not known"
+        self.started_at = self._loop.time()
+        self.lose(words)
+        self._ready.set_result(None)
 
     def _never_began(self, exc: Exception | None) -> Exception:
+        if self.by_waiting:
+            # All that it has printed is here, and its mark is not: it has read nothing, or only a part, which it does not run.
+            return Unused()
         said = [line.strip() for line in self._chatter.decode("utf-8", "replace").splitlines() if line.strip()]
         if exc is not None and not said:
             return asyncssh.ConnectionLost(str(exc) or "closed")

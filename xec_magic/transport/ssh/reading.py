@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from xec_magic.events import ProcessSample, Sample
-from xec_magic.transport.ssh.remote import Begun, Launch, fresh_mark, sh_line
+from xec_magic.transport.ssh.remote import Begun, Launch, fresh_mark
 
 __all__ = ["Answer", "Units", "machine_line", "read_answer_line", "read_head", "tree_line"]
 
@@ -296,7 +296,7 @@ def _line(
         str(SCAN_S),
         "1" if weighed else "",
     )
-    return Launch(sh_line(_PROGRAM, [each.encode() for each in arguments]), mark.encode())
+    return Launch(_PROGRAM, [each.encode() for each in arguments], mark.encode())
 
 
 def _shorter(program: str) -> str:

@@ -23,7 +23,7 @@ from xec_magic.transport.ssh.weighing import programs, weighed_run
 __all__ = [
     "LINE_LIMIT_BYTES", "Begun", "Launch", "Refused", "digest_lines", "escaped", "facts_line", "fresh_mark",
     "in_home", "launch", "living_line", "long_script", "quote", "read_answer", "read_begin", "read_digests",
-    "read_living", "sh_line", "upload_line",
+    "read_living", "upload_line", "waiting_launch",
 ]  # fmt: skip
 
 LINE_LIMIT_BYTES: Final = 100 * 1024  # sshd hands the line on as one argument; Linux allows 128 KiB for one, execve(2)
@@ -42,23 +42,32 @@ def quote(text: bytes) -> bytes:
     return b"'" + text.replace(b"'", b"\0").replace(b"\\", b"'\\\\'").replace(b"\0", b"'\"'\"'") + b"'"
 
 
-def sh_line(program: str, arguments: list[bytes]) -> bytes:
-    return b" ".join([b"exec /bin/sh -c", quote(program.encode()), b"xec", *map(quote, arguments)])
-
-
 @dataclass(frozen=True, slots=True)
 class Launch:
     """How a command is started on a host.
 
     Attributes:
-        line: For the login shell.
+        program: For `sh` there.
+        arguments: Of the program.
         mark: What precedes the command's own output on each stream.
         head: What its standard input begins with: secrets, which no line of a process may show.
     """
 
-    line: bytes
+    program: str
+    arguments: Sequence[bytes]
     mark: bytes
     head: bytes = b""
+
+    @property
+    def line(self) -> bytes:
+        """For the login shell."""
+        return b" ".join([b"exec /bin/sh -c", quote(self.program.encode()), b"xec", *map(quote, self.arguments)])
+
+    @property
+    def typed(self) -> bytes:
+        """For a shell that waits: a colon before each line, and a dot at the end."""
+        text = b" ".join([b"set --", *map(quoted, self.arguments)]) + b"\n" + self.program.encode()
+        return b"".join(b":%s\n" % line for line in text.split(b"\n")) + b".\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +94,7 @@ class Refused:
 
 def launch(
     command: Command, run_mark: str, has_bash: bool | None, uploaded: str = "", *, piped: bool = False,
-    silent: bool = False, weighed: bool = False, waiting: bool = False, inside: bool = False,
+    silent: bool = False, weighed: bool = False, inside: bool = False,
 ) -> Launch:  # fmt: skip
     """The line that starts a command.
 
@@ -97,8 +106,7 @@ def launch(
         piped: Its input comes from a pipe here, whatever the command says.
         silent: Nobody wants its standard output.
         weighed: It gets a parent of its own, which says at the end what it has used.
-        waiting: It is for a shell that waits for it, see `waiting`, and no login shell's.
-        inside: That shell, a bash, is the command's own, and finds the script in a variable.
+        inside: It is for a shell that waits for it, see `waiting`: a bash that is the command's own, and finds the script in a variable.
     """
     mark = fresh_mark()
     arguments: list[bytes] = []
@@ -145,11 +153,7 @@ def launch(
         if inside
         else _body(command, has_bash, uploaded, f"{'x_run' if weighed else 'exec'} {strange}", argument),
     ]
-    program = "; ".join(filter(None, steps))
-    if not waiting:
-        return Launch(sh_line(program, arguments), mark.encode(), head)
-    text = b" ".join([b"set --", *map(quoted, arguments)]) + b"\n" + program.encode()
-    return Launch(b"".join(b":%s\n" % line for line in text.split(b"\n")) + b".\n", mark.encode(), head)
+    return Launch("; ".join(filter(None, steps)), arguments, mark.encode(), head)
 
 
 def _kept(command: Command, argument: Callable[[str | bytes], str]) -> str:
@@ -178,6 +182,26 @@ def _body(
     return f'{script}{become}$x_b {words} "$x_s"'
 
 
+# It stands in no directory, so that it holds up nobody who unmounts one. What it reads may be in any encoding. A line that is cut
+# off by the end of its input is never run.
+_WAITING: Final = """
+x_w=$PWD; cd /; x_t=
+while :; do
+  IFS= LC_ALL=C read -r x_l || exit 0
+  case $x_l in .) break ;; esac
+  x_t="$x_t${x_l#:}
+"
+done
+cd "$x_w" 2>/dev/null; unset OLDPWD
+eval "$x_t"
+"""
+
+
+def waiting_launch() -> Launch:
+    """How a shell is started that waits for a program; `typed` of another `Launch` is what it waits for."""
+    return Launch(_WAITING.strip(), [], b"")
+
+
 def long_script(command: Command, has_bash: bool) -> bytes | None:
     """The text to bring to the host first, because no line holds it; None where a line does."""
     _, text = dress(command, (_name(has_bash),), limit=LINE_LIMIT_BYTES // 2)
@@ -191,13 +215,13 @@ def upload_line() -> Launch:
         'umask 077; x_f=$(mktemp "${TMPDIR:-/tmp}/xec-XXXXXXXX") || exit 1; '
         f'if cat >"$x_f"; then echo "{mark}:$x_f"; else rm -f "$x_f"; exit 1; fi'
     )
-    return Launch(sh_line(program, []), mark.encode())
+    return Launch(program, [], mark.encode())
 
 
 def facts_line() -> Launch:
     """The line that answers whether the host has bash."""
     mark = fresh_mark()
-    return Launch(sh_line(f"command -v bash >/dev/null 2>&1 && echo {mark}:bash || echo {mark}:sh", []), mark.encode())
+    return Launch(f"command -v bash >/dev/null 2>&1 && echo {mark}:bash || echo {mark}:sh", [], mark.encode())
 
 
 def read_answer(output: bytes, mark: bytes) -> str | None:
@@ -231,7 +255,7 @@ def digest_lines(paths: Sequence[bytes]) -> Iterator[tuple[Launch, int]]:
             count += 1
         mark = fresh_mark()
         given = [path if path.startswith(b"/") else b"./" + path for path in paths[at : at + count]]
-        yield Launch(sh_line(f"x_m={mark}" + _DIGEST, given), mark.encode()), count
+        yield Launch(f"x_m={mark}" + _DIGEST, given, mark.encode()), count
         at += count
 
 
@@ -252,6 +276,7 @@ def read_begin(line: bytes) -> Begun | Refused:
     return Begun(int(pid), fields[19] if len(fields) > 19 else "", shell == "bash")
 
 
+# A shell takes 1 ms to read of one process what `grep` reads of a hundred: so that chooses, and the shell looks at what it has chosen.
 _LIVING: Final = r"""
 x_alive() {
   x_own=1
@@ -262,7 +287,12 @@ x_alive() {
       [ -z "$x_t" ] || [ "$1" = "$x_t" ] || x_own=0
     fi
     x_e=" $(grep -ls "XEC_RUN_ID=$x_r" /proc/[0-9]*/environ 2>/dev/null | tr "\n" " ") "
-    for x_d in /proc/[0-9]*; do
+    x_c=$(grep -lsE "[)] [A-Za-z] [0-9]+ [0-9]+ $x_p " /proc/[0-9]*/stat 2>/dev/null)
+    x_seen=" "
+    for x_d in $x_e $x_c; do
+      x_d=${x_d%/*}
+      case $x_seen in *" $x_d "*) continue ;; esac
+      x_seen="$x_seen$x_d "
       { read -r x_l <"$x_d/stat"; } 2>/dev/null || continue
       set -- ${x_l##*)}
       case $1 in Z | X | x) continue ;; esac
@@ -281,11 +311,11 @@ x_alive() {
     done
   fi
 }
-for x_k in $x_signals; do
-  x_found() { [ "$2" = "$x_p" ] && [ $x_own = 1 ] || kill -s "$x_k" "$1" 2>/dev/null; }
+x_found() { for x_k in $x_signals; do [ "$2" = "$x_p" ] && [ $x_own = 1 ] || kill -s "$x_k" "$1" 2>/dev/null; done; }
+case $x_signals in ?*)
   x_alive
-  [ $x_own = 0 ] || kill -s "$x_k" -- "-$x_p" 2>/dev/null
-done
+  [ $x_own = 0 ] || for x_k in $x_signals; do kill -s "$x_k" -- "-$x_p" 2>/dev/null; done
+esac
 x_found() { echo "$x_m $1 $3"; }
 x_alive
 echo "$x_m:end"
@@ -306,7 +336,7 @@ def living_line(begun: Begun, run_mark: str, signals: Sequence[str]) -> Launch:
     mark = fresh_mark()
     wanted = [each for name in signals for each in ((name,) if name == "KILL" else (name, "CONT"))]
     head = f'x_m={mark} x_p={begun.pid} x_t={begun.born} x_r={run_mark} x_signals="{" ".join(wanted)}"'
-    return Launch(sh_line(head + _LIVING, []), mark.encode())
+    return Launch(head + _LIVING, [], mark.encode())
 
 
 def read_living(output: bytes, mark: bytes) -> list[ProcessInfo] | None:

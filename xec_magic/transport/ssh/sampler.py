@@ -117,7 +117,7 @@ class HostSampler:
 
     async def _open(self) -> None:
         mark, name = self._launch.mark, self._host.target.name
-        lines, lease = await self._host.run(lambda: _Lines(mark, name), self._launch.line)
+        lines, lease = await self._host.run(lambda: _Lines(mark, name), self._launch)
         self._lines, self._lease = lines, lease
         if self._lingers:
             self._host.lingering.add(self.drained)

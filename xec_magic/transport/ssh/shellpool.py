@@ -69,7 +69,7 @@ class WaitingShells:
         """
         self._numbers += 1
         number, line = self._numbers, waiting_line(kind)
-        shell, lease = await self.host.run(lambda: WaitingShell(number, kind, line), line.line)
+        shell, lease = await self.host.run(lambda: WaitingShell(number, kind, line), line)
         shell.lease = lease
 
         def lost() -> None:

@@ -19,7 +19,7 @@ from xec_magic.transport.dialects.base import one_line
 from xec_magic.transport.shells import family_of
 from xec_magic.transport.ssh.kept.ducts import CHATTER_BYTES, Duct
 from xec_magic.transport.ssh.process import SSHProcess
-from xec_magic.transport.ssh.remote import Launch, fresh_mark, sh_line
+from xec_magic.transport.ssh.remote import Launch, fresh_mark
 
 __all__ = ["ROOM_BYTES", "Kind", "WaitingShell", "kind_of", "waiting_line"]
 
@@ -67,12 +67,11 @@ def waiting_line(kind: Kind) -> Launch:
     """The line for the login shell."""
     mark = fresh_mark()
     if not kind.shell:
-        return Launch(sh_line(f"x_m={mark}\n{_PLAIN}", []), mark.encode())
+        return Launch(f"x_m={mark}\n{_PLAIN}", [], mark.encode())
     argv = [part.encode("utf-8", "surrogateescape") for part in kind.shell]
     argv += [b"-l"] * kind.login + [b"-c", f"x_m={mark}; {_INSIDE}".encode(), argv[0]]
-    return Launch(
-        sh_line('SHLVL=2; export SHLVL; exec "$@"', [*argv, kind.rc.encode("utf-8", "surrogateescape")]), mark.encode()
-    )
+    arguments = [*argv, kind.rc.encode("utf-8", "surrogateescape")]
+    return Launch('SHLVL=2; export SHLVL; exec "$@"', arguments, mark.encode())
 
 
 class WaitingShell(Duct):

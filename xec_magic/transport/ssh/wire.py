@@ -1,11 +1,14 @@
-"""One system call for what is sent at once: asyncssh makes one for each packet, and for an empty one before it."""
+"""How a connection uses TCP: one system call for what is sent at once, and no waiting for the peer's word that something has arrived."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["gather_sends"]
+__all__ = ["acknowledging", "gather_sends"]
 
 
 class _Gathering:
@@ -37,7 +40,33 @@ class _Gathering:
 
 
 def gather_sends(connection: Any) -> None:
-    """Have a connection of asyncssh send what belongs together in one piece. Where asyncssh is not as we know it, all stays as it is."""
+    """Have a connection of asyncssh send what belongs together in one piece: it makes one system call for each packet, and for an
+    empty one before it. Where asyncssh is not as we know it, all stays as it is.
+    """
     transport = getattr(connection, "_transport", None)
-    if transport is not None and hasattr(transport, "write"):
+    if transport is not None and hasattr(transport, "write") and not isinstance(transport, _Gathering):
         connection._transport = _Gathering(transport)
+
+
+@contextlib.contextmanager
+def acknowledging(connection: Any) -> Iterator[None]:
+    """In this block all that arrives is acknowledged at once. For the first session of a connection.
+
+    sshd sets TCP_NODELAY when a session runs. Before that its answer to the first request waits for the word that the list of its
+    host keys has arrived, which it has sent just before; and that word is held back for 40 ms here (delayed acknowledgement).
+    """
+    sock, quick = connection.get_extra_info("socket"), getattr(socket, "TCP_QUICKACK", None)
+    if sock is None or quick is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        yield
+        return
+    take = connection.data_received
+
+    def received(data: bytes, *more: Any) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, quick, 1)  # holds for what has arrived, and not for what comes later
+        take(data, *more)
+
+    connection.data_received = received
+    try:
+        yield
+    finally:
+        del connection.data_received

@@ -58,8 +58,8 @@ class FarWorkers:
             if not kind.rc:
                 return None
             request = replace(request, weighed=False)
-        begin = launch(command, mark, host.has_bash, weighed=request.weighed, waiting=True, inside=bool(kind.shell))
-        if len(begin.line) > ROOM_BYTES and not kind.rc:
+        begin = launch(command, mark, host.has_bash, weighed=request.weighed, inside=bool(kind.shell))
+        if len(begin.typed) > ROOM_BYTES and not kind.rc:
             return None
         while True:
             shell = shells.take(kind)
@@ -82,7 +82,7 @@ class FarWorkers:
     async def _run_in(self, shell: WaitingShell, request: StartRequest, begin: Launch, mark: str) -> SSHProcess | None:
         """The command in a waiting shell; None where that had ended, and nothing has run."""
         process = self._process(request, begin, mark)
-        shell.give(process, begin.line)
+        shell.give(process, begin.typed)
         process.feed()
         try:
             await process.ready()

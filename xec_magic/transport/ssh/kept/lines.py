@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from xec_magic.command import encode_script
-from xec_magic.transport.ssh.remote import Launch, escaped, fresh_mark, in_home, sh_line
+from xec_magic.transport.ssh.remote import Launch, escaped, fresh_mark, in_home
 
 __all__ = ["KEEPER_DIR", "idle_line", "keeper_line", "session_line", "streams_line"]
 
@@ -94,13 +94,13 @@ def keeper_line(
     exports = "".join(f"{name.decode()}={value.decode()}; export {name.decode()}; " for name, value in env.items())
     program = _KEEPER.replace('cd "$x_w"', f'cd {home}"$x_w"').replace("SHLVL=2;", f"{exports}SHLVL=2;")
     head = b"".join(name.encode() + b"\n" + escaped(data) + b"\n" for name, data in files.items()) + b"\n"
-    return Launch(sh_line(f"x_m={own}{program}", arguments), own.encode(), head)
+    return Launch(f"x_m={own}{program}", arguments, own.encode(), head)
 
 
 def streams_line(directory: str, number: int) -> Launch:
     """The line that brings the output of commands; the mark of their ends is known to its input only."""
     mark = b"\x1e%s\n" % secrets.token_hex(16).encode()
-    return Launch(sh_line(_STREAMS.strip(), [directory.encode(), b"%d" % number]), mark, mark)
+    return Launch(_STREAMS.strip(), [directory.encode(), b"%d" % number], mark, mark)
 
 
 # A process belongs to a command by its mark, or as a child of the shell that has cleared its environment. The shell hears of a signal first, and
@@ -109,7 +109,13 @@ _SIGNAL: Final = r"""
 x_all() {
   x_e=" $(grep -lsF "XEC_RUN_ID=$x_r.$x_n" /proc/[0-9]*/environ 2>/dev/null | tr "\n" " ") "
   x_a=" $(grep -lsF "XEC_RUN_ID=$x_r." /proc/[0-9]*/environ 2>/dev/null | tr "\n" " ") "
-  for x_d in /proc/[0-9]*; do
+  x_c=
+  case $x_s in ?*) x_c=$(grep -lsE "[)] [A-Za-z] ($x_either) " /proc/[0-9]*/stat 2>/dev/null) ;; esac
+  x_q=" "
+  for x_d in $x_e $x_c; do
+    x_d=${x_d%/*}
+    case $x_q in *" $x_d "*) continue ;; esac
+    x_q="$x_q$x_d "
     { read -r x_l <"$x_d/stat"; } 2>/dev/null || continue
     x_i=${x_d#/proc/}
     set -- ${x_l##*)}
@@ -174,10 +180,10 @@ def session_line(
     wanted = [each for name in signals for each in ((name,) if name == "KILL" else (name, "CONT"))]
     pids = " ".join(map(str, shells))
     head = (
-        f'x_m={own} x_r={mark} x_n={"" if number is None else f"{number}."} x_dir={directory} x_s="{pids}" '
+        f'x_m={own} x_r={mark} x_n={"" if number is None else f"{number}."} x_dir={directory} x_s="{pids}" x_either="{"|".join(map(str, shells))}" '
         f'x_b="{pids if busy else ""}" x_spare={int(spare)} x_signals="{" ".join(wanted)}"'
     )
-    return Launch(sh_line(head + _SIGNAL, []), own.encode())
+    return Launch(head + _SIGNAL, [], own.encode())
 
 
 def idle_line(shells: Sequence[int], control_fd: int) -> Launch:
@@ -185,5 +191,5 @@ def idle_line(shells: Sequence[int], control_fd: int) -> Launch:
     own = fresh_mark()
     files = " ".join(f"/proc/{pid}/fd/{control_fd}" for pid in shells)
     return Launch(
-        sh_line(f"x_w=busy; for x_f in {files}; do [ ! -e $x_f ] || x_w=idle; done; echo {own}:$x_w", []), own.encode()
+        f"x_w=busy; for x_f in {files}; do [ ! -e $x_f ] || x_w=idle; done; echo {own}:$x_w", [], own.encode()
     )

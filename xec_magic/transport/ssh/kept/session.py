@@ -26,7 +26,7 @@ from xec_magic.transport.ssh.kept.lines import KEEPER_DIR, idle_line, keeper_lin
 from xec_magic.transport.ssh.kept.talk import Talk, with_home
 from xec_magic.transport.ssh.process import INPUT_PIECE_BYTES, pieces_of
 from xec_magic.transport.ssh.reading import tree_line
-from xec_magic.transport.ssh.remote import Begun, Launch, quote, read_answer, read_living, sh_line
+from xec_magic.transport.ssh.remote import Begun, Launch, quote, read_answer, read_living
 from xec_magic.transport.ssh.sampler import HostSampler
 
 __all__ = ["FarSession"]
@@ -119,7 +119,7 @@ class FarSession:
         return f"{host}: {words.format(self._command.cwd if what == 'cwd' else self.shell[0])}" if words else said
 
     async def _duct(self, launch: Launch, make: Callable[[], Any], on_lost: Callable[[Any], None]) -> Any:
-        duct, lease = await self.host.run(make, launch.line)
+        duct, lease = await self.host.run(make, launch)
         duct.lease = lease
 
         def lost() -> None:
@@ -207,6 +207,8 @@ class FarSession:
         )
         if self._gone:
             process.lost(ExitStatus(None, None, lost=self._lost_words()), "")
+        else:
+            self.host.occupy(+1)
         return process
 
     async def _resting(self) -> Streams:
@@ -252,9 +254,7 @@ class FarSession:
                 path = self._keeper.home + path[1:]
             word = quote(path.encode("utf-8", "surrogateescape"))
             return [b"command rm -f %s/in; command ln -s %s %s/in" % (place, word, place)]
-        line = Launch(
-            sh_line('rm -f "$1/in" && mkfifo -m 600 "$1/in" && echo ready && exec cat >"$1/in"', [place]), b"ready"
-        )
+        line = Launch('rm -f "$1/in" && mkfifo -m 600 "$1/in" && echo ready && exec cat >"$1/in"', [place], b"ready")
         feeder: _Feeder = await self._duct(line, lambda: _Feeder(line), lambda _: None)
         try:
             await feeder.ready(str(self.host.target))
@@ -363,6 +363,7 @@ class FarSession:
         self._calm()
         self.used_at = time.monotonic()
         if process is not None:
+            self.host.occupy(-1)
             if self._signalled:
                 self._stepped.clear()
                 self._stepping = asyncio.get_running_loop().create_task(self._get_in_step(process))
@@ -465,6 +466,7 @@ class FarSession:
         process, self.current = self.current, None
         self._calm()
         if process is not None:
+            self.host.occupy(-1)
             note = (
                 f"session {self.label} on {self.host.target} was lost ({self.ended_because}): its variables are gone, and the next "
                 "command starts a new one"
