@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests" / "ssh"))
 
 ONE_WAY_MS = 10
+PEER_S = 120  # for one turn; who takes longer hangs
 
 
 @contextlib.contextmanager
@@ -53,7 +54,7 @@ class Asyncssh:
             async with self.connection.start_sftp_client() as client:
                 await getattr(client, name)(*map(str, args), **kwargs)
 
-        self.runner.run(go())
+        self.runner.run(asyncio.wait_for(go(), PEER_S))
 
     def close(self):
         self.connection.abort()
@@ -77,18 +78,19 @@ class Sftp:
         ]
         self.options = [*options, "-o", f"ControlPath={world.dir}/control-%p", "-o", "Ciphers=aes128-gcm@openssh.com"]
         self.port = port
-        subprocess.run(["ssh", *self.options, "-p", str(port), "-fN", "-M", "127.0.0.1"], check=True)
+        subprocess.run(["ssh", *self.options, "-p", str(port), "-fN", "-M", "127.0.0.1"], check=True, timeout=PEER_S)
 
     def call(self, *words):
         batch = " ".join(map(str, words)) + "\n"
         command = ["sftp", "-q", *map(str, self.options), "-P", str(self.port), "-b", "-", "127.0.0.1"]
-        subprocess.run(command, input=batch, text=True, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, input=batch, text=True, check=True, stdout=subprocess.DEVNULL, timeout=PEER_S)
 
     def close(self):
         subprocess.run(
             ["ssh", *self.options, "-p", str(self.port), "-O", "exit", "127.0.0.1"],
             check=True,
             stderr=subprocess.DEVNULL,
+            timeout=PEER_S,
         )
 
 
