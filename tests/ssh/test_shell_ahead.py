@@ -113,6 +113,9 @@ def test_what_changes_a_start_up_file_is_heeded_by_the_next_command(world, serve
     user = world.account()
     on = f"{user}@{server.address}:{server.port}"
     xec.run("true", on=on, session="s")
+    if by == "a worker":
+        xec.run("true", on=on, worker=True)
+        assert until(lambda: runtime.current().executor.transports.ssh.workers.pool())
     warmed(xec, on, server)
     line = "export WHERE=changed"
     if by == "a copy":

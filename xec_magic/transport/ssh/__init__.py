@@ -115,8 +115,11 @@ class SSHTransport:
 
         def ended() -> None:
             self._processes.discard(process)
-            self.host(request.command.target).stir()
+            host.occupy(-1)
 
+        host = self.host(request.command.target)
+        host.occupy(+1)
+        host.stir()  # its end is told before its channel is closed: a shell that waits now could have the next command by then
         process = SSHProcess(request, begin, mark, self._control, ended, self._sampler)
         self._processes.add(process)
         return process

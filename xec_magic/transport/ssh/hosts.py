@@ -265,7 +265,7 @@ class Host:
             self._shells.stir()
 
     def stir(self) -> None:
-        """Something that may have changed what a login finds has ended."""
+        """Something may change what a login finds, or has done so."""
         self._shells.stir()
 
     def shells_fail(self) -> None:
