@@ -409,6 +409,43 @@ def test_a_connection_lost_on_the_way_is_said_and_the_next_call_goes_on(slow, pl
     assert parts(sink.parent) == []
 
 
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_link_gone_silent_on_the_way_is_noticed_and_the_next_call_goes_on(
+    world, place, home, tmp_path, monkeypatch, way
+):
+    server = world.sshd()
+    link = Link((server.address, server.port), one_way_s=0.002)
+    world.config.write_text(
+        f"Host faraway\n HostName 127.0.0.1\n Port {link.port}\n User {world.user}\n"
+        f" HostKeyAlias [{server.address}]:{server.port}\n"
+    )
+    monkeypatch.setattr("xec_magic.transport.ssh.hosts.BUSY_KEEPALIVE_S", 0.5)  # a person waits for 15 s
+    big = large((tmp_path if way == "up" else home) / "big")
+    big.chmod(0o644)
+    sink = (home if way == "up" else tmp_path) / ("big" if way == "up" else "got")
+    ends = ("big", "faraway:copies/big") if way == "up" else ("faraway:copies/big", "got")
+    try:
+        thread = when_part_is_there(sink.parent, link.silent.set)
+        with pytest.raises(xec.CopyError) as caught:
+            xec.copy(*ends)
+        thread.join()
+        assert "faraway" in str(caught.value)
+        assert "the connection was lost" in str(caught.value)
+        assert "MiB are kept, and the same call goes on from there" in str(caught.value)
+        assert len(str(caught.value).splitlines()) == 1
+        assert not sink.exists()
+        assert len(parts(sink.parent)) == 1
+        link.silent.clear()
+        again = xec.copy(*ends)
+        assert again[0].resumed_bytes > 0
+        assert sink.read_bytes() == big.read_bytes()
+        assert parts(sink.parent) == []
+        assert until(lambda: all(row.busy == 0 for row in runtime.current().executor.ssh_rows()))
+    finally:
+        world.config.write_text("")
+        link.close()
+
+
 def test_an_interrupt_keeps_the_part_and_says_so(slow, place, home, tmp_path):
     _, host = slow
     big = large(tmp_path / "big")

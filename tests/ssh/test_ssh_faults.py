@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 from world import IS_ROOT, Dropbear, children, environ_has, free_port, generate_key, until
@@ -15,6 +18,8 @@ from world import IS_ROOT, Dropbear, children, environ_has, free_port, generate_
 import xec_magic as xec
 from xec_magic.command import Target
 from xec_magic.transport.ssh import SSHTransport
+
+MUCH = 100_000_000  # bytes
 
 needs_root = pytest.mark.skipif(not IS_ROOT and not os.environ.get("CI"), reason="makes accounts, which takes root")
 
@@ -133,6 +138,28 @@ def test_a_full_disk_there_takes_no_long_script_and_keeps_no_half_of_it(ex, worl
     finally:
         if full:
             subprocess.run(["umount", small], check=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"worker": True}, {"session": "s"}])
+def test_much_output_of_a_host_arrives_byte_for_byte_at_flat_memory(server, options):
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    script = f"openssl enc -aes-128-ctr -nosalt -pass pass:x </dev/zero 2>/dev/null | head -c {MUCH}"
+    whole = subprocess.run(["sh", "-c", f"{script} | sha256sum"], check=True, capture_output=True, text=True).stdout
+    with xec.Executor() as ex:
+        ex.run("true", on=server.spec, **options)
+        before, peak, count, digest = resident(), 0, 0, hashlib.sha256()
+        run = ex.start(script, on=server.spec, keep=False, strict=False, **options)
+        for number, chunk in enumerate(run.chunks()):
+            if not number:
+                time.sleep(1)  # a reader that is slow makes the host wait
+            count += len(chunk)
+            digest.update(chunk)
+            peak = max(peak, resident())
+        assert run.result().ok
+    assert (count, digest.hexdigest()) == (MUCH, whole.split()[0])
+    assert peak - before < 48 * 2**20
 
 
 # -- logins -----------------------------------------------------------------------------------------------
