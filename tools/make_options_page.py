@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 
 from xec_magic.options import RunOptions
+from xec_magic.options.copy import CopyOptions
 from xec_magic.options.tasks import RUN_OPTIONS, TaskOptions, TasksOptions
+from xec_magic.options.tunnel import TunnelOptions
+from xec_magic.optionspec import OptionSet
 
 PAGE = Path(__file__).parent.parent / "docs" / "options.md"
 
@@ -71,6 +74,36 @@ def tasks() -> str:
     return TASKS.format(all=cell, one=TaskOptions.SPEC.table({"depends", "creates"}), also=also)
 
 
+FILES = """
+## only for copies and tunnels
+
+On the line of `%xec_copy`, before or behind its places, and as keywords of `xec.copy`; see [transfers](transfers.md). Of the options above it has {copy_also}.
+
+{copy}
+
+On the line of `%xec_tunnel`, and as keywords of `xec.tunnel`. Of the options above it has {tunnel_also}.
+
+{tunnel}
+"""
+
+
+def files() -> str:
+    """The section about the options of copies and tunnels."""
+
+    def also(spec: OptionSet) -> str:
+        return ", ".join(f"`{option.long}`" for option in spec if option.name in RunOptions.SPEC.by_name)
+
+    def own(spec: OptionSet) -> str:
+        return spec.table({option.name for option in spec} - RunOptions.SPEC.by_name.keys())
+
+    return FILES.format(
+        copy=own(CopyOptions.SPEC),
+        copy_also=also(CopyOptions.SPEC),
+        tunnel=own(TunnelOptions.SPEC),
+        tunnel_also=also(TunnelOptions.SPEC),
+    )
+
+
 def page() -> str:
     """The text of docs/options.md."""
     spec = RunOptions.SPEC
@@ -80,7 +113,7 @@ def page() -> str:
     only = "\n".join(
         f"| `{option.name}` | {option.help} Default: `{option.default}`. |" for option in spec if not option.flags
     )
-    return head + "\n" + spec.markdown() + "\n" + TAIL.replace("{only}", only) + tasks()
+    return head + "\n" + spec.markdown() + "\n" + TAIL.replace("{only}", only) + tasks() + files()
 
 
 def main() -> int:

@@ -160,3 +160,13 @@ def test_on_the_line_of_tasks_the_names_of_the_cell_complete(ip):
     cell = line + "\nfetch:\n  x\nbuild: fetch\n  y\n"
     with provisionalcompleter():
         assert {c.text for c in ip.Completer.completions(cell, len(line))} == {"build"}
+
+
+def test_the_magics_of_pools_and_targets_are_completed(ip, monkeypatch):
+    monkeypatch.setattr(magics, "_session_names", lambda: ["etl", "export"])
+    assert complete(ip, "%xec_pool d") == ["%xec_pool drain"]
+    assert complete(ip, "%xec_pool stop e") == ["%xec_pool stop etl", "%xec_pool stop export"]
+    monkeypatch.setattr(magics, "_target_names", lambda: ["web1", "db1"])
+    assert complete(ip, "%xec_pool close w") == ["%xec_pool close web1"]
+    assert complete(ip, "%xec_targets --pi") == ["%xec_targets --ping"]
+    assert complete(ip, "%xec_targets --ping w") == ["%xec_targets --ping web1"]

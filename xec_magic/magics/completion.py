@@ -38,7 +38,9 @@ _TASKS = re.compile(r"\s*%%xec_tasks(?![^\s])[^\S\n]*")
 _TASK_HEAD = re.compile(r"(?:\w[\w.-]*)[ \t]*:[ \t]")
 _TASK_NAME = re.compile(r"^(\w[\w.-]*)[ \t]*:(?:[ \t]|$)", re.MULTILINE)
 _RUNS = re.compile(r"\s*%xec_runs\s+(?:stop|show|wait)\s+(?:.*\s)?(\S*)$")
-_POOL = re.compile(r"\s*%xec_pool\s+(?:stop|reset)\s+(?:.*\s)?(\S*)$")
+_POOL = re.compile(r"\s*%xec_pool\s+((?:.*\s)?)(\S*)$")
+_POOL_VERBS = ("close", "drain", "list", "reset", "stop")
+_TARGET_FLAGS = ("--accept", "--help", "--ping", "--trust")
 _TARGETS = re.compile(r"\s*%xec_targets\s+(?:.*\s)?(\S*)$")
 _COPY = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec_copy\s+(?:.*\s)?(\S*)$")
 _TUNNEL = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec_tunnel\s+((?:.*\s)?)(\S*)$")
@@ -110,8 +112,10 @@ def _find(context: CompletionContext, world: _World, run_ids: Names) -> _Found |
     if verb := _CACHE_VERB.match(before):
         return _Found(verb[1], [(name, "verb") for name in VERBS if name.startswith(verb[1])])
     if pool := _POOL.match(before):
-        return _Found(pool[1], [(name, "session") for name in world.session_names() if name.startswith(pool[1])])
+        return _of_pool(pool[1].split(), pool[2], world)
     if named := _TARGETS.match(before):
+        if named[1].startswith("-"):
+            return _Found(named[1], [(flag, "option") for flag in _TARGET_FLAGS if flag.startswith(named[1])])
         return _of_targets(named[1], world)
     if copied := _COPY.match(before):
         return _of_copy(copied[1], world)
@@ -261,6 +265,15 @@ def _of_copy(word: str, world: _World) -> _Found:
     if hosts.fragment != word:
         return _Found(hosts.fragment, [(f"{name}:", kind) for name, kind in hosts.items])
     return _Found(word, [*paths.items, *((f"{name}:", kind) for name, kind in hosts.items)])
+
+
+def _of_pool(before: Sequence[str], word: str, world: _World) -> _Found:
+    """What a word of `%xec_pool` can be: what to do, and with which sessions or hosts."""
+    if not before:
+        return _Found(word, [(verb, "verb") for verb in _POOL_VERBS if verb.startswith(word)])
+    if before[0] in ("stop", "reset"):
+        return _Found(word, [(name, "session") for name in world.session_names() if name.startswith(word)])
+    return _of_targets(word, world) if before[0] in ("close", "drain") else _Found(word)
 
 
 def _of_tunnel(before: Sequence[str], word: str, world: _World) -> _Found:
