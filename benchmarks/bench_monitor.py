@@ -32,6 +32,8 @@ PYTHON = f"{sys.executable} -ISc"
 BUSY = "import time\nwhile time.process_time()<{seconds}: pass\nprint(time.process_time())"
 HOLD = 'import time\nx=bytearray({count})\ntime.sleep(0.2)\nprint([l for l in open("/proc/self/status") if "VmHWM" in l][0].split()[1])'
 
+TOGETHER = 'import time\nx=bytearray({count})\ntime.sleep(0.2)\nprint([l for l in open("/proc/self/status") if "RssAnon" in l][0].split()[1])'
+
 
 @contextlib.contextmanager
 def tree():
@@ -242,6 +244,23 @@ def accuracy(report, quick):
                 size(r.usage.peak_rss_bytes),
                 size(r.timeline.peak.rss_bytes),
                 *(size(x) if x else "—" for x in (timed(hold)[1], recorded(hold, folder)[1], benched(hold, folder)[1])),
+            ]
+        )
+        hold = write("together", TOGETHER.format(count=150 * 2**20))
+        r = xec.run(f"{hold} & {hold}; wait", monitor=True)
+        truth = sum(map(int, r.lines())) * 1024
+        counted = r.usage.tree_peak_bytes
+        if counted is not None:
+            report.at_most("peak memory of two processes together, off by", abs(counted / truth - 1) * 100, 3, " %")
+        else:
+            report.say("No control group can be made here: the peak of a tree is sampled, and so at least.")
+        rows.append(
+            [
+                "twice 150 MiB for 0.2 s: peak of both",
+                size(truth),
+                "—" if counted is None else size(counted),
+                size(r.timeline.peak.rss_bytes),
+                *(size(x) if x else "—" for x in (None, recorded(f"{hold} & {hold}; wait", folder)[1], None)),
             ]
         )
         amount = 20_000_000 if quick else 200_000_000

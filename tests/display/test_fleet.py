@@ -17,7 +17,7 @@ from xec_magic.display.fleetrender import fleet_html, fleet_text, folded
 from xec_magic.display.fleetuse import FleetUse
 from xec_magic.display.fleetview import FleetView
 from xec_magic.display.view import Mode
-from xec_magic.events import Cause, Sample
+from xec_magic.events import Cause, Mark, Sample
 from xec_magic.output import OutputLog
 from xec_magic.results import Results
 from xec_magic.timeline import Timeline
@@ -359,7 +359,7 @@ def test_a_watched_fleets_page_gets_the_new_rows_of_each_target_in_one_message()
         None,
         SimpleNamespace(timeline=timeline(2.0, started_at=103.0)),
     ]
-    use = FleetUse(runs)
+    use = FleetUse(runs, lambda text: text.replace("s3cret", "***"))
     content, _ = first = use.take()
     assert [(host["number"], host["whole"], host["next"], host["later"]) for host in content["hosts"]] == [
         (0, True, 2, 0.0), (2, True, 1, 3.0)
@@ -373,7 +373,11 @@ def test_a_watched_fleets_page_gets_the_new_rows_of_each_target_in_one_message()
     assert rows_of(more)[0] == [[3.0, 3.0, 3000.0, *[pytest.approx(float("nan"), nan_ok=True)] * 4]]
     assert {number: len(rows) for number, rows in rows_of(use.whole()).items()} == {0: 3, 2: 1}
     runs[0].timeline = timeline(7.0, started_at=110.0)  # a further attempt
+    runs[0].timeline.marks.append(Mark("r", 110.5, "step s3cret"))
     (host,) = use.take()[0]["hosts"]
+    assert host["marks"] == [(0.5, "step ***")]
+    runs[0].timeline.marks.append(Mark("r", 111.5, "step 2"))
+    assert use.take()[0]["hosts"][0]["marks"] == [(0.5, "step ***"), (1.5, "step 2")]
     assert (host["whole"], host["next"], host["later"]) == (True, 1, 10.0)
 
 

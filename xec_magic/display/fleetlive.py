@@ -106,7 +106,7 @@ class FleetLive:
         self._skipped = 0
         self._snapped_at = 0.0
         self._dirty = True
-        self._use = FleetUse(handle.runs) if handle.watched else None
+        self._use = FleetUse(handle.runs, mask) if handle.watched else None
         self._use_sent_at = 0.0
         names = [plain_line(mask(name)) for name in handle.names]
         self.widget = FleetWidget(

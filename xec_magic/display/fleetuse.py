@@ -6,7 +6,7 @@ The page's side is `static/src/uses.js`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xec_magic.display.gauge import Gauge
@@ -30,10 +30,12 @@ class FleetUse:
 
     Args:
         runs: One a target, in order; None before it begins.
+        mask: Replaces secrets in the texts of marks.
     """
 
-    def __init__(self, runs: Sequence[Watchable | None]) -> None:
+    def __init__(self, runs: Sequence[Watchable | None], mask: Callable[[str], str] = str) -> None:
         self._runs = runs
+        self._mask = mask
         self._lock = threading.Lock()
         self._gauges: dict[int, tuple[Timeline, Gauge]] = {}
         self._begun_at: float | None = None  # of the first of all: the axis of time begins there
@@ -59,7 +61,7 @@ class FleetUse:
             if known is None or known[0] is not timeline:
                 if self._begun_at is None:
                     self._begun_at = timeline.started_at
-                self._gauges[number] = timeline, Gauge(timeline, str)  # it has all until now
+                self._gauges[number] = timeline, Gauge(timeline, self._mask)  # it has all until now
                 continue
             fresh = []
             for sample in reversed(list(timeline.samples)):
@@ -68,6 +70,8 @@ class FleetUse:
                 fresh.append(sample)
             for sample in reversed(fresh):
                 known[1].add(sample)
+            for mark in timeline.marks[known[1].marks :]:
+                known[1].mark(mark)
 
     def _message(self, parts: list[tuple[int, dict[str, Any], bytes]]) -> tuple[dict[str, Any], bytes] | None:
         if not parts or self._begun_at is None:
@@ -75,6 +79,5 @@ class FleetUse:
         hosts = []
         for number, content, rows in parts:
             later = self._gauges[number][0].started_at - self._begun_at
-            # Their marks stay away: those of many hosts would hide the curves.
-            hosts.append(content | {"number": number, "later": later, "bytes": len(rows), "marks": []})
+            hosts.append(content | {"number": number, "later": later, "bytes": len(rows)})
         return {"hosts": hosts}, b"".join(rows for _, _, rows in parts)

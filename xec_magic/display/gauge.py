@@ -53,6 +53,11 @@ class Gauge:
         """When the last sample was taken that it knows of."""
         return self._before.at if self._before is not None else -math.inf
 
+    @property
+    def marks(self) -> int:
+        """Of how many marks it knows."""
+        return len(self._marks)
+
     def add(self, sample: Sample) -> None:
         """Take the next sample; one that is known already does nothing."""
         with self._lock:

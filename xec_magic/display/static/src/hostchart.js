@@ -79,6 +79,8 @@ export class HostChart extends Chart {
     this.under = this.nearest(scales);
     const told = this.only ?? this.under;
     scales.forEach((each) => this.curves(pen, lines, x, each, told));
+    // The marks of all would hide the curves: those of the one that is told of are drawn.
+    this.marked(told).forEach(([time], at) => this.mark(pen, x(time), time >= from && time <= to ? String(at + 1) : ""));
     if (this.from !== undefined && this.cursor !== null) {
       pen.fillStyle = this.colour("focus");
       pen.globalAlpha = 0.2;
@@ -88,6 +90,12 @@ export class HostChart extends Chart {
     this.legend();
     this.tell(told);
     this.whole.hidden = !this.range;
+  }
+
+  // The marks of a target, on the common axis of time.
+  marked(number) {
+    const own = this.samples.each[number];
+    return own ? own.marks.map(([time, text]) => [time + own.later, text]) : [];
   }
 
   // Axis and head of a panel; how its values become heights.
@@ -206,6 +214,9 @@ export class HostChart extends Chart {
       if (!known.length) return [];
       return [`${name} ${text(known.reduce((sum, value) => sum + value, 0))}`];
     });
+    const [from, to] = this.span;
+    const mark = this.marked(told).findLast(([at]) => Math.abs(at - time) < (to - from) / 60);
+    if (mark) words.push(mark[1]);
     const who = told === null ? `${found.length} ${found.length === 1 ? "target" : "targets"} in all` : names[told];
     this.read.textContent = [`${time.toFixed(1)} s`, who, ...(words.length ? words : ["nothing known"])].join(" · ");
     this.canvas.setAttribute("aria-label", "Use over time: " + this.read.textContent);
