@@ -150,15 +150,16 @@ def test_nothing_is_read_of_what_is_gone_nor_of_another_process_with_its_number(
 
 
 def test_what_left_its_parent_and_its_session_is_found_by_its_environment(loop_of, watched, tmp_path):
-    _process, begun = watched("setsid -f sleep 61; sleep 60 &", env={"XEC_RUN_ID": "far.7.ssh"})
+    mark = f"far{os.getpid()}"  # another run of these tests must not find ours
+    _process, begun = watched("setsid -f sleep 61; sleep 60 &", env={"XEC_RUN_ID": f"{mark}.7.ssh"})
     try:
-        loop = loop_of(tree_line(begun, "far.7.ssh"))
+        loop = loop_of(tree_line(begun, f"{mark}.7.ssh"))
         until(lambda: loop.ask().sample, lambda sample: sample.processes == 3)
-        loop = loop_of(tree_line(begun, "far.77.ssh"))
+        loop = loop_of(tree_line(begun, f"{mark}.77.ssh"))
         for _ in range(3):
             assert loop.ask().sample.processes == 2
     finally:
-        for pid in environ_has("XEC_RUN_ID=far.7.ssh"):
+        for pid in environ_has(f"XEC_RUN_ID={mark}.7.ssh"):
             os.kill(pid, signal.SIGKILL)
 
 
