@@ -20,6 +20,7 @@ from xec_magic.errors import OptionError, XecError
 from xec_magic.events import Exited, Output, Queued, Retrying, Started, Stopping
 from xec_magic.plan import Limits, Plan, RetryPolicy, StopPolicy
 from xec_magic.result import Outcome, fold
+from xec_magic.transport import spawner
 from xec_magic.transport.fake import Exit, FakeHost, Ignore, Say, Wait
 from xec_magic.transport.spawn import proctree
 
@@ -524,14 +525,38 @@ def test_a_command_that_ignores_signals_on_a_fake_host_climbs_the_whole_ladder(e
     assert (r.outcome, r.signal) == (Outcome.TIMED_OUT, signal.SIGKILL)
 
 
-def test_a_fault_of_the_transport_leaves_nobody_waiting(executor, monkeypatch, recwarn):
-    async def broken(_):
+@pytest.mark.parametrize("tee", [None, os.devnull], ids=["a simple run", "one with a tee file"])
+def test_a_fault_of_the_transport_leaves_nobody_waiting(executor, monkeypatch, recwarn, tee):
+    def broken(*_):
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr(executor.transports._local, "start", broken)
-    r = wait(executor, "true")
+    monkeypatch.setattr(executor.transports._local, "post", broken)
+    r = wait(executor, "true", tee=tee)
     assert r.outcome is Outcome.LOST
     assert "a fault" in r.describe()
+
+
+@pytest.mark.parametrize("ends", ["at its time limit", "cancelled"])
+def test_a_run_whose_start_takes_too_long_is_over_all_the_same_and_never_takes_place(
+    executor, tmp_path, monkeypatch, ends
+):
+    monkeypatch.setattr(spawner, "GIVE_UP_S", 0.3)
+    wait(executor, "true")
+    helper = executor.transports._local.spawner._process.pid
+    script = f"sleep 0.5; touch {tmp_path}/ran"
+    os.kill(helper, signal.SIGSTOP)
+    try:
+        limit = StopPolicy(timeout_s=0.1) if ends == "at its time limit" else StopPolicy()
+        run = executor.start(Plan(Command(script), stop=limit), check=False)
+        if ends == "cancelled":
+            run.cancel()
+        r = run.wait(10)
+    finally:
+        os.kill(helper, signal.SIGCONT)
+    assert (r.outcome, r.started_at) == (Outcome.TIMED_OUT if ends == "at its time limit" else Outcome.CANCELLED, None)
+    assert wait(executor, "sleep 0.6; echo next").stdout == "next\n"
+    assert not (tmp_path / "ran").exists()
+    assert executor.transports._local.strays() == []
 
 
 def test_a_fifo_is_no_tee_file_and_blocks_nobody(executor, tmp_path):

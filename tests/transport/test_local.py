@@ -15,7 +15,8 @@ from contract import TransportContract
 
 from xec_magic.command import Command, FileInput
 from xec_magic.errors import SpawnError
-from xec_magic.transport.local import LocalTransport
+from xec_magic.transport.base import StartRequest
+from xec_magic.transport.local import LocalProcess, LocalTransport
 from xec_magic.transport.spawn import proctree
 
 pytestmark = pytest.mark.anyio
@@ -167,6 +168,62 @@ class TestLocal(TransportContract):
         again = await self.start(transport, "echo fine")
         await again.ended()
         assert again.of("stdout") == b"fine\n"
+
+    async def test_a_command_sees_the_environment_of_its_moment_whatever_was_started_before(
+        self, transport, monkeypatch
+    ):
+        async def shown(**own):
+            started = await self.start(transport, Command('echo "${XEC_A-none} ${XEC_B-none}"', env=tuple(own.items())))
+            await started.ended()
+            return started.of("stdout").decode().strip()
+
+        monkeypatch.setenv("XEC_A", "first")
+        assert await shown() == "first none"
+        assert await shown(XEC_B="own") == "first own"
+        assert await shown() == "first none"
+        alone = await transport.spawner.spawn([b"true"], "/", {b"XEC_A": b"of another kind"}, (0, 1, 2))
+        await alone.exit
+        assert await shown() == "first none"
+        monkeypatch.delenv("XEC_A")
+        assert await shown() == "none none"
+        monkeypatch.setenv("XEC_A", "last")
+        assert await shown() == "last none"
+        os.kill(transport._spawner._process.pid, signal.SIGKILL)
+        await asyncio.sleep(0.05)
+        with contextlib.suppress(SpawnError):  # it has not been noticed yet
+            await shown()
+        assert await shown() == "last none"
+
+    async def test_one_that_is_given_up_while_it_is_started_is_ended_and_leaves_nothing_open(self, transport):
+        await (await self.start(transport, "true")).ended()
+        before = len(os.listdir("/proc/self/fd")) if proctree.HAS_PROC else 0
+        helper = transport._spawner._process.pid
+        os.kill(helper, signal.SIGSTOP)
+        starting = asyncio.ensure_future(self.start(transport, "sleep 61"))
+        await asyncio.sleep(0.05)
+        starting.cancel()
+        await asyncio.sleep(0)
+        os.kill(helper, signal.SIGCONT)
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert transport._spawner._running == {}
+        if proctree.HAS_PROC:
+            assert transport.strays() == []
+            assert len(os.listdir("/proc/self/fd")) == before
+
+    async def test_a_shell_that_has_ended_before_anybody_listened_is_over(self, transport):
+        spawned = await transport.spawner.spawn([b"true"], "/", {}, (0, 1, 2))
+        await spawned.exit
+        changed = asyncio.Event()
+        read, write = os.pipe()
+        os.close(write)
+        request = StartRequest(Command("true"), "1", lambda *_: None, changed.set)
+        process = LocalProcess(spawned, request, b"", None, read, None, transport.sampling)
+        async with asyncio.timeout(5):
+            while process.exit is None or process.streams_open:
+                changed.clear()
+                await changed.wait()
+        assert process.exit.exit_code == 0
 
     async def test_when_the_spawner_is_killed_the_run_is_lost_and_the_next_one_gets_a_new_one(self, transport):
         started = await self.start(transport, "sleep 60")

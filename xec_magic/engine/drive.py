@@ -89,7 +89,7 @@ class Drive:
         try:
             exited = await self._poured(await self._open_tee() or await self._admitted())
         except BaseException as error:  # a fault of ours must not leave anybody waiting
-            exited = Exited(run.run_id, self._now(), None, None, Cause.LOST, f"internal error: {error!r}")
+            exited = self._faulty(error)
             if run.process is not None:
                 run.process.send_signal(signal.SIGKILL)
                 run.process.close()
@@ -216,6 +216,13 @@ class Drive:
         run = self._run
         return Exited(run.run_id, self._now(), None, None, run.stop_cause, run.stop_detail)
 
+    def _not_started(self, error: TransportError) -> Exited:
+        kind = type(error).__name__
+        return Exited(self._run.run_id, self._now(), None, None, Cause.SPAWN, str(error), kind=kind)
+
+    def _faulty(self, error: BaseException) -> Exited:
+        return Exited(self._run.run_id, self._now(), None, None, Cause.LOST, f"internal error: {error!r}")
+
     def _drop_pipes(self) -> None:
         for fd in (self._run.stdin_fd, self._run.stdout_fd):
             if fd is not None:
@@ -248,8 +255,7 @@ class Drive:
         try:
             process = await self._started(request)
         except TransportError as error:
-            kind = type(error).__name__
-            return Exited(run.run_id, self._now(), None, None, Cause.SPAWN, str(error), kind=kind)
+            return self._not_started(error)
         if process is None:
             return self._stopped_before_start()
         run.process = process

@@ -15,7 +15,7 @@ from xec_magic.result import Result, ended_by_itself
 from xec_magic.transport import Transports
 from xec_magic.transport.here import HereRun
 
-__all__ = ["run_here", "suits"]
+__all__ = ["is_simple", "run_here"]
 
 PATIENCE_S: Final = 0.02  # a waiting thread reads by itself for so long
 
@@ -47,7 +47,11 @@ def run_here(executor: Surroundings, plan: Plan, keep: bool | None) -> Result | 
         RunInterrupted: interrupted while waiting.
     """
     timeout_s = plan.stop.timeout_s
-    if not suits(plan) or keep is False or (timeout_s is not None and timeout_s <= 2 * PATIENCE_S):
+    if (
+        not (plan.command.session and is_simple(plan))
+        or keep is False
+        or (timeout_s is not None and timeout_s <= 2 * PATIENCE_S)
+    ):
         return None
     here = executor.transports.workers.lend(plan.command)
     if here is None:
@@ -72,12 +76,10 @@ def run_here(executor: Surroundings, plan: Plan, keep: bool | None) -> Result | 
     return result
 
 
-def suits(plan: Plan) -> bool:
-    """Nothing has to be done around the command but to start it and to take its output."""
-    command = plan.command
+def is_simple(plan: Plan) -> bool:
+    """Nothing has to be done around the command, which is one of this machine, but to start it and to take its output."""
     return (
-        command.target.kind == "local"
-        and bool(command.worker or command.session)
+        plan.command.target.kind == "local"
         and plan.tee is None
         and plan.monitor is None
         and plan.batch is None

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from xec_magic.command import LOCAL, Command, Target
-from xec_magic.errors import FileError
+from xec_magic.errors import FileError, SpawnError
 from xec_magic.transport import fake
 from xec_magic.transport.base import Process, Sampler, StartRequest, Transport
 from xec_magic.transport.files import FileSystem
 from xec_magic.transport.function import FunctionTransport
-from xec_magic.transport.local import LocalTransport
+from xec_magic.transport.local import LocalTransport, Starting
 from xec_magic.transport.localfiles import LocalFiles, Submit
 from xec_magic.transport.pool import PoolLimits
 from xec_magic.transport.worker import PoolEntry, WorkerTransport
@@ -112,6 +112,20 @@ class Transports:
         command = request.command
         warm = command.target.kind == "local" and (command.worker or command.session)
         return self.workers.start_now(request) if warm else None
+
+    def post(self, request: StartRequest, started: Callable[[Process | SpawnError], None]) -> Starting | None:
+        """Ask for a plain command of this machine to be started, without any waiting; None for others, which need `start`.
+
+        Args:
+            request: What to start.
+            started: Called with the process, or with the reason why there is none.
+
+        Raises:
+            SpawnError: it cannot even be asked for.
+        """
+        command = request.command
+        plain = command.target.kind == "local" and not (command.worker or command.session)
+        return self._local.post(request, started) if plain else None
 
     async def pool(self) -> list[PoolEntry]:
         """The shells that are kept ready."""

@@ -21,9 +21,12 @@ from xec_magic.transport.sampling import tree_reader
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.shells import dress
 from xec_magic.transport.spawn import proctree
-from xec_magic.transport.spawner import Spawned, Spawner
+from xec_magic.transport.spawner import Spawned, Spawner, give_up
 
-__all__ = ["LocalProcess", "LocalTransport", "Reader", "directory_of", "environment", "memory_file", "open_stdin"]
+__all__ = [
+    "LocalProcess", "LocalTransport", "Reader", "Starting", "current_environ", "directory_of", "environment", "memory_file",
+    "open_stdin",
+]  # fmt: skip
 
 READ_BYTES: Final = 256 * 1024
 READS_A_WAKEUP: Final = 4  # then the loop serves others
@@ -150,9 +153,13 @@ class LocalProcess:
         streams: list[tuple[int | None, Stream]] = [(stdout_fd, "stdout"), (stderr_fd, "stderr")]
         self._readers = [Reader(fd, name, request.sink, request.changed) for fd, name in streams if fd is not None]
         self._session_until: float | None = None
-        spawned.exit.add_done_callback(self._exited)
+        self.exit: ExitStatus | None = None  # how the shell ended; None while it runs
+        spawned.at_exit = self._exited
+        if spawned.exit.done():  # a shell that was started ahead, and was killed just now
+            asyncio.get_running_loop().call_soon(self._exited)
 
-    def _exited(self, _: asyncio.Future[ExitStatus]) -> None:
+    def _exited(self) -> None:
+        self.exit = self._spawned.exit.result()
         if self._session_until is None:
             self._session_until = time.monotonic() + SESSION_KNOWN_S
         if self._script_file is not None:
@@ -175,14 +182,12 @@ class LocalProcess:
         return self._spawned.started_at
 
     @property
-    def exit(self) -> ExitStatus | None:
-        """How the shell ended; None while it runs."""
-        return self._spawned.exit.result() if self._spawned.exit.done() else None
-
-    @property
     def streams_open(self) -> bool:
         """Some process can still write to the streams."""
-        return any(reader.open for reader in self._readers)
+        for reader in self._readers:  # noqa: SIM110 - asked at each change, and any() takes four times as long
+            if reader.open:
+                return True
+        return False
 
     def pause(self) -> None:
         """Stop reading; the command soon waits in its write."""
@@ -222,6 +227,73 @@ class LocalProcess:
             reader.close()
 
 
+class Starting:
+    """A command that is on its way: asked for, and not there yet.
+
+    Args:
+        request: What is to be started.
+        mark: Its `XEC_RUN_ID`.
+        started: Gets the process, or the reason why there is none.
+        sampling: For its process.
+    """
+
+    def __init__(
+        self,
+        request: StartRequest,
+        mark: str,
+        started: Callable[[Process | SpawnError], None],
+        sampling: SamplingThreads,
+    ) -> None:
+        self.mark = mark
+        self.stdout: int | None = None
+        self.stderr: int | None = None
+        self.script_file: str | None = None
+        self._request = request
+        self._started = started
+        self._sampling = sampling
+        self._answer: Spawned | SpawnError | None = None
+        self._process: LocalProcess | None = None
+        self._unwanted: asyncio.Future[Spawned | SpawnError] | None = None
+
+    def answered(self, answer: Spawned | SpawnError) -> None:
+        """The spawner has said what came of it."""
+        self._answer = answer
+        if self._unwanted is not None:
+            self._unwanted.set_result(answer)
+        elif isinstance(answer, SpawnError):
+            self.clean_up()
+            self._started(answer)
+        else:
+            assert self.stderr is not None
+            marker = b"XEC_RUN_ID=" + self.mark.encode() + b"\0"
+            self._process = LocalProcess(
+                answer, self._request, marker, self.stdout, self.stderr, self.script_file, self._sampling
+            )
+            self._started(self._process)
+
+    async def give_up(self) -> None:
+        """Nobody wants it any more: it is ended as soon as it is there, and gone when this returns, if that is soon."""
+        unwanted = self._unwanted = asyncio.get_running_loop().create_future()
+        if self._answer is not None:
+            unwanted.set_result(self._answer)
+        try:
+            await give_up(unwanted)
+        finally:
+            if self._process is not None:
+                self._process.close()
+            elif self._answer is None or isinstance(self._answer, Spawned):
+                self.clean_up()
+
+    def clean_up(self) -> None:
+        """Let go of its streams and its script."""
+        for fd in (self.stdout, self.stderr):
+            if fd is not None:
+                os.close(fd)
+        if self.script_file is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self.script_file)
+
+
 class LocalTransport:
     """Runs commands on this machine.
 
@@ -253,43 +325,51 @@ class LocalTransport:
         Raises:
             SpawnError: it cannot be started; the message says why.
         """
+        answer: asyncio.Future[Process | SpawnError] = asyncio.get_running_loop().create_future()
+        starting = self.post(request, answer.set_result)
+        try:
+            process = await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            await starting.give_up()
+            raise
+        if isinstance(process, SpawnError):
+            raise process
+        return process
+
+    def post(self, request: StartRequest, started: Callable[[Process | SpawnError], None]) -> Starting:
+        """Ask for a command to be started. Does not wait; `started` is called with it, or with the reason why there is none.
+
+        Raises:
+            SpawnError: it cannot even be asked for; the message says why.
+        """
         # Descriptors that only the command needs. Those that were given are among them from the begin: one that
         # stayed open would keep the other end of its pipe waiting.
         theirs = [fd for fd in (request.stdin_fd, request.stdout_fd) if fd is not None]
-        ours: list[int] = []
-        script_file = None
+        starting = Starting(request, f"{self._kernel_id}.{request.run_id}", started, self.sampling)
         try:
             with map_errors(OSError, to=SpawnError, what="cannot open the command's streams"):
-                stdin_fd, stdout_fd, stdout = request.stdin_fd, request.stdout_fd, None
+                stdin_fd, stdout_fd = request.stdin_fd, request.stdout_fd
                 if stdin_fd is None:
                     stdin_fd = open_stdin(request.command)
                     theirs.append(stdin_fd)
                 if stdout_fd is None:
-                    stdout, stdout_fd = _pipe(ours, theirs)
-                stderr, stderr_fd = _pipe(ours, theirs)
+                    starting.stdout, stdout_fd = os.pipe()
+                    theirs.append(stdout_fd)
+                starting.stderr, stderr_fd = os.pipe()
+                theirs.append(stderr_fd)
             with map_errors(OSError, to=SpawnError, what="cannot write the script to a file"):
-                argv, script_file = self._dress(request.command)
-            mark = f"{self._kernel_id}.{request.run_id}"
-            streams = (stdin_fd, stdout_fd, stderr_fd)
-            spawned = await self._spawner.spawn(
-                argv,
-                directory_of(request.command),
-                environment(request.command, mark),
-                streams,
-                grouped=request.grouped,
-            )
+                argv, starting.script_file = self._dress(request.command)
+            self._spawner.post(
+                argv, directory_of(request.command), current_environ(), _own_variables(request.command, starting.mark),
+                (stdin_fd, stdout_fd, stderr_fd), starting.answered, grouped=request.grouped,
+            )  # fmt: skip
         except BaseException:
-            for fd in ours:
-                os.close(fd)
-            if script_file is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(script_file)
+            starting.clean_up()
             raise
         finally:
             for fd in theirs:
                 os.close(fd)
-        marker = b"XEC_RUN_ID=" + mark.encode() + b"\0"
-        return LocalProcess(spawned, request, marker, stdout, stderr, script_file, self.sampling)
+        return starting
 
     def _dress(self, command: Command) -> tuple[list[bytes], str | None]:
         argv, text = dress(command)
@@ -332,21 +412,30 @@ class LocalTransport:
         return f"<LocalTransport {self._spawner!r}>"
 
 
+_environ: dict[bytes, bytes] = {}
+
+
+def current_environ() -> dict[bytes, bytes]:
+    """The kernel's environment; the same object as long as nothing in it has changed."""
+    global _environ
+    # `_data` is what os.environb wraps; through the wrapper a comparison costs ten times as much.
+    now = getattr(os.environ, "_data", None)
+    if now is None:
+        now = dict(os.environb)
+    if now != _environ:
+        _environ = dict(now)
+    return _environ
+
+
 def environment(command: Command, mark: str) -> dict[bytes, bytes]:
     """The kernel's environment with the command's own additions, and the mark by which its processes are known."""
-    env = dict(os.environb)
-    for name, value in (*command.env, *command.secret_env):
-        env[os.fsencode(name)] = os.fsencode(value)
-    env[b"XEC_RUN_ID"] = mark.encode()
-    return env
+    return {**current_environ(), **_own_variables(command, mark)}
 
 
-def _pipe(ours: list[int], theirs: list[int]) -> tuple[int, int]:
-    """The two ends of a new pipe, noted down for whoever has to close them."""
-    read, write = os.pipe()
-    ours.append(read)
-    theirs.append(write)
-    return read, write
+def _own_variables(command: Command, mark: str) -> dict[bytes, bytes]:
+    own = {os.fsencode(name): os.fsencode(value) for name, value in (*command.env, *command.secret_env)}
+    own[b"XEC_RUN_ID"] = mark.encode()
+    return own
 
 
 def directory_of(command: Command) -> str:

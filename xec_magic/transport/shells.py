@@ -20,6 +20,16 @@ _SH: Final = {"sh", "dash", "ash", "ksh", "mksh", "busybox"}
 _INLINE: Final = {"python": "-c", "pypy": "-c", "node": "-e", "perl": "-e", "ruby": "-e", "Rscript": "-e", "php": "-r"}
 
 
+@lru_cache(maxsize=64)
+def _family(shell: str) -> Family:
+    name = PurePath(shell).name
+    if name == "bash":
+        return "bash"
+    if name == "zsh":
+        return "zsh"
+    return "sh" if name in _SH else "other"
+
+
 def family_of(shell: tuple[str, ...]) -> Family:
     """Which quoting and which strict mode an interpreter needs.
 
@@ -27,14 +37,7 @@ def family_of(shell: tuple[str, ...]) -> Family:
         >>> family_of(("/bin/dash",)), family_of(("python3.12", "-I")), family_of(())
         ('sh', 'other', 'bash')
     """
-    if not shell:
-        shell = default_shell()
-    name = PurePath(shell[0]).name
-    if name == "bash":
-        return "bash"
-    if name == "zsh":
-        return "zsh"
-    return "sh" if name in _SH else "other"
+    return _family((shell or default_shell())[0])
 
 
 def is_warmable(shell: tuple[str, ...]) -> bool:
@@ -70,15 +73,19 @@ def dress(
         limit: Bytes that an argument may have.
     """
     shell = command.shell or default or default_shell()
-    family = family_of(shell)
     text = script_for(command)
-    argv = [part.encode("utf-8", "surrogateescape") for part in shell]
-    if command.login and family != "other":
-        argv.append(b"-l")
-    inline = b"-c" if family != "other" else _inline_option(shell[0])
-    if inline is None or len(text) > limit:
-        return argv, text
-    return [*argv, inline, text], None
+    argv, inline = _argv(shell, command.login)
+    return ([*argv, inline, text], None) if inline is not None and len(text) <= limit else ([*argv], text)
+
+
+@lru_cache(maxsize=64)
+def _argv(shell: tuple[str, ...], login: bool) -> tuple[tuple[bytes, ...], bytes | None]:
+    """What comes before a script, and the option that takes it, where there is one."""
+    family = family_of(shell)
+    argv = tuple(part.encode("utf-8", "surrogateescape") for part in shell)
+    if login and family != "other":
+        argv += (b"-l",)
+    return argv, b"-c" if family != "other" else _inline_option(shell[0])
 
 
 def script_for(command: Command) -> bytes:
@@ -86,12 +93,12 @@ def script_for(command: Command) -> bytes:
     family = family_of(command.shell)
     if not command.strict or family == "other":
         return encode_script(command.script)
-    return encode_script(_strict(command.script, family))
+    return _strict(command.script, family)
 
 
 @lru_cache(maxsize=64)
-def _strict(script: str, family: Literal["bash", "zsh", "sh"]) -> str:
-    return strict_script(script, family)
+def _strict(script: str, family: Literal["bash", "zsh", "sh"]) -> bytes:
+    return encode_script(strict_script(script, family))
 
 
 def _inline_option(interpreter: str) -> bytes | None:

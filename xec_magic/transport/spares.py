@@ -15,7 +15,7 @@ from typing import Final
 from xec_magic.command import Command
 from xec_magic.errors import SpawnError
 from xec_magic.transport.base import StartRequest
-from xec_magic.transport.local import LocalProcess, directory_of
+from xec_magic.transport.local import LocalProcess, current_environ, directory_of
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.shells import default_shell, dress
 from xec_magic.transport.spare import ROOM_BYTES, Kind, Spare, start_spare
@@ -54,7 +54,6 @@ class Spares:
         self._bound = bound
         self._sampling = sampling
         self._numbers = itertools.count(1)
-        self._environ: dict[bytes, bytes] = {}
         self._kinds: dict[int, Kind] = {}
         self._used_at: dict[int, float] = {}
         self._reserved: Counter[tuple[tuple[bytes, ...], str]] = Counter()
@@ -104,7 +103,7 @@ class Spares:
         if self._proven.get(program) is False:
             return None
         argv = (program, b"-l", b"-c") if command.login else (program, b"-c")
-        directory, environ, umask = directory_of(command), self._current_environ(), current_umask()
+        directory, environ, umask = directory_of(command), current_environ(), current_umask()
         for kind in self._kinds.values():
             if (
                 kind.environ is environ
@@ -121,16 +120,6 @@ class Spares:
         kind = Kind(next(self._numbers), argv, command.rc, directory, environ, command.env, umask)
         self._kinds[kind.number] = kind
         return kind
-
-    def _current_environ(self) -> dict[bytes, bytes]:
-        """The kernel's environment; the same object as long as nothing in it has changed."""
-        # `_data` is what os.environb wraps; through the wrapper a comparison costs ten times as much.
-        now = getattr(os.environ, "_data", None)
-        if now is None:
-            now = dict(os.environb)
-        if now != self._environ:
-            self._environ = dict(now)
-        return self._environ
 
     def _pop(self, kind: Kind) -> Spare | None:
         """The youngest spare of a kind."""

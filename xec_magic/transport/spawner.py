@@ -13,7 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from xec_magic.events import Usage
 from xec_magic.transport.base import ExitStatus
 from xec_magic.transport.spawn import proctree
 
-__all__ = ["Spawned", "Spawner", "current_umask"]
+__all__ = ["Spawned", "Spawner", "current_umask", "give_up"]
 
 SEND_TIMEOUT_S: Final = 10.0  # a spawner that takes no message for so long is stopped or stuck
 GIVE_UP_S: Final = 4.0  # who stops a command that is being started waits so long for it to come and to go
@@ -39,12 +39,26 @@ _ADVICE: Final = {
 
 
 class Spawned:
-    """A command that the spawner has started, when (monotonic seconds), and how it ends."""
+    """A command that the spawner has started, when (monotonic seconds), and how it ends.
+
+    Attributes:
+        at_exit: Called, on the loop's thread, when it has ended: sooner than what waits for the future hears of it.
+    """
 
     def __init__(self, pid: int, started_at: float, exit: asyncio.Future[ExitStatus]) -> None:  # noqa: A002 - the word for it
         self.pid = pid
         self.started_at = started_at
         self.exit = exit
+        self.at_exit: Callable[[], None] = _nothing
+
+    def end(self) -> None:
+        """Kill it and its group."""
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+def _nothing() -> None:
+    """Nobody has asked to hear of it."""
 
 
 class Spawner:
@@ -63,8 +77,9 @@ class Spawner:
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._numbers = itertools.count(1)
-        self._starting: dict[int, asyncio.Future[tuple[int, float]]] = {}
-        self._exits: dict[int, asyncio.Future[ExitStatus]] = {}
+        self._starting: dict[int, Callable[[Spawned | SpawnError], None]] = {}
+        self._running: dict[int, Spawned] = {}
+        self._environ: dict[bytes, bytes] | None = None  # which one the helper process knows
         self._received = bytearray()
 
     def start(self) -> None:
@@ -92,8 +107,56 @@ class Spawner:
                 raise SpawnError(f"cannot start commands: {_advice(error.errno, str(error))}") from error
         ours.settimeout(SEND_TIMEOUT_S)
         self._socket = ours
+        self._environ = None
         self._received.clear()
         asyncio.get_running_loop().add_reader(ours, self._receive)
+
+    def post(
+        self,
+        argv: Sequence[bytes],
+        cwd: str | None,
+        environ: dict[bytes, bytes],
+        own: dict[bytes, bytes] | None,
+        descriptors: Sequence[int],
+        started: Callable[[Spawned | SpawnError], None],
+        umask: int | None = None,
+        *,
+        grouped: bool = False,
+    ) -> None:
+        """Ask for a command to be started with three descriptors for its streams, in a session of its own. Does not wait.
+
+        Args:
+            argv: Its arguments.
+            cwd: Its directory.
+            environ: Its environment. With variables of its `own` besides, the same object is sent only once in a row, and must
+                never change.
+            own: These; None where `environ` is all of it, for this command alone.
+            descriptors: For its streams; they can be closed afterwards.
+            started: Called, on the loop's thread, with the command, or with the reason why there is none.
+            umask: Its mask of modes; None for this process's.
+            grouped: Start it in a control group of its own as well, where one can be made: its usage then has the peak of the whole tree.
+
+        Raises:
+            SpawnError: the operating system refuses; the message says why and what to do.
+        """
+        self.start()
+        assert self._socket is not None
+        number = next(self._numbers)
+        known = own is not None and environ is self._environ
+        mask = current_umask() if umask is None else umask
+        body = marshal.dumps((number, list(argv), cwd, None if known else environ, own, mask, grouped))
+        self._starting[number] = started
+        try:
+            message = LENGTH.pack(len(body)) + body
+            sent = socket.send_fds(self._socket, [message], list(descriptors))
+            if sent < len(message):
+                self._socket.sendall(message[sent:])
+        except OSError as error:
+            del self._starting[number]
+            self._lost()
+            raise SpawnError(f"cannot start commands: the helper process does not answer ({error})") from error
+        if own is not None:
+            self._environ = environ
 
     async def spawn(
         self,
@@ -102,42 +165,22 @@ class Spawner:
         env: dict[bytes, bytes],
         descriptors: Sequence[int],
         umask: int | None = None,
-        *,
-        grouped: bool = False,
     ) -> Spawned:
-        """Start a command with three descriptors for its streams, in a session of its own; the umask is this process's unless one is given.
-
-        With `grouped` in a control group of its own as well, where one can be made: its usage then has the peak of the whole tree.
+        """The same with all of its environment, and wait until it is there.
 
         Raises:
             SpawnError: the operating system refuses; the message says why and what to do.
         """
-        self.start()
-        assert self._socket is not None
-        loop = asyncio.get_running_loop()
-        number = next(self._numbers)
-        started: asyncio.Future[tuple[int, float]] = loop.create_future()
-        ended: asyncio.Future[ExitStatus] = loop.create_future()
-        self._starting[number] = started
-        self._exits[number] = ended
-        body = marshal.dumps((number, list(argv), cwd, env, current_umask() if umask is None else umask, grouped))
+        answer: asyncio.Future[Spawned | SpawnError] = asyncio.get_running_loop().create_future()
+        self.post(argv, cwd, env, None, descriptors, answer.set_result, umask)
         try:
-            message = LENGTH.pack(len(body)) + body
-            sent = socket.send_fds(self._socket, [message], list(descriptors))
-            if sent < len(message):
-                self._socket.sendall(message[sent:])
-        except OSError as error:
-            self._lost()
-            raise SpawnError(f"cannot start commands: the helper process does not answer ({error})") from error
-        try:
-            pid, at = await asyncio.shield(started)
-            return Spawned(pid, at, ended)
+            spawned = await asyncio.shield(answer)
         except asyncio.CancelledError:
-            await _give_up(started, ended)
+            await give_up(answer)
             raise
-        except BaseException:
-            self._exits.pop(number, None)
-            raise
+        if isinstance(spawned, SpawnError):
+            raise spawned
+        return spawned
 
     def _receive(self) -> None:
         assert self._socket is not None
@@ -161,16 +204,10 @@ class Spawner:
     def _dispatch(self, message: tuple[Any, ...]) -> None:
         match message:
             case ("started", int(number), int(pid), float(at)):
-                future = self._starting.pop(number)
-                if not future.done():
-                    future.set_result((pid, at))
-                elif future.cancelled():  # nobody waits for it any more, so nobody would ever end it
-                    with contextlib.suppress(OSError):
-                        os.killpg(pid, signal.SIGKILL)
+                spawned = self._running[number] = Spawned(pid, at, asyncio.get_running_loop().create_future())
+                self._tell(self._starting.pop(number), spawned)
             case ("refused", int(number), int(code), str(where)):
-                future = self._starting.pop(number)
-                if not future.done():
-                    future.set_exception(SpawnError(_refusal(code, where)))
+                self._tell(self._starting.pop(number), SpawnError(_refusal(code, where)))
             case (
                 "exited",
                 int(number),
@@ -185,11 +222,25 @@ class Spawner:
                 written,
                 tree_peak,
             ):
-                ended = self._exits.pop(number, None)
-                if ended is not None and not ended.done():
+                ended = self._running.pop(number, None)
+                if ended is not None:
                     usage = Usage(user, system, peak, blocks_in, blocks_out, read, written, tree_peak)
                     code = os.waitstatus_to_exitcode(status)
-                    ended.set_result(ExitStatus(code, None, usage) if code >= 0 else ExitStatus(None, -code, usage))
+                    self._exited(ended, ExitStatus(code, None, usage) if code >= 0 else ExitStatus(None, -code, usage))
+
+    def _exited(self, spawned: Spawned, status: ExitStatus) -> None:
+        if not spawned.exit.done():
+            spawned.exit.set_result(status)
+            self._tell(spawned.at_exit)
+
+    @staticmethod
+    def _tell(who: Callable[..., None], *what: Spawned | SpawnError) -> None:
+        """Call back. A fault of who is called must not keep others from being called."""
+        try:
+            who(*what)
+        except Exception as error:  # noqa: BLE001 - said as asyncio says it of any callback
+            context = {"message": f"a fault in {who!r}", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def _lost(self) -> None:
         """The helper process has gone: whatever it was to report will not come."""
@@ -199,14 +250,12 @@ class Spawner:
             self._process.wait()
             self._process = None
         words = "the helper process that starts commands was ended from outside"
-        for starting in self._starting.values():
-            if not starting.done():
-                starting.set_exception(SpawnError(words))
-        for ended in self._exits.values():
-            if not ended.done():
-                ended.set_result(ExitStatus(None, None, lost=words))
-        self._starting.clear()
-        self._exits.clear()
+        starting, self._starting = self._starting, {}
+        running, self._running = self._running, {}
+        for started in starting.values():
+            self._tell(started, SpawnError(words))
+        for spawned in running.values():
+            self._exited(spawned, ExitStatus(None, None, lost=words))
 
     def _close_socket(self) -> None:
         if self._socket is not None:
@@ -233,7 +282,10 @@ class Spawner:
 
     def __repr__(self) -> str:
         state = f"pid {self._process.pid}" if self._process is not None and self._socket is not None else "not started"
-        return f"<Spawner {state}, {len(self._exits)} running>"
+        return f"<Spawner {state}, {len(self._running)} running>"
+
+
+_status: tuple[int, int] = (0, -1)  # of which process, and its open file
 
 
 def current_umask() -> int:
@@ -243,10 +295,12 @@ def current_umask() -> int:
 
     Source: proc_pid_status(5), `Umask`.
     """
+    global _status
     if proctree.HAS_PROC:
         try:
-            with open("/proc/self/status", "rb", 0) as file:
-                return int(file.read(128).partition(b"Umask:")[2].split(None, 1)[0], 8)
+            if _status[0] != os.getpid():  # one that was forked has the file of its parent
+                _status = os.getpid(), os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+            return int(os.pread(_status[1], 128, 0).partition(b"Umask:")[2].split(None, 1)[0], 8)
         except (OSError, ValueError, IndexError):
             pass  # a kernel older than 4.7
     mask = os.umask(0o077)  # what is made meanwhile is made too strict, never too open
@@ -254,15 +308,21 @@ def current_umask() -> int:
     return mask
 
 
-async def _give_up(started: asyncio.Future[tuple[int, float]], ended: asyncio.Future[ExitStatus]) -> None:
-    """Nobody wants the command any more: it is ended as soon as it is there, and gone when this returns, if that is soon."""
-    await asyncio.wait([started], timeout=GIVE_UP_S)
-    if not started.done():
-        started.cancel()  # whoever hears of it then ends it
-    elif started.exception() is None:
-        with contextlib.suppress(OSError):
-            os.killpg(started.result()[0], signal.SIGKILL)
-        await asyncio.wait([ended], timeout=GIVE_UP_S)
+async def give_up(answer: asyncio.Future[Spawned | SpawnError]) -> None:
+    """Nobody wants the command any more: it is ended as soon as it is there, and gone when this returns, if that is soon.
+
+    Args:
+        answer: What the spawner says of it. Nobody else may look at it.
+    """
+
+    def end(_: object) -> None:
+        if isinstance(spawned := answer.result(), Spawned):
+            spawned.end()
+
+    answer.add_done_callback(end)
+    await asyncio.wait([answer], timeout=GIVE_UP_S)
+    if answer.done() and isinstance(spawned := answer.result(), Spawned):
+        await asyncio.wait([spawned.exit], timeout=GIVE_UP_S)
 
 
 def _advice(code: int | None, text: str) -> str:

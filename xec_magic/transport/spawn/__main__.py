@@ -9,13 +9,15 @@ Why a process of its own:
   temporary files are removed.
 
 Messages are marshal'd tuples behind four bytes of length, little-endian. To the spawner:
-`(number, argv, cwd, env, umask, grouped)`, with descriptors for stdin, stdout and stderr. From it: `("started", number, pid, at)`,
+`(number, argv, cwd, environ, own, umask, grouped)`, with descriptors for stdin, stdout and stderr. `own` are variables besides `environ`,
+which is then remembered: None stands for the one of the last such message. From it: `("started", number, pid, at)`,
 `("refused", number, errno, text)`,
 `("exited", number, pid, status, user_s, system_s, peak, in_blocks, out_blocks, read_bytes, written_bytes, tree_peak)`.
 """
 
 from __future__ import annotations
 
+import array
 import contextlib
 import errno
 import marshal
@@ -33,6 +35,7 @@ import proctree  # type: ignore[import-not-found]  # by path: the package itself
 
 # What Python itself ignores must not stay ignored in a command.
 SIGNALS_TO_RESET = [signal.SIGPIPE, signal.SIGXFSZ]
+CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", None)  # Linux
 GRACE_S = 1.0  # a rung of the ladder once the kernel is gone; Jupyter kills what is left of it after 5 s
 LENGTH = struct.Struct("<I")
 
@@ -51,6 +54,7 @@ def main(descriptor: int, marker: bytes, temporary: str) -> None:
     running: dict[int, int] = {}
     remains: set[int] = set()
     groups = Grouped()
+    known: dict[bytes, bytes] = {}  # the environment of the last command with variables of its own besides
     poll = select.poll()
     poll.register(kernel, select.POLLIN)
     poll.register(wake_read, select.POLLIN)
@@ -64,7 +68,7 @@ def main(descriptor: int, marker: bytes, temporary: str) -> None:
                 os.read(wake_read, 4096)
                 reap(kernel, running, remains, groups)
             else:
-                alive = serve(kernel, running, groups)
+                alive = serve(kernel, running, known, groups)
         groups.tidy()
         if not alive:
             break
@@ -111,18 +115,22 @@ class Grouped:
             self._groups.tidy()
 
 
-def serve(kernel: socket.socket, running: dict[int, int], groups: Grouped) -> bool:
+def serve(kernel: socket.socket, running: dict[int, int], known: dict[bytes, bytes], groups: Grouped) -> bool:
     """Start one command; False when the kernel has gone."""
     try:
-        head, descriptors, _, _ = socket.recv_fds(kernel, LENGTH.size, 3)
-        for descriptor in descriptors:
-            os.set_inheritable(descriptor, False)  # the command gets copies as 0, 1, 2 and nothing else
+        head, descriptors = receive_descriptors(kernel)
         if not head:
             return False
         head += receive(kernel, LENGTH.size - len(head))
-        number, argv, cwd, env, umask, grouped = marshal.loads(receive(kernel, LENGTH.unpack(head)[0]))
+        number, argv, cwd, environ, own, umask, grouped = marshal.loads(receive(kernel, LENGTH.unpack(head)[0]))
     except (OSError, EOFError):
         return False
+    env = environ
+    if own is not None:
+        if environ is not None:
+            known.clear()
+            known.update(environ)
+        env = {**known, **own}
     os.umask(umask)
     if grouped:
         groups.enter(number)
@@ -166,7 +174,7 @@ def find(name: bytes, env: dict[bytes, bytes]) -> bytes:
     if b"/" in name:
         return name
     for directory in env.get(b"PATH", os.defpath.encode()).split(b":"):
-        path = os.path.join(directory or b".", name)
+        path = (directory or b".") + b"/" + name
         if os.access(path, os.X_OK) and not os.path.isdir(path):
             return path
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
@@ -271,6 +279,22 @@ def collect() -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+
+
+def receive_descriptors(kernel: socket.socket) -> tuple[bytes, list[int]]:
+    """The begin of a message, and its descriptors: no command inherits them, it gets copies as 0, 1, 2 and nothing else.
+
+    socket.recv_fds does the same, but passes no flag on.
+    """
+    found = array.array("i")
+    data, ancillary, _, _ = kernel.recvmsg(LENGTH.size, socket.CMSG_LEN(3 * found.itemsize), CLOSE_ON_EXEC or 0)
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(content[: len(content) - len(content) % found.itemsize])
+    if CLOSE_ON_EXEC is None:
+        for descriptor in found:
+            os.set_inheritable(descriptor, False)
+    return data, list(found)
 
 
 def receive(kernel: socket.socket, size: int) -> bytes:
