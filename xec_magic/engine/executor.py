@@ -173,9 +173,8 @@ class Executor:
         if hit.refresh:
             self.refresh(plan, key, since=hit.entry.stored.steady)
         result = hit.entry.result.replayed(str(next(self._numbers)), plan, hit.age_s)
-        if self.observers:
-            self._untold.append((result, time.time()))
-            self.settle()
+        self.settle()
+        self._tell(result, time.time())
         return result
 
     def refresh(self, plan: Plan, key: Key | None = None, since: float | None = None) -> Run:
