@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pickle
 import pwd
+import re
 import secrets
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -481,6 +483,46 @@ def test_an_alias_means_what_the_ssh_configuration_says(ex, world, server, confi
         f"Include included\nHost web1\n  HostName {server.address}\n  Port {server.port}\n  IdentityFile {world.key}\n"
     )
     assert ex.run("id -un", on="web1").stdout.strip() == world.user
+
+
+def test_the_configuration_is_read_as_openssh_reads_it(ex, world, server, config):
+    config(
+        f"""
+        User = {world.user}  # as everywhere; don't change
+        Match exec "test %n = other"
+          Port 9
+        Match originalhost web* exec "test %n = web1 && test %p = 22"  # here
+          HostName={server.address}
+          Port {server.port}
+        Match host=127.0.0.1 !originalhost=web1
+          Port 9
+        Host web9
+          Include "no such file"
+        Host web1 # the first one
+          ServerAliveInterval "7" # seconds
+        """
+    )
+    spoken = subprocess.run(
+        ["ssh", "-G", "-F", world.config, "web1"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert {f"port {server.port}", f"user {world.user}", "serveraliveinterval 7"} <= set(spoken)
+    assert ex.run("echo here", on=f"{world.user}@web1").lines() == ["here"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Port 22 23", "line 1: Port: there is more behind the value: 23"),
+        ("\nPort", "line 2: this has no value: Port"),
+        ("Port # none", "line 1: Port has no value"),
+        ('Port "22', "line 1: no closing quotation"),
+        ("Match exec 'test %q'", "line 1: Match exec: there is no %q"),
+    ],
+)
+def test_a_configuration_that_is_wrong_is_told_with_the_line(ex, server, config, text, words):
+    config(text)
+    with pytest.raises(xec.ConnectError, match=f"the SSH configuration is wrong: .*{re.escape(words)}"):
+        ex.run("true", on=server.spec)
 
 
 def test_a_jump_host_leads_there_and_a_broken_one_is_named(ex, world, server, config):

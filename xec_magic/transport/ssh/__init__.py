@@ -343,7 +343,10 @@ class SSHTransport:
             host.book.drain()
         try:
             await self.sessions.end_idle([host.target for host in hosts])
-            await asyncio.gather(*(host.drain() for host in hosts))
+            for host in hosts:
+                host.begin_drain()
+            for host in hosts:  # no gather: when this is cancelled, the next command must not come before the `finally`
+                await host.drain()
         finally:
             for host in hosts:
                 host.book.draining = False

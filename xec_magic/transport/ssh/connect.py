@@ -14,6 +14,7 @@ import asyncssh
 
 from xec_magic.command import Target
 from xec_magic.errors import ConnectError, HostKeyError, TransportError
+from xec_magic.transport.ssh.config import read_as_openssh_does
 from xec_magic.transport.ssh.hostkeys import DEFAULT_FILES, Verdict, host_key_algorithms, read_known_hosts
 from xec_magic.transport.ssh.login import Ask, Keys, Logins, nobody_to_ask
 from xec_magic.transport.ssh.proxy import Proxy
@@ -222,6 +223,7 @@ class Connector:
             arguments["tunnel"] = settings["jump"]
         if "connect_timeout" in settings:
             arguments["connect_timeout"] = float(settings["connect_timeout"])
+        read_as_openssh_does()
         try:
             options: asyncssh.SSHClientConnectionOptions = await asyncssh.SSHClientConnectionOptions.construct(
                 **arguments

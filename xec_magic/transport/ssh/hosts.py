@@ -472,12 +472,16 @@ class Host:
         self._step()
         return before - len(self.book.links), len(self.book.links)
 
-    async def drain(self) -> None:
-        """Take no further command, wait for those that run, close all. Cancelling closes nothing."""
+    def begin_drain(self) -> None:
+        """Take no further command, and close each connection when its last one has ended."""
         for let_go in [*self.lingering]:
             let_go()
         self.book.drain()
         self._step()
+
+    async def drain(self) -> None:
+        """Take no further command, wait for those that run, close all. Cancelling closes nothing."""
+        self.begin_drain()
         while self.book.links:
             await asyncio.sleep(0.02)
             self._step()
