@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import pickle
 
 import pytest
@@ -134,3 +135,21 @@ def test_its_repr_is_one_line_without_secrets():
     r = fold(events(), plan)
     assert "s3cr3t" not in repr(r)
     assert "\n" not in repr(r)
+
+
+def test_what_an_error_quotes_does_nothing_to_a_terminal():
+    hostile = b"\x1b[31mred\x1b[0m \x1b[2J\x1b]52;c;ZXZpbA==\x07 \x9b2J\tend\n"
+    failed = result(("stderr", hostile), exit_code=1, command="printf '\x1b[2J'").error()
+    first, *more = failed._render_traceback_()
+    assert first.startswith("NonZeroExit: exit code 1")
+    assert "\x1b" not in first
+    assert more == ["red ␛[2J␛]52;c;ZXZpbA==␇ \ufffd2J\tend"]
+    assert "\x1b[31mred" in str(failed)  # data stays as it is
+
+
+def test_an_error_shows_no_frames_of_what_was_waited_with():
+    waited = concurrent.futures.Future()
+    waited.set_exception(errors.TunnelError("port 80 is in use"))
+    with pytest.raises(errors.TunnelError) as caught:
+        waited.result()
+    assert caught.value._render_traceback_() == ["TunnelError: port 80 is in use"]

@@ -37,6 +37,7 @@
 from __future__ import annotations
 
 import os
+import re
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -84,6 +85,18 @@ __all__ = [
 ]
 
 
+# Messages quote what commands and hosts say, and a terminal would obey it.
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def _harmless(line: str) -> str:
+    """A line without colours, its control characters as signs that show them."""
+    return _CONTROL.sub(
+        lambda found: chr(0x2400 + ord(found[0])) if found[0] < " " else "\ufffd", _COLOUR.sub("", line)
+    )
+
+
 class _Brief:
     """An error that a notebook shows in few lines: what happened and where in the user's own code, not our internals.
 
@@ -102,12 +115,14 @@ class _Brief:
         lines = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in _own_frames(self.__traceback__)]
         if len(lines) == 1:
             lines = []  # the cell itself: its place is where the error is shown
-        return [*lines, f"{name}: {first}", *([] if self.shown else more), *getattr(self, "__notes__", ())]
+        said = [f"{name}: {first}", *([] if self.shown else more), *getattr(self, "__notes__", ())]
+        return [*lines, *map(_harmless, said)]
 
 
 def _own_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
-    """The user's frames: neither this package's nor IPython's."""
-    hidden = (os.path.dirname(__file__) + os.sep, f"{os.sep}IPython{os.sep}", f"{os.sep}ipykernel{os.sep}")
+    """The user's frames: neither this package's nor IPython's, nor those of what this package waits with."""
+    others = (f"{os.sep}{name}{os.sep}" for name in ("IPython", "ipykernel", os.path.join("concurrent", "futures")))
+    hidden = (os.path.dirname(__file__) + os.sep, *others)
     return [frame for frame in traceback.extract_tb(trace) if not any(part in frame.filename for part in hidden)]
 
 
