@@ -251,6 +251,9 @@ def test_what_is_wrong_is_said_in_one_line_with_the_place(place, on, home, tmp_p
     if IS_ROOT:
         with pytest.raises(xec.CopyError, match=r"/etc/nope: permission denied$"):
             xec.copy("a", f"{on}:/etc/nope")
+        for path in ("/root/x", "/root/x/"):
+            with pytest.raises(xec.CopyError, match=rf": {path.rstrip('/')}: permission denied$"):
+                xec.copy("a", f"{on}:{path}")
         with pytest.raises(xec.CopyError, match=r"/etc/shadow: permission denied$"):
             xec.copy(f"{on}:/etc/shadow", "x")
     assert parts(home) == []

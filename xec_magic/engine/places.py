@@ -32,11 +32,12 @@ async def find_places(source: FileSystem, sink: FileSystem, found: list[tuple[by
             raise FileError(f"two of the sources would be {path_text(twice)}; copy them one after the other")
         return items
     ((path, entry),) = found
-    there = await sink.look(to)
     where = place_text(sink, to)
+    parent = posixpath.dirname(to)
+    with about(where):
+        there = await sink.look(to)
+        above = await sink.look(parent) if parent and there is None else Entry("directory")
     if there is None:
-        parent = posixpath.dirname(to)
-        above = await sink.look(parent) if parent else Entry("directory")
         if above is None or above.kind != "directory":
             where = place_text(sink, parent)
             raise FileError(f"{where}: no such directory; end the destination with / to have it made", "missing")
@@ -51,10 +52,11 @@ async def find_places(source: FileSystem, sink: FileSystem, found: list[tuple[by
 
 async def _make_way(sink: FileSystem, path: bytes) -> None:
     """See that a directory is there; make it, and those above it."""
-    there = await sink.look(path)
+    where = place_text(sink, path)
+    with about(where):
+        there = await sink.look(path)
     if there is not None and there.kind == "directory":
         return
-    where = place_text(sink, path)
     if there is not None:
         raise FileError(f"{where} is there and is no directory")
     parent = posixpath.dirname(path)
