@@ -536,7 +536,7 @@ def test_a_jump_host_leads_there_and_a_broken_one_is_named(ex, world, server, co
         f"Host round\n  HostName x\n  ProxyJump round\n"
     )
     assert str(ex.run("echo inside", on="inner")) == "inside"
-    with pytest.raises(xec.ConnectError, match="jump host.*127.0.0.1:9: connection refused"):
+    with pytest.raises(xec.ConnectError, match="^lost: by its jump host bob@.*127.0.0.1:9: connection refused"):
         ex.run("true", on="lost")
     with pytest.raises(xec.ConnectError, match="circle"):
         ex.run("true", on="round")

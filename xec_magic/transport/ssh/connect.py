@@ -253,11 +253,11 @@ class Connector:
             if hop in via:
                 raise ConnectError(f"{target}: its jump hosts go in a circle: {' → '.join((*via, hop))}")
             path = ",".join(chain.split(",")[: number + 1])
-            last = await self._jump(path, hop, last, (*via, hop))
+            last = await self._jump(target, path, hop, last, (*via, hop))
         return last
 
     async def _jump(
-        self, path: str, hop: str, through: asyncssh.SSHClientConnection | None, via: tuple[str, ...]
+        self, target: Target, path: str, hop: str, through: asyncssh.SSHClientConnection | None, via: tuple[str, ...]
     ) -> asyncssh.SSHClientConnection:
         known = self._jumps.get(path)
         if (
@@ -272,7 +272,7 @@ class Connector:
             return await asyncio.shield(known)
         except TransportError as error:
             self._jumps.pop(path, None)
-            raise type(error)(f"by its jump host {error}") from error
+            raise type(error)(f"{target}: by its jump host {error}") from error
 
     async def _open_jump(
         self, hop: str, through: asyncssh.SSHClientConnection | None, via: tuple[str, ...]
