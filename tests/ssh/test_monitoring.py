@@ -209,9 +209,10 @@ def test_connections_are_drained_while_their_host_is_watched(run, world):  # noq
 
 
 def test_a_watch_that_is_stopped_while_its_channel_opens_leaves_no_loop_and_gives_it_back(on, monkeypatch):
-    opening, real = threading.Event(), Connection.run
+    opening, real, opened = threading.Event(), Connection.run, []
 
     async def slowly(self, session, line, ahead=None):
+        opened.append(session)
         opening.set()
         await asyncio.sleep(0.3)
         await real(self, session, line, ahead)
@@ -226,6 +227,7 @@ def test_a_watch_that_is_stopped_while_its_channel_opens_leaves_no_loop_and_give
         assert sum(row.busy for row in own._engine.ssh_rows()) == 1
         watch.stop()
         assert until(lambda: sum(row.busy for row in own._engine.ssh_rows()) == 0)
+        assert until(lambda: opened[0].channel.is_closing())  # before its loop may have begun there
         assert until(lambda: not loops())
 
 
