@@ -330,6 +330,8 @@ class Commands:
         from xec_magic.compose.fleet import FleetRun, plan_fleet
 
         found = self._targets(read, merged)
+        if _keep(merged.get("keep")) is False:
+            read = replace(read, keep=False)
         plan = plan_fleet(read, _text_of(script, read.shell, found[0]), found)
         plan = replace(plan, plans=tuple(_with_rc(each, merged) for each in plan.plans))
         run = FleetRun(self._executor(), plan, None if read.yes else ask_yes).begin()

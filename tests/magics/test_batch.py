@@ -147,3 +147,11 @@ def test_a_wrong_batch_is_refused_in_one_line_and_nothing_runs(run, shell, sourc
     cell = run(source)
     assert (cell.out + cell.err).strip() == f"UsageError: {line}"
     assert before == len(runtime.current().executor.runs())
+
+
+@pytest.mark.parametrize("ui", ["text", "static"])
+def test_show_puts_the_commands_before_the_table(ui, run, monkeypatch):
+    monkeypatch.setenv("XEC_UI", ui)
+    cell = run("%%xec --batch --show\necho a\necho '<b>'")
+    assert cell.out.startswith("$ echo a\n$ echo '<b>'\n")
+    assert all("&lt;b&gt;" in bundle["text/html"].split("<table")[0] for bundle in cell.bundles)

@@ -7,6 +7,7 @@ import pytest
 from xec_magic.command import FileInput
 from xec_magic.errors import OptionError
 from xec_magic.options import RunOptions, Settings, Variable
+from xec_magic.options.tasks import TaskOptions
 from xec_magic.plan import DEFAULT_MAX_OUTPUT_BYTES, Plan
 
 
@@ -187,6 +188,23 @@ def test_a_secret_must_be_there_and_not_be_given_twice():
 def test_a_result_needs_a_name_of_python():
     assert "'for' is a word of Python's own" in refused("--out for ls")
     assert "'a.b' is no Python name" in refused("-o a.b ls")
+
+
+def test_what_belongs_to_an_option_that_is_not_given_is_refused_and_may_stand_in_a_file(places):
+    assert refused("--retry-codes 75") == "--retry-codes belongs to --retries N, which is not given"
+    assert refused("--backoff 2s") == "--backoff belongs to --retries N, which is not given"
+    assert refused("--rate 2") == "--rate belongs to --monitor, which is not given"
+    user, project, environ = places
+    user.write_text("backoff = 9\nretry-codes = [75]\nrate = 2\n")
+    options = line("true", settings=Settings(project.parent, environ))
+    assert options.plan("true").retry.backoff_s == 9
+    switched_off = RunOptions.from_keywords({"retries": 0, "retry_codes": 75, "monitor": False, "rate": 2})
+    assert switched_off.plan("true").monitor is None
+    for_all = {"retry_codes": frozenset({75})}
+    task = TaskOptions.of_task(TaskOptions.read_line("--timeout 5m"), defaults=for_all)
+    assert task.plan("true").retry.codes == {75}
+    with pytest.raises(OptionError, match="--backoff belongs to --retries N"):
+        TaskOptions.of_task(TaskOptions.read_line("--backoff 2s"))
 
 
 # -- precedence

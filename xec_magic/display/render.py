@@ -151,7 +151,7 @@ def render_text(result: Result, volatile: bool = True, *, mask: Mask = str, show
         show: Begin with the command.
     """
     cut = excerpt(result.log)
-    lines = [f"$ {line}" for line in mask(result.command).splitlines()] if show else []
+    lines = command_lines(result, mask) if show else []
     lines += [mask(plain_line(line.text)) for line in cut.head]
     if cut.gap:
         lines.append(f"[xec] … {cut.gap} …")
@@ -161,6 +161,16 @@ def render_text(result: Result, volatile: bool = True, *, mask: Mask = str, show
     if volatile or _remarkable(result):
         lines.append(_last_line(result, volatile, mask))
     return "\n".join(lines)
+
+
+def command_lines(result: Result, mask: Mask = str) -> list[str]:
+    """The command, as `--show` puts it before what it has printed."""
+    return [f"$ {line}" for line in mask(result.command).splitlines()]
+
+
+def command_html(result: Result, mask: Mask = str) -> str:
+    """The same as HTML."""
+    return f"<pre style='{_PRE};padding:4px 10px;border-bottom:{RULE}'>{safe_html(mask(result.command.rstrip()))}</pre>"
 
 
 def use_lines(result: Result, mask: Mask = str) -> list[str]:
@@ -232,9 +242,7 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
     if bad or plan.label or place or result.cached is not None:
         parts.append(_header(result, volatile, mask, place=place, title=not show or bool(plan.label)))
     if show:
-        parts.append(
-            f"<pre style='{_PRE};padding:4px 10px;border-bottom:{RULE}'>{safe_html(mask(result.command.rstrip()))}</pre>"
-        )
+        parts.append(command_html(result, mask))
     body = output_html(result, volatile, mask)
     if body:
         # column-reverse: the block opens at its end, where a terminal would be.

@@ -286,7 +286,13 @@ class View:
 def _bundle(result: Result, mode: Mode, mask: Callable[[str], str] = str, *, show: bool = False) -> dict[str, Any]:
     volatile = mode is not Mode.STATIC
     if result.parts:
-        return _table(Results(result.parts, result), mode, mask)
+        results = Results(result.parts, result)
+        said = render.command_lines(result, mask) if show else []
+        return both_forms(
+            "\n".join([*said, table.render_results_text(results, volatile, mask=mask)]),
+            (render.command_html(result, mask) if show else "")
+            + table.render_results_html(results, volatile, mask=mask),
+        )
     return both_forms(
         render.render_text(result, volatile, mask=mask, show=show),
         render.render_html(result, volatile, mask=mask, show=show),

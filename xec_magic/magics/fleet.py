@@ -39,6 +39,11 @@ def check_fleet_options(options: RunOptions, count: int) -> None:
     Raises:
         OptionError: an option makes no sense for several targets.
     """
+    if count == 1 and (options.bg or options.batch):
+        given = options.SPEC.by_name[options.fleet_options()[0]].long
+        raise OptionError(
+            f"{'--bg' if options.bg else '--batch'} does not go with {given}, which is for several targets; leave one out"
+        )
     if options.bg:
         raise OptionError(f"--bg: a command on {count} targets is shown while it runs; leave it out")
     if options.batch:

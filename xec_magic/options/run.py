@@ -58,6 +58,12 @@ _SHELLS: Final = ("bash", "sh", "dash", "zsh", "ksh", "fish", "python3")
 # These are for a command on several targets.
 FLEET_OPTIONS: Final = ("fanout", "canary", "wave", "max_fail", "confirm", "yes")
 
+# Options that do nothing without another: that one, how it is written on a line and in a call, and who needs it.
+_OWNERS: Final[dict[str, tuple[str, str, tuple[str, ...]]]] = {
+    "monitor": ("--monitor", "monitor=True", ("rate", "mark")),
+    "retries": ("--retries N", "retries=N", ("retry_codes", "backoff")),
+}
+
 THE_LINE: Final = "the line"
 THE_CALL: Final = "the call"
 
@@ -458,8 +464,7 @@ class RunOptions:
         policy = MonitorPolicy(
             self.rate, self.mark
         )  # made in any case: a wrong value is refused also where it is not used
-        if not self.monitor:
-            self._refuse_idle("rate", "mark")
+        self.refuse_idle()
         return Plan(
             command,
             stop=StopPolicy(timeout_s=self.timeout, grace_s=self.grace, wait=self.wait),
@@ -495,12 +500,20 @@ class RunOptions:
         plain = {name: self.SPEC.by_name[name].default for name in FLEET_OPTIONS}
         return replace(self, **plain, sources={k: v for k, v in self.sources.items() if k not in FLEET_OPTIONS})
 
-    def _refuse_idle(self, *names: str) -> None:
-        """Refuse options of the line or the call that would do nothing; as standing defaults they may wait."""
-        for name in names:
-            if self.sources.get(name) in (THE_LINE, THE_CALL):
-                what = "--monitor" if self.sources[name] == THE_LINE else "monitor=True"
-                raise OptionError(f"{self._who(name)} belongs to {what}, which is not given")
+    def refuse_idle(self) -> None:
+        """Refuse what the line or the call sets to no effect; standing defaults may wait, and what was switched off may stay.
+
+        Raises:
+            OptionError: an option without the one that it belongs to.
+        """
+        asked = {name for name, source in self.sources.items() if source in (THE_LINE, THE_CALL)}
+        for owner, (on_line, in_call, names) in _OWNERS.items():
+            if getattr(self, owner) or owner in asked:
+                continue
+            for name in names:
+                if name in asked:
+                    what = on_line if self.sources[name] == THE_LINE else in_call
+                    raise OptionError(f"{self._who(name)} belongs to {what}, which is not given")
 
     def plan(self, script: str | bytes, namespace: Mapping[str, Any] | None = None, target: Target = LOCAL) -> Plan:
         """The complete plan to run a script by these options. Looks at directories and files, and runs nothing.

@@ -74,6 +74,9 @@ class TaskOptions(RunOptions):
     def _cache_policy(self, directory: str | None) -> None:
         """None: files say when a task need not run, and `depends` is of those."""
 
+    def refuse_idle(self) -> None:
+        """Nothing: `of_task` has looked at what the task itself says, and what is said for all tasks may wait for some."""
+
     @classmethod
     def read_line(cls, line: str, expand: Callable[..., str] | None = None) -> Mapping[str, Any]:
         """The options behind a task's dependencies.
@@ -161,6 +164,7 @@ class TaskOptions(RunOptions):
                     merged[name] = tuple((dict(merged.get(name, ())) | dict(value)).items()) if adds_up else value
                     if name in RUN_OPTIONS:  # `depends` has a meaning of its own here: it needs no cache
                         sources[name] = source
+        RunOptions.refuse_idle(cls(**merged, sources={name: who for name in values if name in RUN_OPTIONS}))
         return cls(**merged, sources=sources)
 
     def paths(self, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
