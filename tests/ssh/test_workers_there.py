@@ -149,6 +149,32 @@ async def both_ways(transport, target, scripts, shell, login=False):
     return different
 
 
+@pytest.mark.anyio
+async def test_a_worker_there_gets_bytes_that_are_no_text_as_they_are(server):
+    made = SSHTransport(KERNEL_ID)
+    script = "printf %s 'a\udcc3\n\udce9' | od -An -tx1"
+    command = Command(script, target_of(server), cwd="/tmp", worker=True, shell=("bash",), rc="export LC_ALL=C.UTF-8")
+    try:
+        for _ in range(2):
+            assert (await ran_alone(made, command)).split() == [b"61", b"c3", b"0a", b"e9"]
+            await ready(made)
+        assert shells_of(made).served
+    finally:
+        await made.close(within_s=4)
+
+
+async def ran_alone(transport, command):
+    """What a command has printed."""
+    out, changed = [], asyncio.Event()
+    request = StartRequest(command, secrets.token_hex(4), lambda _, data: out.append(data), changed.set)
+    process = await transport.start(request)
+    async with asyncio.timeout(20):
+        while process.exit is None or process.streams_open:
+            await asyncio.sleep(0.002)
+    process.close()
+    return b"".join(out)
+
+
 # What is no matter of who runs it: in any order, cut off behind the directory's name, without an end.
 UNLIKE_ITSELF = {"variables: exported names", "variables: no variables of ours", "streams: a coprocess"}
 # Where the profile was read ahead, a script is evaluated, as in a session.

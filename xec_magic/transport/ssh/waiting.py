@@ -26,7 +26,7 @@ __all__ = ["ROOM_BYTES", "Kind", "WaitingShell", "kind_of", "waiting_line"]
 ROOM_BYTES: Final = 16 * 1024  # a shell reads its command byte by byte; a longer one is started as any other
 
 _READ: Final = """
-while IFS= read -r x_l; do
+while IFS= LC_ALL=C read -r x_l; do
   [ "$x_l" != . ] || break
   x_t="$x_t${x_l#:}$x_n"
 done
@@ -41,7 +41,7 @@ eval "$x_t"
 # On one line, so that the script's first line is line 1 for the shell as well.
 _INSIDE: Final = one_line(r"""
 x_t=$1; set --; \builtin eval "$x_t" </dev/null; x_n=$'\n'; \builtin echo "$x_m"; x_t=;
-while IFS= \builtin read -r x_l; do [[ $x_l != . ]] || \builtin break; x_t+=${x_l#:}$x_n; done; [[ $x_l == . ]] || \builtin exit 0;
+while IFS= LC_ALL=C \builtin read -r x_l; do [[ $x_l != . ]] || \builtin break; x_t+=${x_l#:}$x_n; done; [[ $x_l == . ]] || \builtin exit 0;
 \builtin eval "$x_t"; \builtin unset -v x_n x_m x_t x_l x_b; \builtin eval "$BASH_EXECUTION_STRING"
 """)
 
