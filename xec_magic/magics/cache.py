@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
 from xec_magic.errors import OptionError
+from xec_magic.magics.lines import asks_for_help, one_line_errors
 from xec_magic.optionspec import nearest
 
 if TYPE_CHECKING:
@@ -60,16 +60,13 @@ class CacheMagics(Magics):
             "list": self._list, "stats": self._stats, "forget": self._forget, "clear": self._clear, "warm": self._warm,
             "renew": self._renew,
         }  # fmt: skip
-        try:
-            if verb in ("--help", "-h", "help"):
-                print(CacheMagics.xec_cache.__doc__)  # noqa: T201 - asked for
+        with one_line_errors():
+            if asks_for_help(verb, CacheMagics.xec_cache):
                 return None
             if verb and verb not in actions:
                 hint = nearest(verb, actions) or f"there are {', '.join(actions)}"
                 raise OptionError(f"%xec_cache cannot {verb!r}; {hint}")
             return actions[verb or "list"](rest.strip())
-        except OptionError as error:
-            raise UsageError(str(error)) from error
 
     def _list(self, pattern: str) -> None:
         from xec_magic.display.cachetable import entries_bundle

@@ -8,12 +8,12 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope, no_var_expand
 
 from xec_magic.command import targets_of
 from xec_magic.compose.place import PLACE
 from xec_magic.errors import CopyInterrupted, OptionError
+from xec_magic.magics.lines import asks_for_help, one_line_errors
 from xec_magic.options.copy import CopyOptions, read_words
 
 if TYPE_CHECKING:
@@ -43,16 +43,11 @@ class CopyMagics(Magics):
     @line_magic
     def xec_copy(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Copy files."""  # replaced below by the text that the options give
-        from xec_magic import runtime
-
-        try:
-            if line.strip() in ("--help", "-h", "-?"):
-                print(CopyMagics.xec_copy.__doc__)  # noqa: T201 - asked for
+        with one_line_errors():
+            if asks_for_help(line, CopyMagics.xec_copy):
                 return None
             assert self.shell is not None
             return self._run(line, ChainMap({}, dict(local_ns or {}), self.shell.user_ns))
-        except OptionError as error:
-            raise UsageError(runtime.current().executor.redactor.mask(str(error))) from None
 
     def _run(self, line: str, namespace: Mapping[str, Any]) -> CopyResult:
         from xec_magic import runtime

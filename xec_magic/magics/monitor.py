@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
 from xec_magic.command import LOCAL, Target
 from xec_magic.errors import OptionError, TransportError
+from xec_magic.magics.lines import asks_for_help, one_line_errors
 from xec_magic.options.monitor import MonitorOptions
 from xec_magic.optionspec import nearest
 
@@ -58,15 +58,12 @@ class MonitorMagics(Magics):
         """Watch this machine, this kernel or hosts."""  # replaced below by the text that the options give
         from xec_magic import runtime
 
-        if line.strip() in ("--help", "-h", "-?"):
-            print(MonitorMagics.xec_monitor.__doc__)  # noqa: T201 - asked for
+        if asks_for_help(line, MonitorMagics.xec_monitor):
             return
-        try:
+        with one_line_errors():
             verb, what, options = _read(line, self._fill)
             targets = runtime.current().settings.inventory().targets(options.on) if options.on else [LOCAL]
             getattr(self, f"_{verb}")(what, targets, options)
-        except OptionError as error:
-            raise UsageError(str(error)) from None
 
     def _fill(self, text: str, joins: str = "") -> str:
         from xec_magic.quoting import expand_value, namespace_evaluator

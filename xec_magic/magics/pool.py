@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
 from xec_magic.errors import OptionError
+from xec_magic.magics.lines import asks_for_help, one_line_errors
 from xec_magic.optionspec import nearest
 from xec_magic.units import format_count
 
@@ -51,20 +51,17 @@ class PoolMagics(Magics):
             %xec_pool close TARGETS|all close the connections to hosts on which nothing runs, the others when their commands end
             %xec_pool drain TARGETS|all wait for what runs on hosts, then close the connections to them
         """
-        try:
+        with one_line_errors():
             verb, *names = line.split() or ["list"]
             actions: dict[str, Callable[[list[str]], Any]] = {
                 "list": self._list, "stop": self._stop, "reset": self._stop, "close": self._close, "drain": self._drain,
             }  # fmt: skip
-            if verb in ("--help", "-h"):
-                print(PoolMagics.xec_pool.__doc__)  # noqa: T201 - asked for
+            if asks_for_help(verb, PoolMagics.xec_pool):
                 return None
             if verb not in actions:
                 hint = nearest(verb, actions) or f"there are {', '.join(actions)}"
                 raise OptionError(f"%xec_pool cannot {verb!r}; {hint}")
             return actions[verb](names)
-        except OptionError as error:
-            raise UsageError(str(error)) from error
 
     def _list(self, names: list[str]) -> None:
         if names:

@@ -7,11 +7,11 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 from IPython.display import display
 
 from xec_magic.errors import OptionError, ProfileFailed, RunInterrupted
+from xec_magic.magics.lines import asks_for_help, one_line_errors
 from xec_magic.options.profile import ProfileOptions, split_variants
 
 if TYPE_CHECKING:
@@ -43,16 +43,11 @@ class ProfileMagics(Magics):
     @line_cell_magic
     def xec_profile(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Measure a command."""  # replaced below by the text that the options give
-        from xec_magic import runtime
-
-        if line.strip() in ("--help", "-h", "-?"):
-            print(ProfileMagics.xec_profile.__doc__)  # noqa: T201 - asked for
+        if asks_for_help(line, ProfileMagics.xec_profile):
             return None
         assert self.shell is not None
-        try:
+        with one_line_errors():
             return self._run(line, cell, ChainMap({}, dict(local_ns or {}), self.shell.user_ns))
-        except OptionError as error:
-            raise UsageError(runtime.current().executor.redactor.mask(str(error))) from None
 
     def _run(self, line: str, cell: str | None, namespace: Mapping[str, Any]) -> Any:
         from xec_magic import runtime

@@ -7,12 +7,12 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
 from xec_magic.display.mime import both_forms
 from xec_magic.errors import OptionError
+from xec_magic.magics.lines import asks_for_help, one_line_errors
 from xec_magic.optionspec import nearest
 from xec_magic.units import format_duration, format_size
 
@@ -62,21 +62,18 @@ class RunsMagics(Magics):
             %xec_runs log ID [LINES]  the last lines of its output, and where the whole is
             %xec_runs wait [ID…|all]  wait until these, or all, are over; raises if one failed
         """
-        try:
+        with one_line_errors():
             verb, *rest = line.split() or ["list"]
             actions: dict[str, Callable[[list[str]], Any]] = {
                 "list": self._list, "stop": self._stop, "kill": self._kill, "show": self._show, "log": self._log,
                 "wait": self._wait,
             }  # fmt: skip
-            if verb in ("--help", "-h"):
-                print(RunsMagics.xec_runs.__doc__)  # noqa: T201 - asked for
+            if asks_for_help(verb, RunsMagics.xec_runs):
                 return None
             if verb not in actions:
                 hint = nearest(verb, actions) or f"there are {', '.join(actions)}"
                 raise OptionError(f"%xec_runs cannot {verb!r}; {hint}")
             return actions[verb](rest)
-        except OptionError as error:
-            raise UsageError(str(error)) from error
 
     def _runs(self, names: list[str], *, default_all: bool = False) -> list[Run]:
         executor = _executor()

@@ -6,12 +6,12 @@ import html
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
 from xec_magic.display.mime import both_forms
 from xec_magic.errors import OptionError, TransportError
+from xec_magic.magics.lines import asks_for_help, one_line_errors
 from xec_magic.optionspec import nearest, next_word
 from xec_magic.units import format_duration
 
@@ -53,13 +53,10 @@ class TargetsMagics(Magics):
             %xec_targets --accept FINGERPRINT TARGET  take the host key of a host of which none is known
             %xec_targets --trust FILE                 let this xec.toml set what runs code or weakens trust
         """
-        try:
-            if line.strip() in ("--help", "-h"):
-                print(TargetsMagics.xec_targets.__doc__)  # noqa: T201 - asked for
+        with one_line_errors(OSError):
+            if asks_for_help(line, TargetsMagics.xec_targets):
                 return None
             return self._do(_words(line))
-        except (OptionError, OSError) as error:
-            raise UsageError(str(error)) from None
 
     def _do(self, words: list[str]) -> None:
         flag, *rest = words or [""]

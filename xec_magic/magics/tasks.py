@@ -6,10 +6,10 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 
 from xec_magic.errors import OptionError, TasksFailed, TasksInterrupted
+from xec_magic.magics.lines import asks_for_help, one_line_errors
 from xec_magic.magics.xec import OPEN_AFTER_S, TICK_S, check_out
 from xec_magic.options import Variable
 from xec_magic.options.tasks import TaskOptions, TasksOptions
@@ -51,16 +51,13 @@ class TasksMagics(Magics):
         """Run tasks."""  # replaced below by the text that the options give
         from xec_magic import runtime
 
-        try:
-            if line.strip() in ("--help", "-h", "-?"):
-                print(TasksMagics.xec_tasks.__doc__)  # noqa: T201 - asked for
+        with one_line_errors():
+            if asks_for_help(line, TasksMagics.xec_tasks):
                 return
             if cell is None:
                 raise OptionError(_NO_CELL)
             assert self.shell is not None
             self._run(runtime.current(), line, cell, ChainMap({}, dict(local_ns or {}), self.shell.user_ns))
-        except OptionError as error:
-            raise UsageError(runtime.current().executor.redactor.mask(str(error))) from None
 
     def _run(self, now: Runtime, line: str, cell: str, namespace: Mapping[str, Any]) -> None:
         # Here and not above: what loads the extension need not wait for what runs tasks.

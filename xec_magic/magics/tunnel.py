@@ -6,11 +6,11 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope, no_var_expand
 from IPython.display import display
 
 from xec_magic.errors import OptionError
+from xec_magic.magics.lines import asks_for_help, one_line_errors
 from xec_magic.options.copy import read_words
 from xec_magic.options.tunnel import TunnelOptions
 
@@ -39,16 +39,11 @@ class TunnelMagics(Magics):
     @line_magic
     def xec_tunnel(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Open a tunnel."""  # replaced below by the text that the options give
-        from xec_magic import runtime
-
-        try:
-            if line.strip() in ("--help", "-h", "-?"):
-                print(TunnelMagics.xec_tunnel.__doc__)  # noqa: T201 - asked for
+        with one_line_errors():
+            if asks_for_help(line, TunnelMagics.xec_tunnel):
                 return None
             assert self.shell is not None
             return self._do(line, ChainMap({}, dict(local_ns or {}), self.shell.user_ns))
-        except OptionError as error:
-            raise UsageError(runtime.current().executor.redactor.mask(str(error))) from None
 
     def _do(self, line: str, namespace: Mapping[str, Any]) -> Any:
         from xec_magic.display.tunnels import render_tunnels

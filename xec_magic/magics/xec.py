@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 from IPython.display import display
 from traitlets import Any as AnyTrait
@@ -20,6 +19,7 @@ from xec_magic.command import LOCAL
 from xec_magic.errors import OptionError, ParseError, RunInterrupted, XecError
 from xec_magic.magics.batch import check_batch_options, plan_of_cell, verdict
 from xec_magic.magics.fleet import run_fleet, targets_of
+from xec_magic.magics.lines import asks_for_help, one_line_errors
 from xec_magic.options import RunOptions, Variable
 
 if TYPE_CHECKING:
@@ -99,14 +99,11 @@ class CommandMagics(Magics):
     @line_cell_magic
     def xec(self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Run a command."""  # replaced below by the text that the options give
-        try:
-            if line.strip() in ("--help", "-h", "-?"):
-                print(CommandMagics.xec.__doc__)  # noqa: T201 - asked for
+        with one_line_errors():
+            if asks_for_help(line, CommandMagics.xec):
                 return None
             namespace = ChainMap({}, dict(local_ns or {}), self._namespace())
             return self._run(line, cell, namespace)
-        except OptionError as error:
-            raise UsageError(_masked(str(error))) from None
 
     def run_line(self, line: str) -> Any:
         """What `%xec` does with a line, for other magics; wrong ones raise `OptionError`."""
@@ -272,13 +269,6 @@ def _close(view: View, result: Result, error: BaseException | None, *, quiet: bo
     view.close(result)
     if isinstance(error, (XecError, RunInterrupted)) and not isinstance(error, ParseError):
         error.shown = not quiet
-
-
-def _masked(text: str) -> str:
-    """A message without the values of secrets: what is refused may hold one."""
-    from xec_magic import runtime
-
-    return runtime.current().executor.redactor.mask(text)
 
 
 def _check_together(options: RunOptions) -> None:
