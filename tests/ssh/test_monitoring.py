@@ -64,7 +64,7 @@ def know(world, server, link):
 
 
 def test_a_command_on_a_host_is_watched_over_the_same_connection(ex, on):
-    r = ex.run(f"python3 -c '{BUSY.format(0.6)}'", on=on, monitor=True, rate=20, strict=False)
+    r = ex.run(f"python3 -c '{BUSY.format(2.0)}'", on=on, monitor=True, rate=20, strict=False)
     truth = float(r.stdout)
     assert r.notes == ()
     assert len(r.timeline) >= 3
@@ -211,11 +211,11 @@ def test_connections_are_drained_while_their_host_is_watched(run, world):  # noq
 def test_a_watch_that_is_stopped_while_its_channel_opens_leaves_no_loop_and_gives_it_back(on, monkeypatch):
     opening, real, opened = threading.Event(), Connection.run, []
 
-    async def slowly(self, session, line, ahead=None):
+    async def slowly(self, session, line, ahead=None, **how):
         opened.append(session)
         opening.set()
         await asyncio.sleep(0.3)
-        await real(self, session, line, ahead)
+        await real(self, session, line, ahead, **how)
 
     with xec.Executor() as own:
         target = xec.runtime.current().settings.inventory().targets(on)[0]

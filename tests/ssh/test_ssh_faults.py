@@ -18,6 +18,7 @@ from world import IS_ROOT, Dropbear, children, environ_has, free_port, generate_
 import xec_magic as xec
 from xec_magic.command import Target
 from xec_magic.transport.ssh import SSHTransport
+from xec_magic.transport.ssh import hosts as hosts_module
 
 MUCH = 100_000_000  # bytes
 
@@ -109,6 +110,19 @@ def test_no_refused_channel_is_ever_shown(ex, world, sessions):
     rows = [row for row in ex._engine.ssh_rows() if row.host == server.spec]
     assert 1 <= len(rows) <= 4
     assert min(row.limit for row in rows) <= max(1, sessions)
+
+
+def test_where_sessions_hold_all_channels_the_next_command_is_refused(ex, world, monkeypatch):
+    monkeypatch.setattr(hosts_module, "KEPT_LOOK_S", 0.05)
+    server = world.sshd(MaxSessions=1)
+    for name in ("a", "b"):  # two channels each, of the four that there are
+        assert str(ex.run("echo ready", on=server.spec, session=name)) == "ready"
+    for options in ({}, {"session": "c"}):
+        with pytest.raises(xec.PoolTimeout, match=r"sessions, monitors or tunnels hold all of its 4 channels; end some"):
+            ex.run("true", on=server.spec, timeout=20, **options)
+    assert str(ex.run("echo still", on=server.spec, session="a")) == "still"
+    for name in ("a", "b"):
+        ex._engine.ask(ex._engine.transports.stop(name))
 
 
 @needs_root

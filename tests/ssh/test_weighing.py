@@ -32,8 +32,9 @@ def bare(tmp_path_factory):
     directory = tmp_path_factory.mktemp("bare", numbered=False)
     for name in ("bash", "sh", "python3", "head", "cat", "sleep", "awk", "grep", "getconf", "printf"):
         (directory / name).symlink_to(shutil.which(name, path="/usr/bin:/bin"))
-    for parent in (directory, *directory.parents[:2]):
-        parent.chmod(0o755)  # whoever logs in is to find them
+    for parent in (directory, *directory.parents):
+        if parent.stat().st_mode & 0o5 != 0o5:
+            parent.chmod(0o755)  # whoever logs in is to find them
     return {"PATH": str(directory)}
 
 

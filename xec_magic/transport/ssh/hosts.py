@@ -26,6 +26,8 @@ from xec_magic.units import format_duration
 
 __all__ = ["Connection", "Host", "Lease", "Row"]
 
+KEPT_LOOK_S: Final = 1.0
+KEPT_LOOKS: Final = 10  # so often nothing but what is kept had the channels: none becomes free by itself
 BUSY_KEEPALIVE_S: Final = 5.0  # three unanswered ones, and a command's connection counts as lost
 HELPERS: Final = 2  # short helper commands on one host at once: each takes one of the server's few channels
 HELPER_S: Final = 5.0
@@ -177,7 +179,7 @@ class Host:
 
     async def _granted(self, ticket: int, future: asyncio.Future[Lease], timeout_s: float | None) -> Lease:
         try:
-            return await asyncio.wait_for(future, timeout_s)
+            return future.result() if future.done() else await asyncio.wait_for(self._in_turn(future), timeout_s)
         except TimeoutError:
             busy = sum(link.busy for link in self.book.links.values())
             raise PoolTimeout(
@@ -190,6 +192,23 @@ class Host:
             if future.done() and not future.cancelled() and future.exception() is None and _was_cancelled():
                 self.unused(future.result())
                 self.give_back(future.result())  # granted in the moment in which nobody wanted it any more
+
+    async def _in_turn(self, future: asyncio.Future[Lease]) -> Lease:
+        """Wait for a channel as long as one may become free: what is kept, as a session is, holds its own until somebody ends it."""
+        looks = 0
+        while not future.done():
+            await asyncio.wait([future], timeout=KEPT_LOOK_S)
+            looks = looks + 1 if self._all_is_kept() else 0
+            if looks >= KEPT_LOOKS and not future.done():
+                raise PoolTimeout(
+                    f"{self.target}: sessions, monitors or tunnels hold all of its {len(self._kept)} channels; end some of them "
+                    "(%xec_pool lists them, %xec_pool stop NAME ends a session)"
+                )
+        return future.result()
+
+    def _all_is_kept(self) -> bool:
+        links = self.book.links.values()
+        return 0 < sum(link.busy for link in links) <= len(self._kept) and all(link.state != "opening" for link in links)
 
     async def again(self, lease: Lease, error: Exception, timeout_s: float | None = None) -> Lease:
         """The server refused this channel: wait for another one, before all others."""
