@@ -118,7 +118,9 @@ def test_where_sessions_hold_all_channels_the_next_command_is_refused(ex, world,
     for name in ("a", "b"):  # two channels each, of the four that there are
         assert str(ex.run("echo ready", on=server.spec, session=name)) == "ready"
     for options in ({}, {"session": "c"}):
-        with pytest.raises(xec.PoolTimeout, match=r"sessions, monitors or tunnels hold all of its 4 channels; end some"):
+        with pytest.raises(
+            xec.PoolTimeout, match=r"sessions, monitors or tunnels hold all of its 4 channels; end some"
+        ):
             ex.run("true", on=server.spec, timeout=20, **options)
     assert str(ex.run("echo still", on=server.spec, session="a")) == "still"
     for name in ("a", "b"):

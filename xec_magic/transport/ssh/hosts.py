@@ -208,7 +208,9 @@ class Host:
 
     def _all_is_kept(self) -> bool:
         links = self.book.links.values()
-        return 0 < sum(link.busy for link in links) <= len(self._kept) and all(link.state != "opening" for link in links)
+        return 0 < sum(link.busy for link in links) <= len(self._kept) and all(
+            link.state != "opening" for link in links
+        )
 
     async def again(self, lease: Lease, error: Exception, timeout_s: float | None = None) -> Lease:
         """The server refused this channel: wait for another one, before all others."""
