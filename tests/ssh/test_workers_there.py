@@ -176,7 +176,10 @@ async def ran_alone(transport, command):
 
 
 # What is no matter of who runs it: in any order, cut off behind the directory's name, without an end.
-UNLIKE_ITSELF = {"variables: exported names", "variables: no variables of ours", "streams: a coprocess"}
+# Or: a job that is over is spoken of if that is seen in time.
+UNLIKE_ITSELF = {
+    "variables: exported names", "variables: no variables of ours", "streams: a coprocess", "options: monitor",
+}  # fmt: skip
 # Where the profile was read ahead, a script is evaluated, as in a session.
 UNLIKE_WITH_PROFILE = {
     "variables: the last argument at the start", "variables: level of shells", "processes: a killed child, last",
@@ -202,9 +205,12 @@ async def test_a_script_does_the_same_in_a_worker_there(shell, login, every, ser
     transport = SSHTransport(KERNEL_ID)
     try:
         scripts = {name: snippets.ALL[name] for name in names}
-        different = await both_ways(transport, target_of(server), scripts, shell, login)
         same = told_alike if login else list
-        assert {name: found for name, found in different.items() if same(found[0]) != same(found[1])} == {}
+        for _ in range(3):  # what processes do at the same time comes in any order; what is really different stays so
+            different = await both_ways(transport, target_of(server), scripts, shell, login)
+            different = {name: found for name, found in different.items() if same(found[0]) != same(found[1])}
+            scripts = {name: snippets.ALL[name] for name in different}
+        assert different == {}
         assert shells_of(transport).served > len(names) / 2
     finally:
         await transport.close(4)
