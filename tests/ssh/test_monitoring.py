@@ -39,17 +39,20 @@ def on(server):
     return server.spec
 
 
-def loops() -> list[int]:
-    """Processes of watching loops."""
+def loops(world) -> list[int]:
+    """Processes of watching loops on this world's servers: other tests run at the same time, against their own."""
+    ports = {str(server.port) for server in world.servers}
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
                 with open(f"/proc/{entry}/cmdline", "rb") as file:
                     text = file.read()
+                with open(f"/proc/{entry}/environ", "rb") as file:
+                    port = re.search(rb"(?:^|\0)SSH_CONNECTION=[^\0]* (\d+)(?:\0|$)", file.read())
             except OSError:
                 continue
-            if text.startswith(b"awk\0-v\0root="):
+            if text.startswith(b"awk\0-v\0root=") and port is not None and port[1].decode() in ports:
                 found.append(int(entry))
     return found
 
@@ -63,7 +66,7 @@ def know(world, server, link):
 # -- a command ---------------------------------------------------------------------------------------
 
 
-def test_a_command_on_a_host_is_watched_over_the_same_connection(ex, on):
+def test_a_command_on_a_host_is_watched_over_the_same_connection(ex, on, world):
     r = ex.run(f"python3 -c '{BUSY.format(2.0)}'", on=on, monitor=True, rate=20, strict=False)
     truth = float(r.stdout)
     assert r.notes == ()
@@ -75,7 +78,7 @@ def test_a_command_on_a_host_is_watched_over_the_same_connection(ex, on):
     assert {"bash", "python3"} & {part.name for sample in r.timeline.samples for part in sample.parts}
     assert all(a.at < b.at for a, b in zip(r.timeline.samples, r.timeline.samples[1:], strict=False))
     assert len(ex._engine.ssh_rows()) == 1
-    assert until(lambda: not loops())
+    assert until(lambda: not loops(world))
 
 
 def test_when_the_connection_is_lost_the_chart_keeps_what_came_and_says_so(ex, world, server):
@@ -94,14 +97,14 @@ def test_when_the_connection_is_lost_the_chart_keeps_what_came_and_says_so(ex, w
         for note in r.notes
         if re.fullmatch(r"monitoring has stopped after .*: the connection to .* was lost.*", note)
     ]
-    assert until(lambda: not loops())
+    assert until(lambda: not loops(world))
 
 
-def test_a_loop_that_is_killed_there_is_said_and_the_command_goes_on(ex, on):
+def test_a_loop_that_is_killed_there_is_said_and_the_command_goes_on(ex, on, world):
     started = ex.start("sleep 1.5; echo done", on=on, monitor=True, rate=20)
-    assert until(loops)
+    assert until(lambda: loops(world))
     assert until(lambda: started.timeline and len(started.timeline) > 1)
-    for pid in loops():
+    for pid in loops(world):
         os.kill(pid, signal.SIGKILL)
     r = started.result()
     assert r.stdout == "done\n"
@@ -116,12 +119,12 @@ def test_a_host_without_proc_says_so_in_one_line_and_the_command_runs(ex, on, mo
     assert len(r.timeline) == 0
 
 
-def test_two_commands_on_one_host_each_have_their_own_curves(ex, on):
+def test_two_commands_on_one_host_each_have_their_own_curves(ex, on, world):
     busy = ex.start(f"exec python3 -c '{BUSY.format(0.5)}'", on=on, monitor=True, rate=20)
     idle = ex.start("sleep 0.6", on=on, monitor=True, rate=20)
     assert busy.result().timeline.samples[-1].cpu_s > 0.2
     assert idle.result().timeline.samples[-1].cpu_s < 0.1
-    assert until(lambda: not loops())
+    assert until(lambda: not loops(world))
 
 
 def test_a_command_of_a_session_there_is_watched_without_what_the_shell_has_used_before(ex, on):
@@ -143,7 +146,7 @@ def test_a_command_on_several_hosts_is_watched_on_each_once_a_second(ex, world, 
     assert {result.plan.monitor.rate_hz for result in results} == {1.0}
     assert ex.map("true", on=[on, other], monitor=True, rate=9)[0].plan.monitor.rate_hz == 9.0
     assert len(results.plot().axes) >= 1
-    assert until(lambda: not loops())
+    assert until(lambda: not loops(world))
 
 
 # -- a host ------------------------------------------------------------------------------------------
@@ -164,7 +167,7 @@ def test_hosts_are_watched_shown_side_by_side_and_stopped(run, shell, world, on)
     said += shown + run("1").out
     assert all(said.count(f"[xec] alert: {name}: mem > 1%: ") == 1 for name in (on, other))
     assert "load" in run(f"%xec_monitor stop --on {on},{other}").out
-    assert until(lambda: not loops())
+    assert until(lambda: not loops(world))
     assert "is not watched; watched is" in refusal(run("%xec_monitor show --on 10.0.0.9"))
 
 
@@ -208,7 +211,7 @@ def test_connections_are_drained_while_their_host_is_watched(run, world):  # noq
     assert "its connections are drained" in run(f"%xec_monitor stop --on {on}").out
 
 
-def test_a_watch_that_is_stopped_while_its_channel_opens_leaves_no_loop_and_gives_it_back(on, monkeypatch):
+def test_a_watch_that_is_stopped_while_its_channel_opens_leaves_no_loop_and_gives_it_back(on, monkeypatch, world):
     opening, real, opened = threading.Event(), Connection.run, []
 
     async def slowly(self, session, line, ahead=None, **how):
@@ -228,7 +231,7 @@ def test_a_watch_that_is_stopped_while_its_channel_opens_leaves_no_loop_and_give
         watch.stop()
         assert until(lambda: sum(row.busy for row in own._engine.ssh_rows()) == 0)
         assert until(lambda: opened[0].channel.is_closing())  # before its loop may have begun there
-        assert until(lambda: not loops())
+        assert until(lambda: not loops(world))
 
 
 def test_a_block_of_python_watches_a_host(on):
