@@ -92,6 +92,7 @@ def test_when_the_connection_is_lost_the_chart_keeps_what_came_and_says_so(ex, w
     link.close()
     assert r.outcome == "lost"
     assert len(r.timeline) > 2
+    # However it was heard of: by the command's channel, or by the samples' own.
     assert [
         note
         for note in r.notes

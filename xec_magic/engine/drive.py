@@ -269,6 +269,8 @@ class Drive:
         finally:
             if watching is not None:
                 watching.cancel()
+                if run.stop_cause is Cause.LOST:
+                    await asyncio.wait([watching])  # it says so, before the run is over
 
     async def _watch(self, process: Process) -> None:
         """Emit samples until it is cancelled. The run does not depend on them."""
@@ -284,12 +286,19 @@ class Drive:
         begun = self._now()
         try:
             await watch(sampler, rate_hz, self._run.emit)
+        except asyncio.CancelledError:
+            if self._run.stop_cause is Cause.LOST:  # which of the two hears of it first is chance
+                self._watched_no_more(begun, self._run.stop_detail)
+            raise
         except Exception as error:  # noqa: BLE001 - the command is not to suffer from being watched
-            after = f"monitoring has stopped after {format_duration(self._now() - begun)}: "
-            seen = bool(self._run.timeline and self._run.timeline.samples)
-            self._run.emit(Note(self._run.run_id, self._now(), (after if seen else "not monitored: ") + str(error)))
+            self._watched_no_more(begun, str(error))
         finally:
             sampler.close()
+
+    def _watched_no_more(self, begun: float, why: str) -> None:
+        after = f"monitoring has stopped after {format_duration(self._now() - begun)}: "
+        seen = bool(self._run.timeline and self._run.timeline.samples)
+        self._run.emit(Note(self._run.run_id, self._now(), (after if seen else "not monitored: ") + why))
 
     def _mark(self, text: str) -> None:
         self._run.emit(Mark(self._run.run_id, self._now(), text))
