@@ -8,6 +8,8 @@ NOTEBOOKS := notebooks
 NO_BROWSER := -m "not browser"
 # Two files at a time: most tests wait for processes. What a file's tests share (servers, pages) they share in one process.
 TWICE := -n 2 --dist loadfile
+# Thousands of real processes on a machine that others use too: what fails is run once more, and both are shown.
+AGAIN := --reruns 1 -raR
 
 .PHONY: demo lab test test-notebooks test-wheel test-browser test-examples test-checkout check bench docs format clean help
 
@@ -52,18 +54,18 @@ test-wheel: $(VENV)/test
 	rm -rf build/wheel build/dist
 	$(BIN)/python -m build --wheel --outdir build/dist . > build-wheel.log
 	$(BIN)/pip install --quiet --no-deps --target build/wheel build/dist/*.whl
-	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/wheel XEC_TEST_WHEEL=$(CURDIR)/build/wheel $(BIN)/python -m pytest $(TWICE) $(NO_BROWSER) tests
+	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/wheel XEC_TEST_WHEEL=$(CURDIR)/build/wheel $(BIN)/python -m pytest $(TWICE) $(AGAIN) $(NO_BROWSER) tests
 
 # The browser's driver keeps a loop running in the main thread, so its tests have a process of their own.
 test-browser: $(VENV)/test
-	$(BIN)/python -m pytest $(TWICE) -m browser tests
+	$(BIN)/python -m pytest $(TWICE) $(AGAIN) -m browser tests
 
 test-examples: $(VENV)/test
 	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' xec_magic README.md docs
 
 # The same tests as test-wheel, of the files as they lie here.
 test-checkout: $(VENV)/test
-	$(BIN)/python -m pytest $(TWICE) $(NO_BROWSER) tests
+	$(BIN)/python -m pytest $(TWICE) $(AGAIN) $(NO_BROWSER) tests
 
 ## make check    ruff, mypy, import-linter, generated files, documentation
 check: $(VENV)/test
