@@ -181,6 +181,21 @@ def test_jobs_that_earlier_commands_have_left_do_not_count():
     assert {part.name for sample in r.timeline.samples for part in sample.parts} <= {"bash", "sleep"}
 
 
+def test_a_job_that_was_started_only_just_before_does_not_count_either(monkeypatch, tmp_path):
+    os.mkfifo(tmp_path / "go")
+    monkeypatch.setattr("xec_magic.transport.session.PREPARE_S", 60)  # the next command always comes sooner
+    monkeypatch.setattr("xec_magic.transport.session_process.start_ticks", lambda pid: None)  # the clock is too coarse
+    s = xec.using(session="justbefore", monitor=True, rate=20)
+    s.run("sleep 61 >/dev/null 2>&1 &")
+    started = s.start(f"exec 9<> {tmp_path}/go; read -u 9")
+    while not started.timeline or not started.timeline.samples:
+        time.sleep(0.01)
+    (tmp_path / "go").write_text("\n")
+    r = started.result(20)
+    s.run("kill %1", check=False)
+    assert {part.name for sample in r.timeline.samples for part in sample.parts} == {"bash"}
+
+
 def test_each_attempt_has_curves_of_its_own(tmp_path):
     r = xec.run(
         f"sleep 0.15; test -e {tmp_path}/f || {{ touch {tmp_path}/f; exit 75; }}", monitor=True, rate=20, retries=1,

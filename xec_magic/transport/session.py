@@ -34,6 +34,7 @@ __all__ = ["MUTE", "Session"]
 PREPARE_S: Final = 0.001  # after a command: pipes for the next one, when the result is on its way
 IN_STEP_S: Final = 5.0  # a shell that was signalled must have answered anew by then
 DOUBT_S: Final = 0.5  # between two looks at a shell that may have lost its way
+AS_ONE_S: Final = 0.025  # of starts nearer to one another the clock ticks do not tell which came first
 MEASURED_S: Final = 0.1  # of a shorter command the clock ticks tell nothing
 TICKS_A_S: Final = os.sysconf("SC_CLK_TCK")
 SESSION_KNOWN_S: Final = 10.0  # so long after the shell's end its number surely names nobody else's session
@@ -92,6 +93,7 @@ class Session:
         self._heard_ping = False
         self._exits = False
         self._children: frozenset[int] = frozenset()
+        self._observed = False  # whether its children and counters were read since the last command was put to it
         self._ended_at: float | None = None
         self._closed = False
         self._cpu_ticks: tuple[int, int] | None = None
@@ -164,6 +166,8 @@ class Session:
         except BaseException:
             self._loan.release()
             raise
+        if not self._observed:
+            self._observe()
         text = self._order(request.command, first=first)
         self.current = process = SessionProcess(self, request, stdout, stderr)
         self._write(text)
@@ -191,6 +195,7 @@ class Session:
 
     def _order(self, command: Command, *, first: bool) -> bytes:
         self.served += 1
+        self._observed = False
         if self._last is None or self._last[0] is not command or first:  # the same one comes again and again
             env = (*command.env, *command.secret_env)
             order = Order(script_for(command), command.strict, env, None if first else command.cwd)
@@ -222,6 +227,8 @@ class Session:
         except OSError:
             self._loan.release()
             return None
+        if not self._observed and time.monotonic() < self.used_at + AS_ONE_S:
+            self._children = children(self.shells)
         return HereRun(self, self._order(command, first=False), pipes)
 
     def put(self, order: bytes) -> None:
@@ -384,10 +391,15 @@ class Session:
         if self._pipes is None:
             with contextlib.suppress(OSError):  # the next command asks again, and is told
                 self._pipes = self._new_pipes()
+        self._observe()
+        self._loan.release()
+
+    def _observe(self) -> None:
+        """See what earlier commands have left and used; the shell is idle, and who calls has it."""
         self._children = children(self.shells)
         self._cpu_ticks = cpu_ticks(self.pid)
         self._io = io_bytes(self.pid)
-        self._loan.release()
+        self._observed = True
 
     def _doubt(self) -> None:
         """See whether the shell is busy with the command. It closes its control descriptor as long as it is."""
