@@ -388,7 +388,7 @@ class DiskTier:
         with self._reader_lock:
             try:
                 reader = self._reader
-                if reader is None or self._reader_failures != self._failures or not self._is_there(reader):
+                if reader is None or self._reader_failures != self._failures or not self._is_named(reader):
                     reader = self._open_reader()
                 return default if reader is None else work(reader)
             except (sqlite3.Error, OSError) as error:
@@ -405,18 +405,24 @@ class DiskTier:
             self._reader = self._connect()
         return self._reader
 
-    def _is_there(self, db: _Connection) -> bool:
-        """The file of a connection still has its name: nobody has removed the directory, or set a damaged file aside.
-
-        Raises:
-            OSError: the files beside it are gone and cannot be made.
-        """
+    def _is_named(self, db: _Connection) -> bool:
+        """The file of a connection still has its name: nobody has removed the directory, or set a damaged file aside."""
         try:
             if db.inode != os.stat(db.path).st_ino:
                 return False
         except OSError:
             return False
         self._inode = db.inode
+        return True
+
+    def _is_there(self, db: _Connection) -> bool:
+        """The same, and the files beside it are there; those are made again where they were removed.
+
+        Raises:
+            OSError: they are gone and cannot be made.
+        """
+        if not self._is_named(db):
+            return False
         if self._files is None or self._files.gone:
             assert self._directory is not None
             self._make_files(self._directory)
