@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -133,6 +134,14 @@ def test_hosts_fail_on_purpose_and_heal(hosts, ex):
     assert ex.run("app status", on="web01").stderr == "app on web01: disk full\n"
     hosts.heal()
     assert all(ex.run("app deploy 2.5.0", on=f"web0{n}").ok for n in (1, 2))
+
+
+def test_the_port_of_a_host_that_is_down_is_nobody_elses(hosts, ex):
+    hosts.kill("web01")
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", hosts["web01"].port))
+    hosts.heal()
+    assert ex.run("hostname", on="web01").ok
 
 
 def test_a_host_that_hangs_is_given_up_after_the_time_that_was_asked_for(ex):

@@ -13,6 +13,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -148,14 +149,18 @@ class Host:
         self.slow_s = 0.0
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self._listener: asyncio.AbstractServer | asyncssh.SSHAcceptor | None = None
+        self._held: socket.socket | None = None  # its port while nobody listens, which must not become another server's
 
     async def serve(self) -> None:
         """Listen, on the port of before if there was one."""
         files = type("FilesHere", (Files,), {"home": os.fsencode(self.home)})
+        where: dict[str, Any] = (
+            {"sock": self._socket()} if self.port else {"host": HERE, "port": 0, "reuse_address": True}
+        )
         self._listener = acceptor = await asyncssh.listen(
-            HERE, self.port, server_factory=lambda: Login(self), server_host_keys=[self.key], process_factory=self._run,
+            **where, server_factory=lambda: Login(self), server_host_keys=[self.key], process_factory=self._run,
             sftp_factory=files, encoding=None, config=[], line_editor=False, agent_forwarding=False, x11_forwarding=False,
-            gss_host=None, compression_algs=None, backlog=BACKLOG, reuse_address=True,
+            gss_host=None, compression_algs=None, backlog=BACKLOG,
         )  # fmt: skip
         self.port = acceptor.get_port()
 
@@ -164,9 +169,19 @@ class Host:
         for connection in [*self.connections]:
             connection.abort()
         if self._listener is not None:
-            self._listener.close()
-            await self._listener.wait_closed()
-            self._listener = None
+            listener, self._listener = self._listener, None
+            listener.close()
+            self._held = self._socket()
+            await listener.wait_closed()
+
+    def _socket(self) -> socket.socket:
+        """One with this host's port, which it keeps: who connects is refused as long as nobody listens."""
+        held, self._held = self._held, None
+        if held is None:
+            held = socket.socket()
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind((HERE, self.port))
+        return held
 
     async def hang(self) -> None:
         """Take connections, and never say a word."""
@@ -178,7 +193,7 @@ class Host:
                     pass
             writer.close()
 
-        self._listener = await asyncio.start_server(silent, HERE, self.port, reuse_address=True)
+        self._listener = await asyncio.start_server(silent, sock=self._socket())
 
     async def heal(self) -> None:
         """As new."""
