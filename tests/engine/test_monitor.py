@@ -26,6 +26,31 @@ PYTHON = f"{sys.executable} -ISc"
 BUSY = "import time\nwhile time.process_time()<{seconds}: pass\nprint(time.process_time())"
 
 
+def held(tmp_path, script, start=xec.start, **options):
+    """The result of a command that has done its work and been sampled afterwards, however late that comes."""
+    gate = tmp_path / f"gate{len(os.listdir(tmp_path))}"
+    os.mkfifo(gate)
+    opened = os.open(gate, os.O_RDWR)  # neither end waits for the other
+    try:
+        run = start(f"{script}; touch {gate}.done; read -r line < {gate}", **options)
+        count = None
+        while not run.done():
+            samples = run.timeline.samples if run.timeline else []
+            if count is None and os.path.exists(f"{gate}.done"):
+                count = len(samples)
+            if count is not None and len(samples) > count + 1:
+                os.write(opened, b"go\n")
+                break
+            time.sleep(0.005)
+        return run.result(60)
+    finally:
+        os.close(opened)
+
+
+def names(samples):
+    return {part.name for sample in samples for part in sample.parts}
+
+
 # -- accuracy ------------------------------------------------------------------------------------
 
 
@@ -42,10 +67,10 @@ def test_the_curve_of_one_busy_core_is_one():
     assert statistics.median(cores) < 1.2  # on a busy machine a single step may be shorter than what it counts
 
 
-def test_short_children_are_all_in_the_totals():
+def test_short_children_are_all_in_the_totals(tmp_path):
     work = BUSY.format(seconds=0.02)
-    r = xec.run(f"for i in 1 2 3 4 5 6 7 8 9 10; do {PYTHON} '{work}'; done", monitor=True, rate=4)
-    used = sum(float(line) for line in r.lines())
+    r = held(tmp_path, f"for i in 1 2 3 4 5 6 7 8 9 10; do {PYTHON} '{work}'; done; echo", monitor=True, rate=4)
+    used = sum(float(line) for line in r.lines() if line)
     assert r.usage.cpu_s == pytest.approx(used, rel=0.02, abs=0.15)  # ten ends, and the shell's forks
     assert r.timeline.samples[-1].cpu_s == pytest.approx(r.usage.cpu_s, rel=0.02, abs=0.1)
 
@@ -159,26 +184,26 @@ def test_a_warm_shell_is_watched():
 def test_a_command_of_a_session_is_counted_without_what_the_shell_has_used_before(tmp_path):
     s = xec.using(session="watched", cwd=tmp_path, monitor=True, rate=20)
     s.run(f"{PYTHON} '{BUSY.format(seconds=0.4)}'; head -c 50000000 /dev/zero > big")
-    idle = s.run("sleep 0.25")
+    idle = held(tmp_path, "true", s.start)
     last = idle.timeline.samples[-1]
-    assert len(idle.timeline) > 2
+    assert len(idle.timeline) >= 2
     assert last.cpu_s < 0.1
     assert last.written_bytes < 1_000_000
-    busy = s.run(f"{PYTHON} '{BUSY.format(seconds=0.4)}'; head -c 30000000 /dev/zero > big; sleep 0.1")
+    busy = held(tmp_path, f"{PYTHON} '{BUSY.format(seconds=0.4)}'; head -c 30000000 /dev/zero > big", s.start)
     assert abs(busy.timeline.samples[-1].cpu_s - float(busy.stdout)) < 0.15
     assert 30_000_000 <= busy.usage.written_bytes < 31_000_000
     assert busy.timeline.samples[-1].written_bytes == busy.usage.written_bytes
-    assert {"bash", "sleep"} <= {part.name for sample in busy.timeline.samples for part in sample.parts}
+    assert "bash" in names(busy.timeline.samples)
 
 
-def test_jobs_that_earlier_commands_have_left_do_not_count():
+def test_jobs_that_earlier_commands_have_left_do_not_count(tmp_path):
     s = xec.using(session="jobs", monitor=True, rate=20)
     left = s.run(f"{PYTHON} '{BUSY.format(seconds=30)}' >/dev/null 2>&1 &")
-    r = s.run("sleep 0.5")
+    r = held(tmp_path, "sleep 0.5", s.start)
     s.run("kill %1", check=False)
     assert left.ok
     assert r.timeline.samples[-1].cpu_s < 0.15
-    assert {part.name for sample in r.timeline.samples for part in sample.parts} <= {"bash", "sleep"}
+    assert names(r.timeline.samples) <= {"bash", "sleep", "touch"}
 
 
 def test_a_job_that_was_started_only_just_before_does_not_count_either(monkeypatch, tmp_path):
@@ -197,10 +222,23 @@ def test_a_job_that_was_started_only_just_before_does_not_count_either(monkeypat
 
 
 def test_each_attempt_has_curves_of_its_own(tmp_path):
-    r = xec.run(
-        f"sleep 0.15; test -e {tmp_path}/f || {{ touch {tmp_path}/f; exit 75; }}", monitor=True, rate=20, retries=1,
-        retry_codes=75, backoff=0,
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    opened = os.open(gate, os.O_RDWR)
+    run = xec.start(
+        f"read -r line < {gate}; test -e {tmp_path}/f || {{ touch {tmp_path}/f; exit 75; }}", monitor=True, rate=20,
+        retries=1, retry_codes=75, backoff=0,
     )  # fmt: skip
+    try:
+        first = None
+        while not run.done():  # each attempt goes on when it has been sampled
+            if run.timeline and run.timeline.samples and run.timeline is not first:
+                os.write(opened, b"go\n")
+                first = run.timeline
+            time.sleep(0.005)
+    finally:
+        os.close(opened)
+    r = run.result()
     assert len(r.attempts) == 1
     assert r.attempts[0].timeline is not r.timeline
     assert r.timeline.samples[0].at > r.attempts[0].timeline.samples[-1].at
