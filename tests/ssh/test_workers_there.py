@@ -39,6 +39,15 @@ async def ready(transport, number=1):
             await asyncio.sleep(0.005)
 
 
+async def a_while_for_a_shell(transport):
+    """So that not all get plain starts where shells become ready slowly; without one it is a plain start."""
+    try:
+        async with asyncio.timeout(2):
+            await ready(transport)
+    except (TimeoutError, ValueError):  # none is ready; nobody has asked for one yet
+        pass
+
+
 class Contract(TransportContract):
     SAY_HELLO = "echo hello"
     EXIT_3 = "exit 3"
@@ -136,6 +145,8 @@ async def both_ways(transport, target, scripts, shell, login=False):
                     command = Command(
                         script, target, cwd=place, strict=False, worker=worker, shell=(shell,), login=login
                     )
+                    if worker:
+                        await a_while_for_a_shell(transport)
                     try:
                         done.append(await ran(transport, command))
                     except TimeoutError:
