@@ -190,7 +190,7 @@ def test_a_reader_that_is_slow_makes_the_command_wait_and_loses_nothing(executor
     run = executor.start(Plan(Command("seq 1 10000000")), keep=False)
     chunks = iter(run.chunks())
     total = next(chunks).count(b"\n")
-    channel = run._channels[0][0]
+    channel = run._readers._channels[0][0]
     until(lambda: channel._full or run.done())
     with pytest.raises(TimeoutError):
         run.wait(0.5)

@@ -8,41 +8,23 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, Final, Protocol
 
+from xec_magic.engine.bell import Bell
 from xec_magic.engine.flight import Flights
-from xec_magic.engine.framing import Framing
 from xec_magic.engine.gates import Gate, take_at_once
-from xec_magic.engine.marks import MarkFinder
-from xec_magic.engine.monitor import watch
-from xec_magic.engine.pipes import open_for_writing
+from xec_magic.engine.intake import Intake, Way
+from xec_magic.engine.monitor import watch_run
 from xec_magic.engine.retry import retry_delay
 from xec_magic.engine.run import Run
 from xec_magic.errors import TransportError
-from xec_magic.events import (
-    Cause,
-    Exited,
-    LeftBehind,
-    Mark,
-    Note,
-    Output,
-    PartExited,
-    PartStarted,
-    ProcessInfo,
-    Queued,
-    Retrying,
-    Started,
-    Stopping,
-    Stream,
-)
-from xec_magic.output import STREAMS
-from xec_magic.redact import Redactor, StreamRedactor
+from xec_magic.events import Cause, Exited, LeftBehind, Note, ProcessInfo, Queued, Retrying, Started, Stopping
+from xec_magic.redact import Redactor
 from xec_magic.transport import Transports
 from xec_magic.transport.base import Distant, Process, StartRequest
 from xec_magic.transport.terminate import LAST_GRACE_S, living, stop
-from xec_magic.units import format_duration
 
 __all__ = ["Drive", "Surroundings"]
 
@@ -69,16 +51,9 @@ class Drive:
         self._run = run
         self._plan = run.plan
         self._loop = asyncio.get_running_loop()
-        self._changed = _Bell(self._loop)
-        self._way = _Way(self)
-        self._printed = 0
-        self._arrived = 0
-        self._over = False
-        self._tee: BinaryIO | None = None
-        self._redact: dict[Stream, StreamRedactor] = {}
-        self._framing: Framing | None = None
-        self._unkept = False
-        self._marks: MarkFinder | None = None
+        self._changed = Bell(self._loop)
+        self._intake = Intake(run, executor.redactor, self._loop.time, self._changed.set)
+        self._way = Way(self._intake)
 
     async def go(self) -> None:
         """Take the run to its end. It has its result then, whatever went wrong."""
@@ -87,7 +62,7 @@ class Drive:
         run.hurry = run.hurry or asyncio.Event()
         exited: Exited
         try:
-            exited = await self._poured(await self._open_tee() or await self._admitted())
+            exited = await self._poured(self._without_tee() or await self._admitted())
         except BaseException as error:  # a fault of ours must not leave anybody waiting
             exited = self._faulty(error)
             if run.process is not None:
@@ -96,21 +71,17 @@ class Drive:
             raise
         finally:
             try:
-                if self._tee is not None:
-                    tee, self._tee = self._tee, None
-                    tee.close()
+                self._intake.close()
                 run.emit(exited)
                 await self._executor.flights.land(run)
                 self._executor.finished(run)
-                if (
-                    run.pouring is not None
-                ):  # a file that gets the output by way of the loop is complete before the run is over
+                if run.pouring is not None:  # its file is complete before the run is over
                     run.end_channels()
                     await asyncio.wait([run.pouring])
             finally:
                 run.finish()
                 if run.process is None or not run.process.streams_open:
-                    self._way.drive = None
+                    self._way.intake = None
 
     async def _poured(self, exited: Exited) -> Exited:
         """How the run ended, once the file that gets its output by way of the loop is complete."""
@@ -126,16 +97,13 @@ class Drive:
     def _now(self) -> float:
         return self._loop.time()
 
-    async def _open_tee(self) -> Exited | None:
-        if self._plan.tee is None:
+    def _without_tee(self) -> Exited | None:
+        """The end of a run whose copy cannot be begun."""
+        complaint = self._intake.open_tee()
+        if not complaint:
             return None
-        try:
-            self._tee = _open_tee_file(self._plan.tee)
-        except OSError as error:
-            reason = f"cannot write the --tee file {self._plan.tee}: {error.strerror}"
-            self._drop_pipes()
-            return Exited(self._run.run_id, self._now(), None, None, Cause.SPAWN, reason)
-        return None
+        self._drop_pipes()
+        return Exited(self._run.run_id, self._now(), None, None, Cause.SPAWN, complaint)
 
     async def _admitted(self) -> Exited:
         turn = self._executor.transports.turn(self._plan.command)
@@ -231,16 +199,9 @@ class Drive:
 
     async def _attempt(self, attempt: int) -> Exited:
         run = self._run
-        self._printed, self._over, self._unkept = 0, False, False
-        self._redact.clear()
-        marks = self._plan.monitor.marks if self._plan.monitor else ()
-        self._marks = MarkFinder(marks, self._mark) if marks else None
-        command = self._plan.command
-        if self._plan.batch is not None:
-            self._framing = Framing(run.run_id, self._plan, self._executor.redactor, self._now)
-            command = self._framing.command
+        self._intake.begin()
         request = StartRequest(
-            command,
+            self._intake.command,
             run.run_id,
             self._way.output,
             self._changed.set,
@@ -263,7 +224,7 @@ class Drive:
             process.pause()
         age = self._now() - process.started_at
         run.emit(Started(run.run_id, process.started_at, time.time() - age, process.pid, attempt))
-        watching = self._loop.create_task(self._watch(process)) if self._plan.monitor else None
+        watching = self._loop.create_task(watch_run(run, process, self._plan.monitor)) if self._plan.monitor else None
         try:
             return await self._follow(process)
         finally:
@@ -271,37 +232,6 @@ class Drive:
                 watching.cancel()
                 if run.stop_cause is Cause.LOST:
                     await asyncio.wait([watching])  # it says so, before the run is over
-
-    async def _watch(self, process: Process) -> None:
-        """Emit samples until it is cancelled. The run does not depend on them."""
-        assert self._plan.monitor is not None
-        rate_hz = self._plan.monitor.rate_hz
-        sampler = process.sampler(rate_hz)
-        if sampler is None:
-            where = f"on {self._plan.command.target}"
-            self._run.emit(
-                Note(self._run.run_id, self._now(), f"not monitored: what a command {where} uses cannot be read")
-            )
-            return
-        begun = self._now()
-        try:
-            await watch(sampler, rate_hz, self._run.emit)
-        except asyncio.CancelledError:
-            if self._run.stop_cause is Cause.LOST:  # which of the two hears of it first is chance
-                self._watched_no_more(begun, self._run.stop_detail)
-            raise
-        except Exception as error:  # noqa: BLE001 - the command is not to suffer from being watched
-            self._watched_no_more(begun, str(error))
-        finally:
-            sampler.close()
-
-    def _watched_no_more(self, begun: float, why: str) -> None:
-        after = f"monitoring has stopped after {format_duration(self._now() - begun)}: "
-        seen = bool(self._run.timeline and self._run.timeline.samples)
-        self._run.emit(Note(self._run.run_id, self._now(), (after if seen else "not monitored: ") + why))
-
-    def _mark(self, text: str) -> None:
-        self._run.emit(Mark(self._run.run_id, self._now(), text))
 
     async def _started(self, request: StartRequest) -> Process | None:
         """The process; None when the run was stopped, or its time was over, before there was one.
@@ -342,15 +272,15 @@ class Drive:
                 run._stop(False, Cause.LOST, status.lost)
             elif status is not None:
                 if shell_ended_at is None or run.full_channels:  # a reader that is slow holds the streams itself
-                    shell_ended_at, arrived = now, self._arrived
+                    shell_ended_at, arrived = now, self._intake.arrived
                 if not process.streams_open:
                     break
                 if not policy.wait and now >= shell_ended_at + LEFT_BEHIND_S:
-                    if await self._leave_behind(process) or arrived == self._arrived:
+                    if await self._leave_behind(process) or arrived == self._intake.arrived:
                         break
-                    shell_ended_at, arrived = now, self._arrived
+                    shell_ended_at, arrived = now, self._intake.arrived
             if run.stop_cause is None:
-                if self._over:
+                if self._intake.over:
                     run._stop(False, Cause.OUTPUT_LIMIT, "")
                 elif deadline is not None and now >= deadline:
                     run._stop(False, Cause.TIMEOUT, "")
@@ -400,151 +330,12 @@ class Drive:
 
     def _exited(self, process: Process) -> Exited:
         run, status = self._run, process.exit
-        for stream, redactor in self._redact.items():
-            self._deliver(stream, redactor.flush())
-            run.masked |= redactor.masked > 0
-        if self._marks is not None:
-            self._marks.end()
-        if self._framing is not None:
-            for name in STREAMS:
-                self._take(self._framing.flush(name))
+        self._intake.end()
         detail = run.stop_detail or (status.failure if status else "")
         if not process.streams_open:
             process.close()
         return Exited(
             run.run_id, self._now(),
             status.exit_code if status else None, status.signal if status else None,
-            run.stop_cause, detail, status.usage if status else None, truncated=self._over or self._unkept,
+            run.stop_cause, detail, status.usage if status else None, truncated=self._intake.over or self._intake.unkept,
         )  # fmt: skip
-
-    def _output(self, stream: Stream, data: bytes) -> None:
-        """The transport's sink: every byte of the run comes by here."""
-        self._arrived += len(data)
-        if self._framing is not None:
-            self._take(self._framing.feed(stream, data))
-            return
-        redactor = self._redact.get(stream)
-        if redactor is None:
-            redactor = self._executor.redactor.stream()
-            if redactor is not None:
-                self._redact[stream] = redactor
-        if redactor is not None:
-            data = redactor.feed(data)
-        self._deliver(stream, data)
-
-    def _note(self, text: str) -> None:
-        self._run.emit(Note(self._run.run_id, self._now(), text))
-
-    def _take(self, found: Iterable[Output | PartStarted | PartExited]) -> None:
-        """What a batch's streams say."""
-        for event in found:
-            if isinstance(event, Output):
-                self._deliver(event.stream, event.data, event.part)
-            else:
-                self._run.emit(event)
-
-    def _deliver(self, stream: Stream, data: bytes, part: int | None = None) -> None:
-        if not data:
-            return
-        run, bound = self._run, self._plan.limits.max_output_bytes
-        if run.counts(stream):
-            if bound is not None and self._printed + len(data) > bound:
-                data = data[: max(0, bound - self._printed)]
-                if not self._over:
-                    self._over = True
-                    self._changed.set()
-                if not data:
-                    return
-            self._printed += len(data)
-        if self._tee is not None:
-            self._write_tee(self._tee, data)
-        if self._marks is not None:
-            self._marks.feed(stream, data)
-        if not run.emit_output(Output(run.run_id, self._now(), stream, data, part)) and not self._unkept:
-            self._unkept = True
-            failure = run.log.failure
-            reason = f": {failure.strerror}" if failure is not None else ""
-            run.emit(
-                Note(
-                    run.run_id,
-                    self._now(),
-                    f"the log cannot grow{reason}; the command goes on, later output is not kept",
-                )
-            )
-
-    def _write_tee(self, tee: BinaryIO, data: bytes) -> None:
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(tee.fileno(), view) :]
-        except OSError as error:
-            self._tee = None
-            tee.close()
-            note = f"cannot write the --tee file {self._plan.tee}: {error.strerror}; the command goes on"
-            self._run.emit(Note(self._run.run_id, self._now(), note))
-
-
-class _Way:
-    """What a process tells its run, until the run is over and nothing can come any more.
-
-    From then on the two do not hold each other: thousands of short runs, each a circle of references, keep the garbage
-    collector busier than the runs themselves.
-    """
-
-    __slots__ = ("drive",)
-
-    def __init__(self, drive: Drive) -> None:
-        self.drive: Drive | None = drive
-
-    def output(self, stream: Stream, data: bytes) -> None:
-        """The transport's sink."""
-        if self.drive is not None:
-            self.drive._output(stream, data)
-
-    def note(self, text: str) -> None:
-        """What the reader should know about the run itself."""
-        if self.drive is not None:
-            self.drive._note(text)
-
-
-class _Bell:
-    """Something has changed: rung from the loop's thread, waited for by one coroutine. An asyncio.Event with `wait_for`
-    does the same and makes a task each time.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._rung = False
-        self._waiter: asyncio.Future[None] | None = None
-        self.call: Callable[[], None] | None = None  # who hears it instead
-
-    def set(self) -> None:
-        """Ring it."""
-        if self.call is not None:
-            self.call()
-            return
-        self._rung = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def wait(self, seconds: float | None) -> None:
-        """Until it has been rung since the last time, at most so long. Cancelling is safe."""
-        if not self._rung:
-            waiter = self._waiter = self._loop.create_future()
-            timer = None if seconds is None else self._loop.call_later(seconds, self._end, waiter)
-            try:
-                await waiter
-            finally:
-                self._waiter = None
-                if timer is not None:
-                    timer.cancel()
-        self._rung = False
-
-    @staticmethod
-    def _end(waiter: asyncio.Future[None]) -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-
-def _open_tee_file(path: str) -> BinaryIO:
-    return open(open_for_writing(path), "wb", buffering=0)

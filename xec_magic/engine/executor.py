@@ -20,7 +20,8 @@ from xec_magic.engine.drive import Drive
 from xec_magic.engine.express import Express
 from xec_magic.engine.flight import Flights
 from xec_magic.engine.here import run_here
-from xec_magic.engine.pipes import DEFER_S, Pipes, plan_of_function
+from xec_magic.engine.pipefunctions import plan_of_function
+from xec_magic.engine.pipes import DEFER_S, Pipes
 from xec_magic.engine.portal import WAKE_S, Portal
 from xec_magic.engine.run import Run
 from xec_magic.engine.spool import SpoolDirectory

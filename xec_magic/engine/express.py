@@ -141,9 +141,9 @@ class Express(Drive):
             self._done()
             self._end_with(self._not_started(self._refusal))
         elif process is None or status is None:
-            if run.stop_cause is not None or self._over:
+            if run.stop_cause is not None or self._intake.over:
                 self._go_on()
-        elif run.stop_cause is not None or self._over or status.lost:
+        elif run.stop_cause is not None or self._intake.over or status.lost:
             self._go_on()
         elif process.streams_open:  # as a rule their ends are on the way
             self._lingering = self._lingering or self._loop.call_later(LINGER_S, self._go_on)
@@ -158,7 +158,7 @@ class Express(Drive):
             self._executor.finished(run)
         finally:
             run.finish()
-            self._way.drive = None
+            self._way.intake = None
 
     def _done(self) -> None:
         """Nothing more is to be done here."""

@@ -7,33 +7,20 @@ the loop. Otherwise the output of the first is copied into that pipe, at the pac
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import stat
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from xec_magic.command import KERNEL, Command
+from xec_magic.engine.outfile import open_for_writing
+from xec_magic.engine.pipefunctions import function_of
 from xec_magic.errors import OptionError, XecError, map_errors
 from xec_magic.events import Cause
-from xec_magic.plan import Plan, RetryPolicy
 from xec_magic.transport.base import Function
 
 if TYPE_CHECKING:
     from xec_magic.engine.run import Run
 
-__all__ = [
-    "DEFER_S",
-    "HAD_ENOUGH",
-    "Pipes",
-    "filtering",
-    "function_of",
-    "join_to",
-    "mapping",
-    "open_for_writing",
-    "plan_of_function",
-]
+__all__ = ["DEFER_S", "HAD_ENOUGH", "Pipes", "join_to"]
 
 DEFER_S: Final = 0.2  # time for `start(a) | start(b)` to join the two before either has started
 HAD_ENOUGH: Final = "its reader had enough"  # why a run is stopped that feeds a reader which wants no more
@@ -196,22 +183,6 @@ async def _writable(loop: asyncio.AbstractEventLoop, fd: int) -> None:
         loop.remove_writer(fd)
 
 
-def open_for_writing(path: str) -> int:
-    """A file to be written to, empty. Not a FIFO: who does not read it would make the loop wait.
-
-    Raises:
-        OSError: it cannot be opened, or is a FIFO.
-    """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-    mode = os.fstat(fd).st_mode
-    if stat.S_ISFIFO(mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "it is a FIFO")
-    if stat.S_ISREG(mode):
-        os.ftruncate(fd, 0)
-    return fd
-
-
 class Joining(Protocol):
     """What `join_to` needs of the executor."""
 
@@ -256,52 +227,3 @@ def join_to(engine: Joining, source: Run, other: Any, of: str) -> Run:
         )
     engine.join(source, sink)
     return sink
-
-
-# -- functions ------------------------------------------------------------------------------------
-
-
-def function_of(call: Callable[[Iterator[Any]], Any], of: str) -> Function:
-    """A function as a member of a pipe.
-
-    Raises:
-        OptionError: it is a coroutine function, or `of` is unknown.
-    """
-    import inspect
-
-    name = f"{getattr(call, '__name__', type(call).__name__)}()"
-    if of not in ("lines", "chunks"):
-        raise OptionError(f"of={of!r}: a function in a pipe gets 'lines' or 'chunks'")
-    if inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call):
-        raise OptionError(
-            f"{name} is asynchronous; a function in a pipe runs in a thread of its own, so write it with def"
-        )
-    kind: Literal["lines", "chunks"] = "chunks" if of == "chunks" else "lines"
-    return Function(call, name, kind)
-
-
-def mapping(call: Callable[[str], str | bytes]) -> Callable[[Iterator[str]], Iterable[str | bytes]]:
-    """The function of a pipe that calls `call` for each line."""
-    return _named(lambda lines: map(call, lines), call)
-
-
-def filtering(call: Callable[[str], object]) -> Callable[[Iterator[str]], Iterable[str | bytes]]:
-    """The function of a pipe that lets the lines through for which `call` gives something true."""
-    return _named(lambda lines: filter(call, lines), call)
-
-
-def _named(
-    function: Callable[[Iterator[str]], Iterable[str | bytes]], call: Callable[[str], object]
-) -> Callable[[Iterator[str]], Iterable[str | bytes]]:
-    if not callable(call):
-        raise OptionError(f"{call!r} is no function; it is called with each line")
-    function.__name__ = getattr(call, "__name__", type(call).__name__)
-    return function
-
-
-def plan_of_function(function: Function, like: Plan) -> Plan:
-    """The plan of a function behind a run: under the same limits of time and output."""
-    return replace(
-        like, command=Command(function.name, KERNEL), retry=RetryPolicy(), ok_codes=frozenset({0}), tee=None, label="",
-        cache=None,
-    )  # fmt: skip

@@ -1,0 +1,121 @@
+"""Waiting for a run: in a thread, which an interrupt reaches and which answers questions meanwhile, and in any event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from xec_magic.engine.pipes import HAD_ENOUGH
+from xec_magic.engine.portal import WAKE_S
+from xec_magic.events import Cause
+from xec_magic.result import Outcome, Result
+
+if TYPE_CHECKING:
+    from xec_magic.engine.run import Run
+
+__all__ = ["checked", "wait_async", "wait_here"]
+
+_SIGPIPE: Final = 13
+_SIGPIPE_OF_SHELL: Final = 141  # 128 + 13: how a shell says so
+
+
+def wait_here(
+    run: Run, timeout: float | None, on_tick: Callable[[], None] | None, tick_s: float, *, interrupted: bool
+) -> Result:
+    """What `Run.wait` does, by the thread that calls.
+
+    Raises:
+        TimeoutError: not over after `timeout` seconds.
+        RunInterrupted: interrupted while waiting.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    interrupts = 0
+
+    def interrupt() -> None:
+        nonlocal interrupts
+        interrupts += 1
+        run.request_stop(now=interrupts > 1, cause=Cause.INTERRUPT)
+
+    if interrupted:
+        interrupt()
+    while True:
+        try:
+            pause = min(tick_s, WAKE_S)
+            if deadline is not None:
+                pause = max(0.0, min(pause, deadline - time.monotonic()))
+            result = run._future.result(pause)
+            break
+        except TimeoutError:
+            if not run._engine.is_open:
+                run.abandon()
+                continue
+            if deadline is not None and not interrupts and time.monotonic() >= deadline:
+                raise TimeoutError(f"{run.plan.title} still runs after {timeout:g} s") from None
+        except KeyboardInterrupt:
+            interrupt()
+            continue
+        try:
+            run._engine.questions.serve()
+            if on_tick is not None:
+                on_tick()
+        except KeyboardInterrupt:
+            interrupt()
+        except BaseException:
+            run.request_stop(cause=Cause.CANCEL, detail="who waited for it failed")
+            raise
+    if interrupts:
+        error = result.error()
+        if result.outcome is Outcome.INTERRUPTED and error is not None:
+            raise error from None
+        raise KeyboardInterrupt  # it had ended by itself at the same moment; the user's wish still counts
+    return result
+
+
+async def wait_async(run: Run) -> Result:
+    """What `await run` does. Cancelling it stops the run, and waits until that is gone."""
+    future = asyncio.wrap_future(run._future)
+    try:
+        while not future.done():
+            # Wake now and then: an interrupt reaches a waiting loop only when it wakes.
+            await asyncio.wait([future], timeout=WAKE_S)
+    except asyncio.CancelledError:
+        run.request_stop()
+        await asyncio.shield(_settle(run._future))
+        raise
+    except KeyboardInterrupt:
+        run.request_stop(cause=Cause.INTERRUPT)
+        run.wait().check()
+        raise
+    return checked(run, run._future.result())
+
+
+async def _settle(future: concurrent.futures.Future[Result]) -> None:
+    await asyncio.wait([asyncio.wrap_future(future)])
+
+
+def checked(run: Run, result: Result) -> Result:
+    """A run's result, where neither it nor a run that feeds it has failed.
+
+    Raises:
+        XecError: one of them has, and was started with `check`.
+    """
+    if not run.check:
+        return result
+    error = result.error()
+    if error is not None:
+        raise error from getattr(run.process, "failure", None)  # what a function raised
+    if run.upstream is not None:
+        above = run.upstream.wait()
+        if not _ended_by_closed_pipe(above):
+            checked(run.upstream, above)
+    return result
+
+
+def _ended_by_closed_pipe(result: Result) -> bool:
+    """It ended because its reader had enough, which is no failure."""
+    if result.outcome is Outcome.CANCELLED:
+        return result.detail == HAD_ENOUGH
+    return result.signal == _SIGPIPE or result.exit_code == _SIGPIPE_OF_SHELL
