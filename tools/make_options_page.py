@@ -16,7 +16,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "options.md"
 HEAD = """\
 # Options
 
-<!-- Written by tools/make_options_page.py from the declarations in xec_magic/options/run.py; change those. -->
+<!-- Written by tools/make_options_page.py from the declarations in xec_magic/options/declared.py; change those. -->
 
 The options of `%xec` and `%%xec`, and the keywords of `xec.run`, `xec.start` and the other functions. In the line form they end at the
 first word that is none, or at `--`; the rest of the line reaches the shell byte for byte. `%%xec?` shows this list in the notebook.

@@ -18,7 +18,6 @@ from xec_magic.errors import OptionError, RunInterrupted, XecError
 from xec_magic.events import Cause, Exited
 from xec_magic.fleetpolicy import FleetPolicy
 from xec_magic.options import RunOptions
-from xec_magic.options.run import THE_CALL, THE_LINE
 from xec_magic.plan import Limits, Plan
 from xec_magic.result import Outcome, Result, fold
 from xec_magic.results import Results
@@ -71,11 +70,11 @@ def plan_fleet(
     """
     if options.tee:
         raise OptionError(
-            f"{options._who('tee')}: {len(targets)} targets would write into one file; keep the results, they have the outputs"
+            f"{options.who('tee')}: {len(targets)} targets would write into one file; keep the results, they have the outputs"
         )
     if options.monitor and len(targets) > MOST_WATCHED:
         raise OptionError(
-            f"{options._who('monitor')}: at most {MOST_WATCHED} targets are watched at once, not {len(targets)}; leave it out"
+            f"{options.who('monitor')}: at most {MOST_WATCHED} targets are watched at once, not {len(targets)}; leave it out"
         )
     one = options.for_each_target()
     memory = max(LEAST_MEMORY, min(Limits().memory_bytes, MEMORY_BYTES // len(targets)))
@@ -92,7 +91,7 @@ def plan_fleet(
 
 def _watched_less_often(options: RunOptions, plan: Plan) -> Plan:
     """Of many targets a sample a second each is enough, unless the line or the call says otherwise."""
-    if plan.monitor is None or options.sources.get("rate") in (THE_LINE, THE_CALL):
+    if plan.monitor is None or options.asks("rate"):
         return plan
     return replace(plan, monitor=replace(plan.monitor, rate_hz=min(plan.monitor.rate_hz, FLEET_RATE_HZ)))
 

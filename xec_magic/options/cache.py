@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from xec_magic.cachepolicy import CachePolicy, Condition, parse_ttl
 from xec_magic.errors import OptionError
-from xec_magic.optionspec import IDENTIFIER, PATH, TEXT, Unit, nearest
+from xec_magic.options.files import absolute_path, nearest_there
+from xec_magic.optionspec import IDENTIFIER, PATH, TEXT, Unit
 
 if TYPE_CHECKING:
-    from xec_magic.options.run import RunOptions
+    from xec_magic.options.declared import DeclaredOptions
 
 __all__ = [
     "CONDITION",
@@ -61,7 +62,7 @@ def key_of_python(value: Any) -> str | Callable[..., object]:
     return value if callable(value) else TEXT.read(value)  # type: ignore[no-any-return]
 
 
-def cache_policy(options: RunOptions, directory: str | None = None) -> CachePolicy | None:
+def cache_policy(options: DeclaredOptions, directory: str | None = None) -> CachePolicy | None:
     """The policy that the options make together; None without a cache. Looks at the files that it depends on.
 
     Args:
@@ -75,7 +76,7 @@ def cache_policy(options: RunOptions, directory: str | None = None) -> CachePoli
     if options.cache is None:
         if given and "cache" not in options.sources:  # switched off by a call, the others may stay as they are
             name = next(iter(given))
-            raise OptionError(f"{options._who(name)} does nothing without a cache; give --cache TTL as well")
+            raise OptionError(f"{options.who(name)} does nothing without a cache; give --cache TTL as well")
         return None
     names: Mapping[str, str] = {
         "cache_key": "key", "cache_if": "when", "cache_env": "env", "cache_failures": "failures",
@@ -83,14 +84,11 @@ def cache_policy(options: RunOptions, directory: str | None = None) -> CachePoli
     changes = {names.get(name, name): value for name, value in given.items() if value is not None}
     policy = options.cache if isinstance(options.cache, CachePolicy) else CachePolicy(options.cache)
     policy = policy.over(**changes)
-    return policy.over(depends=[_file(path, directory, options._who("depends")) for path in policy.depends])
+    return policy.over(depends=[_file(path, directory, options.who("depends")) for path in policy.depends])
 
 
 def _file(path: str, directory: str | None, where: str) -> str:
-    from xec_magic.options.run import absolute_path, names_in  # here: the options declare these
-
     full = absolute_path(os.path.join(directory or "", os.path.expanduser(path)), where)
     if not os.path.exists(full):
-        hint = nearest(os.path.basename(full), names_in(os.path.dirname(full)))
-        raise OptionError(f"{where}: no such file or directory: {full}" + (f"; {hint}" if hint else ""))
+        raise OptionError(f"{where}: no such file or directory: {full}{nearest_there(full)}")
     return full

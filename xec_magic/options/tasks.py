@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Final, Self
 
 from xec_magic.errors import OptionError
 from xec_magic.options.cache import PATHS
-from xec_magic.options.run import THE_CALL, THE_LINE, RunOptions
+from xec_magic.options.declared import THE_CALL, THE_LINE
+from xec_magic.options.run import RunOptions
 from xec_magic.options.settings import Settings
 from xec_magic.optionspec import COUNT, OptionSet, Unit, flag, next_word, option
 
