@@ -160,9 +160,9 @@ def growth(report, quick):
     from xec_magic.engine.cachekey import Key
     from xec_magic.engine.memory import MemoryTier
     from xec_magic.events import Exited, Output, Started
+    from xec_magic.fold import fold
     from xec_magic.plan import Plan
     from xec_magic.redact import Redactor
-    from xec_magic.result import fold
 
     rows, per_entry = [], {}
     for count in (100, 1000, 10_000) if quick else (1000, 10_000, 100_000):

@@ -8,8 +8,9 @@ import pytest
 from xec_magic.cachepolicy import RESULT_FIELDS, CachePolicy, Condition, parse_ttl
 from xec_magic.command import Command
 from xec_magic.errors import OptionError
+from xec_magic.fold import fold
 from xec_magic.plan import Plan
-from xec_magic.result import Result, fold
+from xec_magic.result import Result
 
 
 @pytest.mark.parametrize("text", ["0", 0, "soon", "-5", -5, "", "nan", math.nan, "-inf", True, None, [5], "5 parsecs"])

@@ -8,8 +8,10 @@ import pytest
 from xec_magic import errors
 from xec_magic.command import Command
 from xec_magic.events import Cause, Exited, LeftBehind, Note, Output, ProcessInfo, Retrying, Started
+from xec_magic.fold import fold
+from xec_magic.outcome import Outcome
 from xec_magic.plan import Limits, Plan, StopPolicy
-from xec_magic.result import Outcome, explain_exit, fold
+from xec_magic.verdict import explain_exit
 
 
 def events(*printed, exit_code=0, signal=None, cause=None, detail="", start=True, **more):

@@ -7,8 +7,8 @@ import pytest
 from xec_magic.command import Command
 from xec_magic.errors import OptionError
 from xec_magic.events import Exited, Mark, ProcessSample, Sample, Started, Usage
+from xec_magic.fold import fold
 from xec_magic.plan import MonitorPolicy, Plan
-from xec_magic.result import fold
 from xec_magic.timeline import MOST_SAMPLES, Timeline
 
 

@@ -74,11 +74,12 @@ if TYPE_CHECKING:
     from xec_magic.copied import Copied, CopyResult
     from xec_magic.engine.run import Run
     from xec_magic.monitoring import monitor
+    from xec_magic.outcome import Outcome
     from xec_magic.profiles.comparison import Profile
     from xec_magic.profiles.session import Profiler
     from xec_magic.profiling import profile
     from xec_magic.quoting import template
-    from xec_magic.result import Outcome, Result
+    from xec_magic.result import Result
     from xec_magic.results import Results
     from xec_magic.sshpool import SSHPool, ssh_pool
     from xec_magic.transfers import copy
@@ -169,7 +170,7 @@ _HOMES = {
     "CopyResult": "copied",
     "Executor": "api",
     "Lazy": "compose.lazy",
-    "Outcome": "result",
+    "Outcome": "outcome",
     "Profile": "profiles.comparison",
     "Result": "result",
     "Results": "results",

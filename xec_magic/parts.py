@@ -10,9 +10,11 @@ from typing import Any
 
 from xec_magic.command import Command
 from xec_magic.events import Event, Exited, Output, PartExited, PartStarted, Stream
+from xec_magic.fold import ResultFold
+from xec_magic.outcome import Outcome, outcome_of
 from xec_magic.output import OutputLog
 from xec_magic.plan import Batch, Plan
-from xec_magic.result import Outcome, Result, ResultFold, outcome_of
+from xec_magic.result import Result
 
 __all__ = ["BatchFold", "PartLog"]
 

@@ -15,8 +15,10 @@ from xec_magic import formats
 from xec_magic.command import Target
 from xec_magic.errors import OptionError, ParseError, RunInterrupted, SomeFailed
 from xec_magic.events import Stream
+from xec_magic.outcome import Outcome
 from xec_magic.output import STREAMS
-from xec_magic.result import Outcome, Result, tally
+from xec_magic.result import Result
+from xec_magic.verdict import tally
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,8 +15,8 @@ import xec_magic as xec
 from xec_magic.command import Command
 from xec_magic.engine.framing import Framing
 from xec_magic.errors import OptionError, RunInterrupted, SomeFailed, SpawnError
+from xec_magic.outcome import Outcome
 from xec_magic.plan import Batch, Plan
-from xec_magic.result import Outcome
 from xec_magic.transport.fake import FakeHost, Refuse
 
 SHELLS = ["bash", "dash", "zsh -f", "busybox ash"]

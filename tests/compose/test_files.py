@@ -15,7 +15,7 @@ from test_quoting import NAUGHTY
 import xec_magic as xec
 from xec_magic.command import encode_script
 from xec_magic.errors import OptionError, SomeFailed
-from xec_magic.result import Outcome
+from xec_magic.outcome import Outcome
 
 ROOT = os.geteuid() == 0
 SHELLS = ["bash", "dash", "zsh -f", "busybox ash", "busybox"]

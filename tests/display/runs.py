@@ -2,9 +2,9 @@
 
 from xec_magic.command import LOCAL, Command
 from xec_magic.events import Exited, Note, Output, Started, Usage
+from xec_magic.fold import fold
 from xec_magic.output import OutputLog
 from xec_magic.plan import Plan
-from xec_magic.result import fold
 
 
 def make_result(

@@ -17,8 +17,8 @@ from xec_magic.engine.cache import ResultCache, matcher
 from xec_magic.engine.executor import Executor
 from xec_magic.engine.memory import MemoryTier
 from xec_magic.events import Cached, Exited, Output
+from xec_magic.outcome import Outcome
 from xec_magic.plan import Limits, Plan, RetryPolicy, StopPolicy
-from xec_magic.result import Outcome
 from xec_magic.transport.fake import Exit, FakeHost, Say, Wait
 
 

@@ -18,8 +18,9 @@ from xec_magic.command import Command, FileInput
 from xec_magic.engine.executor import Executor
 from xec_magic.errors import OptionError, XecError
 from xec_magic.events import Exited, Output, Queued, Retrying, Started, Stopping
+from xec_magic.fold import fold
+from xec_magic.outcome import Outcome
 from xec_magic.plan import Limits, Plan, RetryPolicy, StopPolicy
-from xec_magic.result import Outcome, fold
 from xec_magic.transport import spawner
 from xec_magic.transport.fake import Exit, FakeHost, Ignore, Say, Wait
 from xec_magic.transport.spawn import proctree

@@ -15,8 +15,8 @@ from cacheparts import plan
 from xec_magic import errors
 from xec_magic.engine.executor import Executor
 from xec_magic.events import Exited, Output
+from xec_magic.outcome import Outcome
 from xec_magic.plan import StopPolicy
-from xec_magic.result import Outcome
 from xec_magic.transport.fake import Exit, FakeHost, Say, Wait
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import xec_magic as xec
 from xec_magic.errors import OptionError, SpawnError, XecError
-from xec_magic.result import Outcome
+from xec_magic.outcome import Outcome
 from xec_magic.transport import session as session_module
 from xec_magic.transport.spawn import proctree
 

@@ -10,7 +10,7 @@ import pytest
 
 import xec_magic as xec
 from xec_magic.errors import OptionError, XecError
-from xec_magic.result import Outcome
+from xec_magic.outcome import Outcome
 from xec_magic.transport import spare as spare_module
 from xec_magic.transport.spawn import proctree
 

@@ -19,8 +19,9 @@ import time
 from xec_magic.command import Command
 from xec_magic.display.view import View, choose_mode, display_result, request_allows_stdin
 from xec_magic.events import Cause, Exited, LeftBehind, Note, Output, ProcessInfo, Started, Stopping, Usage
+from xec_magic.fold import ResultFold
 from xec_magic.plan import Plan
-from xec_magic.result import Result, ResultFold
+from xec_magic.result import Result
 
 _loop = asyncio.new_event_loop()
 threading.Thread(target=_loop.run_forever, name="fake-loop", daemon=True).start()

@@ -19,7 +19,7 @@ from xec_magic.display.view import Mode
 from xec_magic.events import Exited, Started
 from xec_magic.output import OutputLog
 from xec_magic.plan import Plan
-from xec_magic.result import fold
+from xec_magic.fold import fold
 from xec_magic.results import Results
 
 class Fleet:

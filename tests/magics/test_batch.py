@@ -11,7 +11,7 @@ from IPython.utils.capture import capture_output
 import xec_magic as xec
 from xec_magic import runtime
 from xec_magic.errors import RunInterrupted, SomeFailed
-from xec_magic.result import Outcome
+from xec_magic.outcome import Outcome
 
 
 @pytest.fixture

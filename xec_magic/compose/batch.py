@@ -10,9 +10,10 @@ from xec_magic.command import LOCAL, Target
 from xec_magic.compose.lines import CommandText
 from xec_magic.errors import OptionError, RunInterrupted, TemplateError
 from xec_magic.options import RunOptions
+from xec_magic.outcome import Outcome
 from xec_magic.plan import Batch, Plan
 from xec_magic.quoting import Evaluate, expand
-from xec_magic.result import Outcome, Result
+from xec_magic.result import Result
 from xec_magic.results import Results
 from xec_magic.transport.shells import family_of
 

@@ -20,8 +20,10 @@ from xec_magic.compose.work import WAKE_S
 from xec_magic.engine.run import Run
 from xec_magic.errors import CallbackError, OptionError, RunInterrupted, XecError
 from xec_magic.events import Cause, Exited
+from xec_magic.fold import fold
+from xec_magic.outcome import Outcome
 from xec_magic.plan import Plan
-from xec_magic.result import Outcome, Result, fold
+from xec_magic.result import Result
 
 __all__ = ["Course", "Next", "Rule", "Stage", "Step", "several"]
 

@@ -17,9 +17,11 @@ from xec_magic.engine.run import Run
 from xec_magic.errors import OptionError, RunInterrupted, XecError
 from xec_magic.events import Cause, Exited
 from xec_magic.fleetpolicy import FleetPolicy
+from xec_magic.fold import fold
 from xec_magic.options import RunOptions
+from xec_magic.outcome import Outcome
 from xec_magic.plan import Limits, Plan
-from xec_magic.result import Outcome, Result, fold
+from xec_magic.result import Result
 from xec_magic.results import Results
 
 __all__ = ["FleetPlan", "FleetRun", "plan_fleet"]

@@ -20,7 +20,8 @@ from xec_magic.engine.portal import WAKE_S
 from xec_magic.engine.run import Run
 from xec_magic.errors import XecError
 from xec_magic.events import Cause
-from xec_magic.result import Outcome, Result
+from xec_magic.outcome import Outcome
+from xec_magic.result import Result
 
 __all__ = ["TasksRun"]
 

@@ -11,8 +11,8 @@ from xec_magic.display.render import RULE, SMALL, Mask, safe_html, strong_html
 from xec_magic.display.table import render_results_html, render_results_text
 from xec_magic.formats import to_lines
 from xec_magic.inventory.nodeset import fold
-from xec_magic.result import tally
 from xec_magic.units import format_duration
+from xec_magic.verdict import tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

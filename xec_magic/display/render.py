@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from xec_magic.display import palette
 from xec_magic.display.ansi import PLAIN, Span, Style, parse_line, plain_line, span_html
 from xec_magic.display.lines import Line, excerpt, looks_bad, read_lines
-from xec_magic.result import Outcome, Result
+from xec_magic.outcome import Outcome
+from xec_magic.result import Result
 from xec_magic.units import format_age, format_count, format_duration, format_size
 
 if TYPE_CHECKING:

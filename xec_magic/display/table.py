@@ -14,8 +14,10 @@ from xec_magic.display.ansi import plain_line
 from xec_magic.display.hostsview import results_html
 from xec_magic.display.lines import excerpt, read_lines
 from xec_magic.display.render import RULE, SMALL, Mask, facts, output_html, safe_html, strong_html
-from xec_magic.result import Outcome, Result, signal_name, tally
+from xec_magic.outcome import Outcome
+from xec_magic.result import Result
 from xec_magic.units import format_duration
+from xec_magic.verdict import signal_name, tally
 
 if TYPE_CHECKING:
     from xec_magic.results import Results

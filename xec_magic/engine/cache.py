@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from xec_magic.engine.cachekey import Captured, Key
 from xec_magic.engine.clock import Clock
 from xec_magic.engine.stamps import Stamps
+from xec_magic.outcome import Outcome
 from xec_magic.plan import Plan
 from xec_magic.redact import Redactor
-from xec_magic.result import Outcome, Result
+from xec_magic.result import Result
 from xec_magic.units import format_size
 
 if TYPE_CHECKING:

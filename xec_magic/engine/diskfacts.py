@@ -11,9 +11,10 @@ from typing import Final, NamedTuple
 from xec_magic.engine.clock import Moment
 from xec_magic.engine.memory import Entry
 from xec_magic.events import Usage
+from xec_magic.outcome import Outcome
 from xec_magic.output import OutputLog
 from xec_magic.plan import Plan
-from xec_magic.result import Outcome, Result
+from xec_magic.result import Result
 
 __all__ = ["Facts", "pack", "proof", "unpack"]
 

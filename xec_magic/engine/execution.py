@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from xec_magic.engine.outfile import Tee
 from xec_magic.engine.readers import Readers
 from xec_magic.events import Cached, Cause, Event, Exited, Note, Output, Queued, Retrying, Started, Stopping, Stream
+from xec_magic.fold import ResultFold
 from xec_magic.output import OutputLog, Piece
 from xec_magic.parts import BatchFold
 from xec_magic.plan import Plan
-from xec_magic.result import Result, ResultFold
+from xec_magic.result import Result
 
 if TYPE_CHECKING:
     from xec_magic.engine.cachekey import Key

@@ -8,10 +8,11 @@ from typing import Final, Protocol
 
 from xec_magic.engine.run import Run
 from xec_magic.events import Stream
+from xec_magic.fold import ended_by_itself
 from xec_magic.output import OutputLog
 from xec_magic.plan import Plan
 from xec_magic.redact import Redactor, StreamRedactor
-from xec_magic.result import Result, ended_by_itself
+from xec_magic.result import Result
 from xec_magic.transport import Transports
 from xec_magic.transport.here import HereRun
 

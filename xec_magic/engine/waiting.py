@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from xec_magic.engine.pipes import HAD_ENOUGH
 from xec_magic.engine.portal import WAKE_S
 from xec_magic.events import Cause
-from xec_magic.result import Outcome, Result
+from xec_magic.outcome import Outcome
+from xec_magic.result import Result
 
 if TYPE_CHECKING:
     from xec_magic.engine.run import Run
