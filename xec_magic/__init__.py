@@ -55,18 +55,16 @@ if TYPE_CHECKING:
         cached,
         chunks,
         cleanup,
-        defer,
         files,
         lazy,
         map,  # noqa: A004 - here it is this package's
         run,
         start,
         tasks,
-        temp_dir,
-        temp_file,
         using,
         workers,
     )
+    from xec_magic.atend import defer, temp_dir, temp_file
     from xec_magic.cachepolicy import CachePolicy
     from xec_magic.compose.cleanup import Cleanup
     from xec_magic.compose.lazy import Lazy
@@ -185,7 +183,7 @@ _HOMES = {
     "chunks": "api",
     "cleanup": "api",
     "copy": "transfers",
-    "defer": "api",
+    "defer": "atend",
     "files": "api",
     "lazy": "api",
     "map": "api",
@@ -195,8 +193,8 @@ _HOMES = {
     "ssh_pool": "sshpool",
     "start": "api",
     "tasks": "api",
-    "temp_dir": "api",
-    "temp_file": "api",
+    "temp_dir": "atend",
+    "temp_file": "atend",
     "template": "quoting",
     "tunnel": "tunnels",
     "using": "api",

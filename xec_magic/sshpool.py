@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Unpack
 
 from xec_magic import runtime
-from xec_magic.api import Commands, RunKeywords, Script
 from xec_magic.command import Target
+from xec_magic.commands import Commands
 from xec_magic.engine import executor as engine
 from xec_magic.errors import OptionError
 from xec_magic.inventory import Inventory
+from xec_magic.keywords import RunKeywords, Script
 from xec_magic.result import Result
 from xec_magic.results import Results
 from xec_magic.transport.pool import PoolLimits

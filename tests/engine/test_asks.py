@@ -9,7 +9,7 @@ import pytest
 
 import xec_magic as xec
 from xec_magic import runtime
-from xec_magic.api import Commands
+from xec_magic.commands import Commands
 from xec_magic.engine.asks import name_of
 from xec_magic.options import Settings
 

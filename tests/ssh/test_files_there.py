@@ -11,7 +11,7 @@ from world import IS_ROOT, environ_has, until
 
 import xec_magic as xec
 from xec_magic import runtime
-from xec_magic.api import _registry
+from xec_magic.atend import registry
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -139,4 +139,4 @@ def test_what_cannot_be_made_there_is_told_and_leaves_nothing_to_undo():
         xec.temp_file(suffix="a/b", on="bob@127.0.0.1:1")
     with pytest.raises(xec.OptionError, match="there is no target 'nohost'"):
         xec.temp_dir(on="nohost")
-    assert repr(_registry()) == "<Cleanup of 0>"
+    assert repr(registry()) == "<Cleanup of 0>"

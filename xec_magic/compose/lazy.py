@@ -14,7 +14,7 @@ from xec_magic.optionspec import nearest
 from xec_magic.result import Result
 
 if TYPE_CHECKING:
-    from xec_magic.api import RunKeywords, Script
+    from xec_magic.keywords import RunKeywords, Script
 
 __all__ = ["Lazy", "OnFailure", "When"]
 

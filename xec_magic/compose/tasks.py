@@ -23,7 +23,7 @@ from xec_magic.options import Settings
 from xec_magic.options.tasks import TaskOptions, TasksOptions
 
 if TYPE_CHECKING:
-    from xec_magic.api import Script, TaskKeywords
+    from xec_magic.keywords import Script, TaskKeywords
 
 __all__ = ["Tasks", "default_jobs", "preview_graph", "run_graph", "task_of"]
 
