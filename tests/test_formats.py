@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xec_magic.columns import to_table
 from xec_magic.errors import OptionError, ParseError
-from xec_magic.formats import to_csv, to_frame, to_json, to_jsonl, to_lines, to_table
+from xec_magic.formats import to_csv, to_json, to_jsonl, to_lines
+from xec_magic.frames import to_frame
 
 KUBECTL = """\
 NAME                        READY   STATUS             RESTARTS       AGE     IP            NODE      NOMINATED NODE   READINESS GATES

@@ -11,8 +11,7 @@ import pytest
 
 import xec_magic as xec
 from xec_magic.errors import OptionError, ParseError
-from xec_magic.formats import to_frame
-from xec_magic.frames import to_frames
+from xec_magic.frames import to_frame, to_frames
 
 
 def pieces(text, size=7):

@@ -93,7 +93,7 @@ def test_an_address_is_the_own_name_too_and_huge_outputs_are_compared_byte_for_b
     (group,) = Results(dead).groups()
     assert group.verdict == "{host}: no answer from {host}"
     assert not Results(dead).not_started
-    monkeypatch.setattr("xec_magic.results.OWN_NAME_BYTES", 10)
+    monkeypatch.setattr("xec_magic.likeness.OWN_NAME_BYTES", 10)
     assert (
         len(
             Results([make_result(b"I am web1, here", target=one), make_result(b"I am web2, here", target=two)]).groups()

@@ -7,7 +7,8 @@ from typing import Any, overload
 
 from xec_magic import runtime
 from xec_magic.calls import Calls
-from xec_magic.compose.cleanup import Cleanup, Deferred, innermost
+from xec_magic.compose.cleanup import Cleanup, innermost
+from xec_magic.compose.unwinding import Deferred
 from xec_magic.keywords import On
 from xec_magic.private import KernelDirectory, temp_root
 

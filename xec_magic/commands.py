@@ -116,7 +116,8 @@ class Commands(Calls):
         return self._run_fleet(read, script, merged)
 
     def _run_fleet(self, read: RunOptions, script: Script, merged: RunKeywords) -> Results:
-        from xec_magic.compose.fleet import FleetRun, plan_fleet
+        from xec_magic.compose.fleet import FleetRun
+        from xec_magic.compose.fleet_plan import plan_fleet
 
         found = self._targets(read, merged)
         if read_keep(merged.get("keep")) is False:

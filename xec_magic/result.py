@@ -9,7 +9,7 @@ from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
-from xec_magic import formats, frames
+from xec_magic import columns, formats, frames
 from xec_magic.errors import OptionError, OutputTooLarge, RunInterrupted, XecError
 from xec_magic.events import ProcessInfo, Stream, Usage
 from xec_magic.outcome import Outcome
@@ -172,7 +172,7 @@ class Result:
 
     def table(self) -> list[dict[str, str]]:
         """Standard output read as columns under a header, as `ps`, `df` and `kubectl get` print: a dict a row."""
-        return formats.to_table(self.stdout)
+        return columns.to_table(self.stdout)
 
     @overload
     def df(self, form: Literal["auto", "table"] = ..., *, chunksize: None = ...) -> pd.DataFrame: ...
@@ -198,7 +198,7 @@ class Result:
             [5, 9]
         """
         if chunksize is None:
-            return formats.to_frame(self.stdout, form)
+            return frames.to_frame(self.stdout, form)
         if form == "table":
             raise OptionError("columns under a header are told by looking at all of them; leave chunksize out")
         return frames.to_frames(self.chunks(), chunksize)

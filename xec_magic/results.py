@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from xec_magic import formats
-from xec_magic.command import Target
 from xec_magic.errors import OptionError, ParseError, RunInterrupted, SomeFailed
-from xec_magic.events import Stream
+from xec_magic.likeness import begin_of_output, digest, own_name
 from xec_magic.outcome import Outcome
-from xec_magic.output import STREAMS
 from xec_magic.result import Result
 from xec_magic.verdict import tally
 
@@ -27,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Group", "Results", "Shown"]
 
 NAMED_AT_MOST: Final = 3  # in a message of one line
-OWN_NAME_BYTES: Final = 4 * 2**20  # in larger outputs the host's own name is not looked for
-SHOWN_BYTES: Final = 256 * 2**10  # of a group's output
 DIFF_LINES: Final = 2000  # of one output: difflib's time grows with their square
 
 
@@ -181,11 +174,11 @@ class Results(Sequence[Result]):
         """
         members: dict[tuple[str, bytes], list[Result]] = {}
         for result in self._results:
-            own = _own_name(result.plan.command.target)
-            members.setdefault((own(result.verdict()), _digest(result, own)), []).append(result)
+            own = own_name(result.plan.command.target)
+            members.setdefault((own(result.verdict()), digest(result, own)), []).append(result)
         # sorted is stable, so of two equally large groups the one that came first is first
         ordered = sorted(members.items(), key=lambda item: (item[1][0].never_tried, -len(item[1])))
-        texts = [_begin_of_output(results[0]) for _, results in ordered]
+        texts = [begin_of_output(results[0]) for _, results in ordered]
         return [
             Group(verdict, text, Results(results, self.whole), texts[0])
             for ((verdict, _), results), text in zip(ordered, texts, strict=True)
@@ -318,39 +311,3 @@ class Results(Sequence[Result]):
 
 def _verdicts(group: Group) -> str:
     return f"{len(group)} × {group.verdict}" if len(group) > 1 else group.results[0].verdict_there()
-
-
-def _own_name(target: Target) -> Callable[[str], str]:
-    """Replaces a target's own host name, also without its domain, and its address by `{host}`."""
-    if target.kind == "local":
-        return str
-    host = target.name.rpartition("@")[2].partition(":")[0]
-    own = {target.name, host, host.partition(".")[0], target.host, f"{target.host}:{target.port}"} - {"", ":0"}
-    pattern = _pattern(tuple(sorted(own, key=len, reverse=True)))
-    return lambda text: pattern.sub("{host}", text)
-
-
-@lru_cache(maxsize=2048)
-def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, names)) + r")(?![\w-])")
-
-
-def _digest(result: Result, own: Callable[[str], str]) -> bytes:
-    """Equal for outputs that are equal but for the hosts' own names; of huge ones byte for byte."""
-    log, digests = result.log, {stream: hashlib.blake2b(digest_size=16) for stream in STREAMS}
-    if log.size() <= OWN_NAME_BYTES:
-        digests["stdout"].update(own(result.stdout).encode("utf-8", "surrogatepass"))
-        digests["stderr"].update(own(result.stderr).encode("utf-8", "surrogatepass"))
-    else:
-        for stream, data in log.pieces():
-            digests[stream].update(data)
-    return b"".join(digest.digest() for digest in digests.values())
-
-
-def _begin_of_output(result: Result) -> str:
-    """Standard output, then standard error, the own name replaced; of large ones the begin."""
-    parts: dict[Stream, list[bytes]] = {stream: [] for stream in STREAMS}
-    for stream, data in result.log.pieces(0, min(result.log.size(), SHOWN_BYTES)):
-        parts[stream].append(data)
-    text = "".join(b"".join(pieces).decode("utf-8", "replace") for pieces in parts.values())
-    return _own_name(result.plan.command.target)(text)

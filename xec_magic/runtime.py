@@ -62,7 +62,7 @@ class Runtime:
             registry, self._registry = self._registry, None
         if registry is None:
             return
-        from xec_magic.compose.cleanup import Unwinding
+        from xec_magic.compose.unwinding import Unwinding
 
         way = Unwinding(within_s)
         registry.unwind(way)

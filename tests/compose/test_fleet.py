@@ -12,7 +12,8 @@ import pytest
 import xec_magic as xec
 from xec_magic import runtime
 from xec_magic.command import LOCAL
-from xec_magic.compose.fleet import FleetPlan, FleetRun, plan_fleet
+from xec_magic.compose.fleet import FleetRun
+from xec_magic.compose.fleet_plan import FleetPlan, plan_fleet
 from xec_magic.options import RunOptions
 from xec_magic.transport.fake import Exit, FakeHost, Refuse, Say, Wait
 

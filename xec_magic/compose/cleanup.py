@@ -5,56 +5,27 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import secrets
-import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, overload
+from typing import Any, overload
 
-from xec_magic.compose.files import quoted
+from xec_magic.compose.temporary import There, check_suffix, directory_there, file_there, remove_file, remove_tree
+from xec_magic.compose.unwinding import Block, Deferred, Unwinding
 from xec_magic.engine.run import Run
-from xec_magic.errors import CleanupError, ConnectionLost, OptionError, TransportError, XecError, map_errors
-from xec_magic.events import Cause
+from xec_magic.errors import ConnectionLost, OptionError, TransportError, XecError, map_errors
 from xec_magic.options import RunOptions
 from xec_magic.private import KernelDirectory
 
-__all__ = ["Cleanup", "Deferred", "Unwinding", "innermost"]
-
-LAST_GRACE_S: Final = 0.3  # a rung of the stop ladder for a command that is left no more time
+__all__ = ["Cleanup", "innermost"]
 
 _innermost: ContextVar[Cleanup | None] = ContextVar("xec_cleanup", default=None)
 
 
-class Deferred:
-    """Something that is to be done at the end; `cancel` takes it back.
-
-    Attributes:
-        what: What it is, in words.
-    """
-
-    def __init__(
-        self, owner: Cleanup, what: str, act: Callable[[], object] | Run | Cleanup, *, quick: bool = False
-    ) -> None:
-        self.what = what
-        self.act = act
-        self.quick = quick  # it removes a file: done also where there is no time for anything else
-        self.begun = False
-        self._owner = owner
-
-    def cancel(self) -> None:
-        """Do not do it; nothing happens when it has been done already."""
-        self._owner._forget(self)
-
-    def __repr__(self) -> str:
-        return f"<Deferred {self.what}>"
-
-
-class Cleanup:
+class Cleanup(Block):
     """What is to be undone at the end; `xec.cleanup()` makes one, for `with` and `async with`.
 
     At the end of the block everything is done that was deferred, the last first, also when the block raised or was interrupted.
@@ -111,13 +82,13 @@ class Cleanup:
                 raise OptionError("a command takes no further arguments; its options are keywords")
             _refuse_cache(kwargs)
             run = self._plan(what, {**kwargs, "cache": None})  # a kept result would be given, and nothing undone
-            return self._push(Deferred(self, run.plan.title, run))
+            return self._push(Deferred(self._forget, run.plan.title, run))
         if not callable(what):
             raise OptionError(f"a {type(what).__name__} cannot be deferred; give a function, or a command's text")
         name = f"{getattr(what, '__qualname__', type(what).__name__).rpartition('.')[2]}()"
         if inspect.iscoroutinefunction(what) and not self._is_async:
             raise OptionError(f"{name} is asynchronous, and only `async with xec.cleanup()` can await it")
-        return self._push(Deferred(self, name, partial(what, *args, **kwargs)))
+        return self._push(Deferred(self._forget, name, partial(what, *args, **kwargs)))
 
     @overload
     def temp_file(self, *, suffix: str = ..., content: str | bytes = ..., on: None = ...) -> Path: ...
@@ -144,15 +115,15 @@ class Cleanup:
             >>> path.exists()
             False
         """
-        _check_suffix(suffix)
+        check_suffix(suffix)
         if not isinstance(content, (str, bytes)):
             raise OptionError(f"content: a {type(content).__name__} is neither text nor bytes")
         data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
         if on is not None:
-            return self._make_there(f'cat >"$d"{quoted("/file" + suffix)}', f"/file{suffix}", on, data)
+            return self._make_there(file_there(on, suffix, data))
         with map_errors(OSError, to=XecError, what="cannot make a temporary file"):
             fd, name = tempfile.mkstemp(suffix, "", self.directory.path())
-            self._push(Deferred(self, f"remove {name}", partial(_remove_file, name), quick=True))
+            self._push(Deferred(self._forget, f"remove {name}", partial(remove_file, name), quick=True))
             with open(fd, "wb") as file:
                 file.write(data)
         return Path(name)
@@ -172,28 +143,20 @@ class Cleanup:
             OptionError: the suffix is no part of a name; an unknown host.
             XecError: it cannot be made, or the host cannot be reached.
         """
-        _check_suffix(suffix)
+        check_suffix(suffix)
         if on is not None:
-            return self._make_there(":", "", on, b"", suffix)
+            return self._make_there(directory_there(on, suffix))
         with map_errors(OSError, to=XecError, what="cannot make a temporary directory"):
             name = tempfile.mkdtemp(suffix, "", self.directory.path())
-        self._push(Deferred(self, f"remove {name}", partial(_remove_tree, name), quick=True))
+        self._push(Deferred(self._forget, f"remove {name}", partial(remove_tree, name), quick=True))
         return Path(name)
 
-    def _make_there(self, fill: str, file: str, on: object, data: bytes, suffix: str = "") -> PurePosixPath:
-        """Make a private directory on a host, with a file in it perhaps; its removal is noted before there is anything to remove."""
-        name = quoted(f"xec-{secrets.token_hex(12)}{suffix}")
-        place = f'd="${{TMPDIR:-/tmp}}"/{name}; '
-        options = {"on": on, "shell": "sh", "strict": False, "cache": None}
-        making = self._plan(
-            f'umask 077; {place}mkdir "$d" && {fill} && printf %s "$d"',
-            {**options, "stdin": data, "label": "make a temporary " + ("file" if file else "directory")},
-        )
+    def _make_there(self, there: There) -> PurePosixPath:
+        """Make it on a host; its removal is noted before there is anything to remove."""
+        making = self._plan(there.make, {**there.options, "stdin": there.content, "label": there.label})
         target = making.plan.command.target
-        removing = self._plan(
-            f'{place}[ ! -d "$d" ] || rm -rf "$d"', {**options, "label": f"remove {name.strip(chr(39))} on {target}"}
-        )
-        undo = self._push(Deferred(self, removing.plan.title, removing))
+        removing = self._plan(there.remove, {**there.options, "label": f"remove {there.name} on {target}"})
+        undo = self._push(Deferred(self._forget, removing.plan.title, removing))
         try:
             made = making.result()
         except TransportError as error:
@@ -201,13 +164,13 @@ class Cleanup:
                 undo.cancel()  # nothing is there
             raise
         undo.what = f"remove {made.stdout} on {target}"
-        return PurePosixPath(made.stdout + file)
+        return PurePosixPath(made.stdout + there.file)
 
     def _push(self, entry: Deferred) -> Deferred:
         with self._lock:
             self._entries.append(entry)
             if self._parent is not None and self._in_parent is None:
-                self._in_parent = self._parent._push(Deferred(self._parent, "a block", self))
+                self._in_parent = self._parent._push(Deferred(self._parent._forget, "a block", self))
         return entry
 
     def _forget(self, entry: Deferred) -> None:
@@ -248,7 +211,8 @@ class Cleanup:
                 way.interrupted(error)
         self._leave_parent()
 
-    async def _unwind_async(self, way: Unwinding) -> None:
+    async def unwind_async(self, way: Unwinding) -> None:
+        """The same in a coroutine."""
         if os.getpid() != self._owner:
             return
         while True:
@@ -296,7 +260,7 @@ class Cleanup:
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         way = Unwinding()
         try:
-            await self._unwind_async(way)
+            await self.unwind_async(way)
         finally:
             self._exit()
         way.conclude(error)
@@ -311,168 +275,9 @@ def innermost() -> Cleanup | None:
     return _innermost.get()
 
 
-class Unwinding:
-    """One clean-up on its way: what failed, what was left undone, who interrupted it.
-
-    Args:
-        within_s: After so many seconds only files are removed; None for no bound.
-    """
-
-    def __init__(self, within_s: float | None = None) -> None:
-        self._deadline = None if within_s is None else time.monotonic() + within_s
-        self._tried = 0
-        self._failures: list[tuple[str, BaseException]] = []
-        self._left: list[str] = []
-        self._interrupts = 0
-        self.interrupt: BaseException | None = None
-
-    def interrupted(self, error: BaseException) -> None:
-        """Somebody wants this to end."""
-        self._interrupts += 1
-        self.interrupt = self.interrupt or error
-
-    def _begins(self, entry: Deferred) -> bool:
-        """Whether there is time for it; noted down if there is none."""
-        entry.begun = True
-        if isinstance(entry.act, Cleanup):
-            return True
-        late = self._deadline is not None and time.monotonic() >= self._deadline
-        if not entry.quick and (late or self._interrupts >= 2):
-            self._left.append(entry.what)
-            return False
-        self._tried += 1
-        return True
-
-    def do(self, entry: Deferred) -> None:
-        """Do one thing; what it raises is noted, and an interrupt goes on."""
-        act = entry.act
-        try:
-            if not self._begins(entry):
-                return
-            if isinstance(act, Cleanup):
-                act.unwind(self)
-            elif isinstance(act, Run):
-                self._run(act)
-            else:
-                value = act()
-                if isinstance(value, Run):
-                    self._run(value)
-                elif inspect.isawaitable(value):
-                    if inspect.iscoroutine(value):
-                        value.close()
-                    raise TypeError("it is asynchronous, and only `async with xec.cleanup()` can await it")
-        except BaseException as error:
-            self._failures.append((entry.what, error))
-            if isinstance(error, KeyboardInterrupt):
-                raise
-
-    async def do_async(self, entry: Deferred) -> None:
-        """The same in a coroutine: commands and asynchronous functions are awaited."""
-        act = entry.act
-        try:
-            if not self._begins(entry):
-                return
-            if isinstance(act, Cleanup):
-                await act._unwind_async(self)
-            elif isinstance(act, Run):
-                await act
-            else:
-                value = act()
-                if isinstance(value, Run) or inspect.isawaitable(value):
-                    await value
-        except BaseException as error:
-            self._failures.append((entry.what, error))
-            if isinstance(error, (KeyboardInterrupt, asyncio.CancelledError)):
-                raise
-
-    def _run(self, run: Run) -> None:
-        try:
-            # Where time is short, half of it: what follows shall have some, too.
-            run.wait(None if self._deadline is None else max(0.0, (self._deadline - time.monotonic()) / 2))
-        except TimeoutError:
-            run.grace_s = min(run.grace_s, LAST_GRACE_S)
-            run.request_stop(cause=Cause.CANCEL, detail="clean-up has no more time")
-        run.result()
-
-    def message(self) -> str:
-        """What failed and what was left undone; empty when nothing was."""
-        lines = [_line(what, error) for what, error in self._failures]
-        if len(lines) == 1 and not self._left:
-            return f"clean-up failed: {lines[0]}"
-        if lines:
-            lines.insert(0, f"{len(lines)} of {self._tried + len(self._left)} clean-ups failed")
-        if self._left:
-            why = "it was interrupted twice" if self._interrupts >= 2 else "there was no more time"
-            lines.append(f"not cleaned up, since {why}: {', '.join(self._left)}")
-        return "\n".join(lines)
-
-    def conclude(self, error: BaseException | None) -> None:
-        """Report how it went.
-
-        Args:
-            error: What the block raised, which goes on; it gets a note.
-
-        Raises:
-            CleanupError: something failed, and the block had raised nothing.
-            KeyboardInterrupt: it was interrupted; or what else asked for its end.
-        """
-        said = self.message()
-        if self.interrupt is not None:
-            if said:
-                self.interrupt.add_note(said)
-            if error is not None:
-                self.interrupt.add_note(f"the block had raised {_words(error)}")
-            raise self.interrupt
-        if said and error is not None:
-            error.add_note(said)
-        elif said:
-            raise CleanupError(said, [each for _, each in self._failures]) from (
-                self._failures[0][1] if self._failures else None
-            )
-
-
-def _line(what: str, error: BaseException) -> str:
-    if isinstance(error, (KeyboardInterrupt, asyncio.CancelledError)):
-        return f"{what} was interrupted"
-    if isinstance(error, XecError):
-        return str(error)
-    return f"{what} raised {_words(error)}"
-
-
-def _words(error: BaseException) -> str:
-    text = str(error).strip().partition("\n")[0]
-    return type(error).__name__ + (f": {text}" if text else "")
-
-
 def _refuse_cache(options: Mapping[str, Any]) -> None:
     """What is deferred has to happen, whatever an equal command has done before."""
     of_the_cache = {option.name for option in RunOptions.SPEC.options if option.group == "cache"}
     for name, value in options.items():
         if name in of_the_cache and value is not None:
             raise OptionError(f"{name}: what is deferred is always run, and never taken from the cache; leave it out")
-
-
-def _check_suffix(suffix: object) -> None:
-    if not isinstance(suffix, str) or "/" in suffix or "\0" in suffix:
-        raise OptionError(f"suffix: {suffix!r} is no end of a file's name, such as '.json'")
-
-
-def _remove_file(name: str) -> None:
-    Path(name).unlink(missing_ok=True)  # its user may have done so
-
-
-def _remove_tree(name: str) -> None:
-    """Remove a directory, also one in which something has taken the permissions away."""
-    try:
-        shutil.rmtree(name)
-    except FileNotFoundError:
-        if os.path.lexists(name):  # somebody else removes in it, too
-            shutil.rmtree(name)
-    except PermissionError:
-        os.chmod(name, 0o700)
-        for here, directories, _ in os.walk(name):
-            for directory in directories:
-                path = os.path.join(here, directory)
-                if not os.path.islink(path):
-                    os.chmod(path, 0o700)
-        shutil.rmtree(name)

@@ -76,7 +76,8 @@ def run_fleet(
         tick_s: So often the view is fed.
         is_cell: It is a cell, which shows its value instead of giving it.
     """
-    from xec_magic.compose.fleet import FleetRun, plan_fleet
+    from xec_magic.compose.fleet import FleetRun
+    from xec_magic.compose.fleet_plan import plan_fleet
     from xec_magic.display.fleetview import FleetView
     from xec_magic.engine.ask import ask_yes
     from xec_magic.events import Cause
