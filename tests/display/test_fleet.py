@@ -16,7 +16,7 @@ from xec_magic.display.fleetlines import FleetLines
 from xec_magic.display.fleetrender import fleet_html, fleet_text, folded
 from xec_magic.display.fleetuse import FleetUse
 from xec_magic.display.fleetview import FleetView
-from xec_magic.display.view import Mode
+from xec_magic.display.mode import Mode
 from xec_magic.events import Cause, Mark, Sample
 from xec_magic.output import OutputLog
 from xec_magic.results import Results

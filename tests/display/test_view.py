@@ -11,8 +11,11 @@ import pytest
 from display.runs import make_result
 
 from xec_magic.command import Command
-from xec_magic.display import live, view, widget
-from xec_magic.display.view import Mode, View, choose_mode, display_result, mark_shown, request_allows_stdin
+from xec_magic.display import cellvalue, live, view, widget
+from xec_magic.display.cellvalue import display_result, mark_shown
+from xec_magic.display.mime import WIDGET_MIME
+from xec_magic.display.mode import Mode, choose_mode, request_allows_stdin
+from xec_magic.display.view import View
 from xec_magic.errors import OptionError, XecError
 from xec_magic.events import Cause, Note, Output, PartStarted, Queued, Retrying, Sample, Started, Stopping
 from xec_magic.output import OutputLog
@@ -76,6 +79,7 @@ def shown(monkeypatch):
         return Display() if display_id else None
 
     monkeypatch.setattr(view, "display", display)
+    monkeypatch.setattr(cellvalue, "display", display)
     return outputs
 
 
@@ -238,7 +242,7 @@ def test_the_widget_opens_with_what_is_there_and_is_replaced_at_the_end(shown, s
     one.open()
     ((kind, bundle),) = shown
     assert kind == "display"
-    assert set(bundle) == {view.WIDGET_MIME, "text/plain", "text/html"}
+    assert set(bundle) == {WIDGET_MIME, "text/plain", "text/html"}
     assert bundle["text/plain"] == "[xec] started, run r1: make ***"
     assert sent[0][1][0] == b"early ***\n"
     handle.write(b"late\n")
@@ -366,7 +370,7 @@ def test_an_ended_run_can_be_looked_at_again(shown, sent):
     one = make_view(handle, Mode.WIDGET)
     one.close(make_result(b"hi\n"))
     one.reopen()
-    assert view.WIDGET_MIME in shown[-1][1]
+    assert WIDGET_MIME in shown[-1][1]
     assert one._live.widget.state == "done"
     assert one._live.widget.blocking is False
     assert one._live.widget.snap["data"] == b"hi\n"
@@ -386,7 +390,7 @@ def test_a_live_run_that_is_shown_twice_is_replaced_twice(shown, sent):
 
 def test_a_result_is_shown_once_a_cell(shown, monkeypatch):
     shell = SimpleNamespace(execution_count=5, kernel=SimpleNamespace(_allow_stdin=True))
-    monkeypatch.setattr(view, "get_ipython", lambda: shell)
+    monkeypatch.setattr(cellvalue, "get_ipython", lambda: shell)
     result = make_result(b"hi\n")
     mark_shown(result)
     display_result(result)

@@ -17,7 +17,9 @@ import threading
 import time
 
 from xec_magic.command import Command
-from xec_magic.display.view import View, choose_mode, display_result, request_allows_stdin
+from xec_magic.display.cellvalue import display_result
+from xec_magic.display.mode import choose_mode, request_allows_stdin
+from xec_magic.display.view import View
 from xec_magic.events import Cause, Exited, LeftBehind, Note, Output, ProcessInfo, Started, Stopping, Usage
 from xec_magic.fold import ResultFold
 from xec_magic.plan import Plan

@@ -15,7 +15,7 @@ FIVE_HUNDRED = """
 import time, types
 from xec_magic.command import Command, Target
 from xec_magic.display.fleetview import FleetView
-from xec_magic.display.view import Mode
+from xec_magic.display.mode import Mode
 from xec_magic.events import Exited, Started
 from xec_magic.output import OutputLog
 from xec_magic.plan import Plan

@@ -16,7 +16,7 @@ from traitlets.config import Config
 import xec_magic as xec
 from xec_magic.copied import Copied, CopyResult, Trouble
 from xec_magic.display.copyview import SHOWN_HOSTS, CopyView, copy_bundle
-from xec_magic.display.view import Mode
+from xec_magic.display.mode import Mode
 from xec_magic.magics.copy import filled
 
 

@@ -7,21 +7,19 @@ import time
 from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
-from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
 from xec_magic.display import palette
+from xec_magic.display.cellvalue import mark_shown
 from xec_magic.display.mime import both_forms
-from xec_magic.display.view import Mode, choose_mode, request_allows_stdin
-from xec_magic.errors import OptionError
+from xec_magic.display.mode import Mode
 from xec_magic.units import format_count, format_duration, format_size
 
 if TYPE_CHECKING:
     from xec_magic.copied import Copied, CopyResult
 
-__all__ = ["CopyView", "copy_bundle", "display_copy"]
+__all__ = ["CopyView", "copy_bundle"]
 
 UPDATE_S: Final = 0.25  # a page, or a terminal's line, gets no more often than this
 SHOWN_HOSTS: Final = 40  # while they run; the record has all that failed, and so many of the others
@@ -136,8 +134,6 @@ def _html(head: str, rows: list[list[str]], parts: list[Copied], notes: list[str
 
 # -- on the page --------------------------------------------------------------------------------------
 
-_shown: WeakKeyDictionary[CopyResult, int] = WeakKeyDictionary()  # the cell that has shown each
-
 
 class CopyView:
     """One copy, shown while the main thread waits for it.
@@ -177,7 +173,7 @@ class CopyView:
             print(bundle["text/plain"])  # noqa: T201 - a terminal's view
         else:
             self._show(bundle)
-        _shown[result] = _cell()
+        mark_shown(result)
 
     def _show(self, data: dict[str, Any]) -> None:
         if self._output is None:
@@ -191,26 +187,3 @@ class CopyView:
             sys.stdout.write("\r" + line.ljust(len(self._line)) + ("" if line else "\r"))
             sys.stdout.flush()
             self._line = line
-
-
-def display_copy(result: CopyResult) -> None:
-    """Show a copy that is a cell's value, unless this cell has just shown it; for IPython's display formatter."""
-    shell = get_ipython()
-    if _shown.get(result) == _cell():
-        if getattr(shell, "kernel", None) is None:
-            print(repr(result))  # noqa: T201 - a terminal has already written `Out[3]: `, and something must stand behind it
-        return
-    try:
-        mode = choose_mode(shell, request_allows_stdin(shell))
-    except OptionError:  # the magics complain of it; here a record is better than none
-        mode = Mode.STATIC
-    bundle = copy_bundle(result, mode is not Mode.STATIC)
-    if mode is Mode.TEXT:
-        print(bundle["text/plain"])  # noqa: T201 - a terminal's view
-    else:
-        display(bundle, raw=True)  # type: ignore[no-untyped-call]
-
-
-def _cell() -> int:
-    shell = get_ipython()
-    return -1 if shell is None else int(shell.execution_count)

@@ -10,10 +10,11 @@ from IPython.display import DisplayHandle, display
 
 from xec_magic.display import fleetrender
 from xec_magic.display.ansi import terminal_text
+from xec_magic.display.cellvalue import mark_shown
 from xec_magic.display.fleetlines import FleetLines
-from xec_magic.display.mime import both_forms
+from xec_magic.display.mime import both_forms, widget_form
+from xec_magic.display.mode import Mode
 from xec_magic.display.printer import Printer
-from xec_magic.display.view import WIDGET_MIME, Mode, mark_shown
 
 if TYPE_CHECKING:
     from xec_magic.display.fleetlive import FleetLive
@@ -149,7 +150,7 @@ class FleetView:
         from xec_magic.display.fleetlive import FleetLive
 
         self._live = FleetLive(self._handle, self._lines, self._mask, show=self._show)
-        view = {WIDGET_MIME: {"version_major": 2, "version_minor": 1, "model_id": self._live.model_id}}
+        view = widget_form(self._live.model_id)
         names, title = self._handle.names, self._mask(self._handle.title)
         self._publish(view | {"text/plain": f"[xec] on {len(names)} targets: {title}"})
 

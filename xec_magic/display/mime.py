@@ -1,8 +1,12 @@
-"""A display's two forms, as notebooks keep them."""
+"""A display's forms, as notebooks keep them: text, page, widget."""
 
 from __future__ import annotations
 
-__all__ = ["both_forms"]
+from typing import Any, Final
+
+__all__ = ["WIDGET_MIME", "both_forms", "widget_form"]
+
+WIDGET_MIME: Final = "application/vnd.jupyter.widget-view+json"
 
 
 def both_forms(text: str, page: str) -> dict[str, str]:
@@ -15,3 +19,8 @@ def both_forms(text: str, page: str) -> dict[str, str]:
         "<div class='mathjax_ignore'><pre>$HOME</pre></div>"
     """
     return {"text/plain": text, "text/html": f"<div class='mathjax_ignore'>{page}</div>"}
+
+
+def widget_form(model_id: str) -> dict[str, Any]:
+    """The data of a display that is a widget; the other two stand beside it, for those that have none."""
+    return {WIDGET_MIME: {"version_major": 2, "version_minor": 1, "model_id": model_id}}

@@ -10,15 +10,15 @@ from IPython.display import DisplayHandle, display
 
 from xec_magic.display import tasks_render as render
 from xec_magic.display.mime import both_forms
+from xec_magic.display.mode import Mode
 from xec_magic.display.printer import Printer
-from xec_magic.display.view import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xec_magic.compose.tasks_result import TaskResults
 
-__all__ = ["TasksHandle", "TasksView", "display_tasks", "show_results"]
+__all__ = ["TasksHandle", "TasksView", "show_results"]
 
 UPDATE_S: Final = 0.25  # a page gets no more often than this
 CLOCK_S: Final = 1.0  # so often the elapsed times move while nothing else does
@@ -128,18 +128,3 @@ def bundle(results: TaskResults, mode: Mode, mask: Callable[[str], str] = str) -
     """The record of tasks that have ended, or would run."""
     volatile = mode is not Mode.STATIC
     return both_forms(render.tasks_text(results, volatile, mask=mask), render.tasks_html(results, volatile, mask=mask))
-
-
-def display_tasks(results: TaskResults) -> None:
-    """Show results that are a cell's value; for IPython's display formatter."""
-    from IPython.core.getipython import get_ipython
-
-    from xec_magic.display.view import choose_mode, request_allows_stdin
-    from xec_magic.errors import OptionError
-
-    shell = get_ipython()
-    try:
-        mode = choose_mode(shell, request_allows_stdin(shell))
-    except OptionError:  # the magics complain of it; here a record is better than none
-        mode = Mode.STATIC
-    show_results(results, mode, mask=str)

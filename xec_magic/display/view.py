@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextvars
-import os
 import threading
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, Protocol
 
-from IPython.core.getipython import get_ipython
 from IPython.display import DisplayHandle, display
 
 from xec_magic.display import render, table
-from xec_magic.display.mime import both_forms
+from xec_magic.display.cellvalue import mark_shown
+from xec_magic.display.mime import both_forms, widget_form
+from xec_magic.display.mode import Mode
 from xec_magic.display.printer import Printer
-from xec_magic.errors import OptionError
+from xec_magic.display.records import result_record
 from xec_magic.results import Results
 
 if TYPE_CHECKING:
@@ -28,27 +26,7 @@ if TYPE_CHECKING:
     from xec_magic.result import Result
     from xec_magic.timeline import Timeline
 
-__all__ = [
-    "Cancellable",
-    "Mode",
-    "RunHandle",
-    "View",
-    "choose_mode",
-    "display_result",
-    "display_results",
-    "mark_shown",
-    "request_allows_stdin",
-]
-
-WIDGET_MIME: Final = "application/vnd.jupyter.widget-view+json"
-
-
-class Mode(StrEnum):
-    """In what form runs are shown."""
-
-    TEXT = "text"
-    STATIC = "static"
-    WIDGET = "widget"
+__all__ = ["Cancellable", "RunHandle", "View"]
 
 
 class Cancellable(Protocol):
@@ -88,39 +66,6 @@ class RunHandle(Protocol):
 
     def add_done_callback(self, callback: Callable[[Result], None]) -> None:
         """Be told how it ended."""
-
-
-# -- which form -----------------------------------------------------------------------------------
-
-
-def choose_mode(shell: Any, allow_stdin: bool | None) -> Mode:
-    """The form for the request that is being executed.
-
-    Args:
-        shell: The IPython shell, or None outside one.
-        allow_stdin: Whether the request allows questions (`request_allows_stdin`); tools that execute
-            notebooks forbid them. None when nobody knows.
-
-    Raises:
-        OptionError: XEC_UI is none of auto, widget, static, text.
-    """
-    wanted = os.environ.get("XEC_UI", "").strip().lower() or "auto"
-    if wanted != "auto":
-        if wanted not in list(Mode):
-            raise OptionError(f"XEC_UI is {wanted!r}; it must be auto, widget, static or text")
-        return Mode(wanted)
-    if getattr(shell, "kernel", None) is None:
-        return Mode.TEXT
-    return Mode.STATIC if allow_stdin is False else Mode.WIDGET
-
-
-def request_allows_stdin(shell: Any) -> bool | None:
-    """Whether the request that is being executed allows questions; None when nobody knows."""
-    allowed = getattr(getattr(shell, "kernel", None), "_allow_stdin", None)
-    return allowed if isinstance(allowed, bool) else None
-
-
-# -- one run --------------------------------------------------------------------------------------
 
 
 class View:
@@ -238,8 +183,7 @@ class View:
             self._live = Live(self.handle, self._mask, show=self._show, usual_s=self._usual_s)
             if self._result is not None:
                 self._live.end(self._result)
-        view = {WIDGET_MIME: {"version_major": 2, "version_minor": 1, "model_id": self._live.model_id}}
-        self._publish(view | self._started())
+        self._publish(widget_form(self._live.model_id) | self._started())
 
     def _show_result(self, result: Result) -> None:
         if self.mode is Mode.TEXT:
@@ -280,77 +224,4 @@ class View:
         )
 
     def _ended(self, result: Result) -> dict[str, Any]:
-        return _bundle(result, self.mode, self._mask, show=self._show)
-
-
-def _bundle(result: Result, mode: Mode, mask: Callable[[str], str] = str, *, show: bool = False) -> dict[str, Any]:
-    volatile = mode is not Mode.STATIC
-    if result.parts:
-        results = Results(result.parts, result)
-        said = render.command_lines(result, mask) if show else []
-        return both_forms(
-            "\n".join([*said, table.render_results_text(results, volatile, mask=mask)]),
-            (render.command_html(result, mask) if show else "")
-            + table.render_results_html(results, volatile, mask=mask),
-        )
-    return both_forms(
-        render.render_text(result, volatile, mask=mask, show=show),
-        render.render_html(result, volatile, mask=mask, show=show),
-    )
-
-
-def _table(results: Results, mode: Mode, mask: Callable[[str], str] = str) -> dict[str, Any]:
-    volatile = mode is not Mode.STATIC
-    return both_forms(
-        table.render_results_text(results, volatile, mask=mask),
-        table.render_results_html(results, volatile, mask=mask),
-    )
-
-
-# -- results at the end of a cell -----------------------------------------------------------------
-
-_shown: WeakKeyDictionary[Result | Results, int] = WeakKeyDictionary()  # the cell that has shown each
-
-
-def mark_shown(result: Result | Results) -> None:
-    """Remember that the cell that is being executed has shown this."""
-    _shown[result] = _cell()
-
-
-def display_result(result: Result) -> None:
-    """Show a result that is a cell's value, unless this cell has just shown it; for IPython's display formatter."""
-    if not _just_shown(result):
-        display(_bundle(result, _mode_now()), raw=True)  # type: ignore[no-untyped-call]
-
-
-def display_results(results: Results) -> None:
-    """Show several results that are a cell's value, unless this cell has just shown them; for IPython's display formatter."""
-    if _just_shown(results):
-        return
-    if len(results.targets) > 1:
-        from xec_magic.display.fleetrender import fleet_html, fleet_text
-
-        display(both_forms(fleet_text(results), fleet_html(results)), raw=True)  # type: ignore[no-untyped-call]
-        return
-    display(_table(results, _mode_now()), raw=True)  # type: ignore[no-untyped-call]
-
-
-def _just_shown(value: Result | Results) -> bool:
-    if _shown.get(value) != _cell():
-        return False
-    if getattr(get_ipython(), "kernel", None) is None:
-        print(repr(value))  # noqa: T201 - a terminal has already written `Out[3]: `, and something must stand behind it
-    return True
-
-
-def _mode_now() -> Mode:
-    shell = get_ipython()
-    try:
-        return choose_mode(shell, request_allows_stdin(shell))
-    except OptionError:  # the magics complain of it; here a record is better than none
-        return Mode.STATIC
-
-
-def _cell() -> int:
-    shell = get_ipython()
-    return -1 if shell is None else int(shell.execution_count)
+        return result_record(result, self.mode, self._mask, show=self._show)

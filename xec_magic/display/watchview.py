@@ -12,9 +12,9 @@ from IPython.display import DisplayHandle, display
 
 from xec_magic.display import palette
 from xec_magic.display.ansi import plain_line
-from xec_magic.display.mime import both_forms
+from xec_magic.display.mime import both_forms, widget_form
+from xec_magic.display.mode import Mode
 from xec_magic.display.usage import usage_html, usage_lines
-from xec_magic.display.view import WIDGET_MIME, Mode
 from xec_magic.events import Mark, Sample
 from xec_magic.output import OutputLog
 from xec_magic.units import format_count, format_duration
@@ -82,7 +82,7 @@ class WatchView:
         bundle = self._bundle()
         if self.handle.running and self.mode is Mode.WIDGET:
             bundle = self._started()
-            bundle[WIDGET_MIME] = {"version_major": 2, "version_minor": 1, "model_id": self._live().model_id}
+            bundle |= widget_form(self._live().model_id)
         output = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         assert output is not None
         with self._lock:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import context_matcher
@@ -19,14 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["load", "unload"]
 
 _COMPLETES = "xec_magic.matcher"
-# By name: the formatters then cost nothing until there is a result.
+# By name: the formatters then cost nothing until there is a result. The functions are those of `display/cellvalue.py`.
 _SHOWN = {
-    ("xec_magic.result", "Result"): ("view", "display_result"),
-    ("xec_magic.results", "Results"): ("view", "display_results"),
-    ("xec_magic.compose.tasks_result", "TaskResults"): ("tasks_view", "display_tasks"),
-    ("xec_magic.copied", "CopyResult"): ("copyview", "display_copy"),
-    ("xec_magic.profiles.comparison", "Profile"): ("measured", "display_profile"),
-    ("xec_magic.profiles.session", "Report"): ("measured", "display_report"),
+    ("xec_magic.result", "Result"): "display_result",
+    ("xec_magic.results", "Results"): "display_results",
+    ("xec_magic.compose.tasks_result", "TaskResults"): "display_tasks",
+    ("xec_magic.copied", "CopyResult"): "display_copy",
+    ("xec_magic.profiles.comparison", "Profile"): "display_profile",
+    ("xec_magic.profiles.session", "Report"): "display_report",
 }
 
 
@@ -40,7 +39,7 @@ def load(shell: InteractiveShell) -> None:
     shell.configurables.append(commands.defaults)  # for %config
     formatter = _formatter(shell)
     for (module, name), function in _SHOWN.items():
-        formatter.for_type_by_name(module, name, partial(_display, *function))
+        formatter.for_type_by_name(module, name, partial(_display, function))
     shell.Completer.custom_matchers.append(_matcher(shell))
 
 
@@ -93,9 +92,10 @@ def _formatter(shell: InteractiveShell) -> Any:
     return shell.display_formatter.ipython_display_formatter
 
 
-def _display(module: str, function: str, value: Any) -> None:
+def _display(function: str, value: Any) -> None:
+    from xec_magic.display import cellvalue
 
-    getattr(import_module(f"xec_magic.display.{module}"), function)(value)
+    getattr(cellvalue, function)(value)
 
 
 def _session_names() -> list[str]:

@@ -132,9 +132,9 @@ class CacheMagics(Magics):
 
     def _volatile(self) -> bool:
         """Whether what changes from run to run may be shown."""
-        from xec_magic.display.view import Mode, choose_mode, request_allows_stdin
+        from xec_magic.display.mode import Mode, mode_of
 
-        return choose_mode(self.shell, request_allows_stdin(self.shell)) is not Mode.STATIC
+        return mode_of(self.shell) is not Mode.STATIC
 
     def _show(self, bundle: dict[str, str]) -> None:
         for complaint in _cache().complaints():

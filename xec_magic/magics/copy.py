@@ -52,7 +52,7 @@ class CopyMagics(Magics):
     def _run(self, line: str, namespace: Mapping[str, Any]) -> CopyResult:
         from xec_magic import runtime
         from xec_magic.display.copyview import CopyView
-        from xec_magic.display.view import choose_mode, request_allows_stdin
+        from xec_magic.display.mode import mode_of
         from xec_magic.magics.xec import TICK_S, check_out
         from xec_magic.quoting import namespace_evaluator
         from xec_magic.transfers import begin_copy
@@ -67,7 +67,7 @@ class CopyMagics(Magics):
         destinations = filled(words[-1], evaluate, is_source=False)
         if len(destinations) != 1:
             raise OptionError(f"{words[-1]} is {len(destinations)} destinations; a copy has one")
-        mode = choose_mode(self.shell, request_allows_stdin(self.shell))
+        mode = mode_of(self.shell)
         view = CopyView(mode, mask=runtime.current().executor.redactor.mask, quiet=options.quiet)
         copy = begin_copy(sources, destinations[0], checksum=options.checksum, force=options.force)
         try:

@@ -11,7 +11,7 @@ from xec_magic.errors import CommandError, OptionError, RunInterrupted, Transpor
 
 if TYPE_CHECKING:
     from xec_magic.command import Target
-    from xec_magic.display.view import Mode
+    from xec_magic.display.mode import Mode
     from xec_magic.options import RunOptions
     from xec_magic.results import Results
     from xec_magic.runtime import Runtime

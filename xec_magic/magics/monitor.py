@@ -142,7 +142,7 @@ class MonitorMagics(Magics):
     def _show_all(self, watches: dict[str, Watch]) -> None:
         """What they have used until now, in one display."""
         from xec_magic.display.hostsview import hosts_bundle
-        from xec_magic.display.view import Mode
+        from xec_magic.display.mode import Mode
 
         views = [self._view(key, watch) for key, watch in watches.items()]
         if len(views) == 1:
@@ -181,14 +181,14 @@ class MonitorMagics(Magics):
 
     def _view(self, key: str, watch: Watch) -> WatchView:
         from xec_magic import runtime
-        from xec_magic.display.view import choose_mode, request_allows_stdin
+        from xec_magic.display.mode import mode_of
         from xec_magic.display.watchview import WatchView
 
         view = self._views.get(key)
         if view is None or view.handle is not watch:
             view = self._views[key] = WatchView(
                 watch,
-                choose_mode(self.shell, request_allows_stdin(self.shell)),
+                mode_of(self.shell),
                 runtime.current().executor.redactor.mask,
             )
         return view

@@ -66,14 +66,14 @@ class PoolMagics(Magics):
     def _list(self, names: list[str]) -> None:
         if names:
             raise OptionError(f"%xec_pool list takes nothing more, but {names[0]!r} stands there")
+        from xec_magic.display.mode import Mode, mode_of
         from xec_magic.display.pool import render_pool
-        from xec_magic.display.view import Mode, choose_mode, request_allows_stdin
 
         executor = _executor()
         entries = executor.ask(executor.transports.pool())
         connections = [("--on", row) for row in executor.ssh_rows()]
         connections += [(f"ssh_pool {pool.number}", row) for pool in _own_pools() for row in pool.rows()]
-        volatile = choose_mode(self.shell, request_allows_stdin(self.shell)) is not Mode.STATIC
+        volatile = mode_of(self.shell) is not Mode.STATIC
         display(render_pool(entries, connections, volatile), raw=True)  # type: ignore[no-untyped-call]
 
     def _close(self, names: list[str]) -> None:

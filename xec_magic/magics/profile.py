@@ -102,9 +102,9 @@ class _Progress:
     """One line that says which run comes next; gone when all are done. Nothing where output must not change."""
 
     def __init__(self, shell: InteractiveShell | None) -> None:
-        from xec_magic.display.view import Mode, choose_mode, request_allows_stdin
+        from xec_magic.display.mode import Mode, mode_of
 
-        self._shows = choose_mode(shell, request_allows_stdin(shell)) is Mode.WIDGET
+        self._shows = mode_of(shell) is Mode.WIDGET
         self._handle: Any = None
         self._next_at = time.monotonic() + PROGRESS_S
 

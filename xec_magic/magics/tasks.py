@@ -62,8 +62,8 @@ class TasksMagics(Magics):
     def _run(self, now: Runtime, line: str, cell: str, namespace: Mapping[str, Any]) -> None:
         # Here and not above: what loads the extension need not wait for what runs tasks.
         from xec_magic.compose.tasks import default_jobs, preview_graph, run_graph
+        from xec_magic.display.mode import mode_of
         from xec_magic.display.tasks_view import TasksView, show_results
-        from xec_magic.display.view import choose_mode, request_allows_stdin
         from xec_magic.quoting import expand_value, namespace_evaluator
 
         evaluate = namespace_evaluator(namespace)
@@ -73,7 +73,7 @@ class TasksMagics(Magics):
         executor = now.executor
         graph = self._graph(now, cell, namespace, values).part(names)
         jobs = default_jobs(options.jobs, executor)
-        mode = choose_mode(self.shell, request_allows_stdin(self.shell))
+        mode = mode_of(self.shell)
         mask = executor.redactor.mask
         if options.dry_run:
             results = preview_graph(graph, jobs=jobs, force=options.force, resume=options.resume)

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from xec_magic.command import Target
-    from xec_magic.display.view import Mode, View
+    from xec_magic.display.mode import Mode
+    from xec_magic.display.view import View
     from xec_magic.engine.run import Run
     from xec_magic.result import Result
     from xec_magic.results import Results
@@ -112,7 +113,8 @@ class CommandMagics(Magics):
     def _run(self, line: str, cell: str | None, namespace: Mapping[str, Any]) -> Any:
         # Here and not above: what loads the extension need not wait for what runs commands.
         from xec_magic import runtime
-        from xec_magic.display.view import View, choose_mode, request_allows_stdin
+        from xec_magic.display.mode import mode_of
+        from xec_magic.display.view import View
         from xec_magic.options.condition import holds
         from xec_magic.quoting import expand, expand_value, namespace_evaluator
         from xec_magic.transport.shells import family_of
@@ -129,7 +131,7 @@ class CommandMagics(Magics):
         _check_together(options)
         check_batch_options(options, is_cell=cell is not None)
         redactor = now.executor.redactor
-        mode = choose_mode(self.shell, request_allows_stdin(self.shell))
+        mode = mode_of(self.shell)
         if options.condition is not None and not holds(options.condition, evaluate, namespace):
             return self._skip(now, text, options, mode, is_cell=cell is not None)
         for name, value in options.secret:  # before anything can go wrong and show them
@@ -150,7 +152,7 @@ class CommandMagics(Magics):
         else:
             shell = options.shell or (("bash",) if target.kind == "ssh" else ())
             plan = options.plan(expand(text, evaluate, family=family_of(shell)), namespace, target)
-        mode = choose_mode(self.shell, request_allows_stdin(self.shell))
+        mode = mode_of(self.shell)
         usual_s = now.profiler.usual_s(plan.command)
         run = now.executor.start(plan, check=options.check, background=options.bg)
         view = View(run, mode, mask=redactor.mask, quiet=options.quiet, show=options.show, usual_s=usual_s)

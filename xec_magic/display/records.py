@@ -1,0 +1,44 @@
+"""The record that a run, or several, leave in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from xec_magic.display import render, table
+from xec_magic.display.mime import both_forms
+from xec_magic.display.mode import Mode
+from xec_magic.results import Results
+
+if TYPE_CHECKING:
+    from xec_magic.result import Result
+
+__all__ = ["result_record", "results_record"]
+
+
+def result_record(
+    result: Result, mode: Mode, mask: Callable[[str], str] = str, *, show: bool = False
+) -> dict[str, Any]:
+    """The record of one run; of a batch, a table of its commands. With `show` the command stands before it."""
+    volatile = mode is not Mode.STATIC
+    if result.parts:
+        results = Results(result.parts, result)
+        said = render.command_lines(result, mask) if show else []
+        return both_forms(
+            "\n".join([*said, table.render_results_text(results, volatile, mask=mask)]),
+            (render.command_html(result, mask) if show else "")
+            + table.render_results_html(results, volatile, mask=mask),
+        )
+    return both_forms(
+        render.render_text(result, volatile, mask=mask, show=show),
+        render.render_html(result, volatile, mask=mask, show=show),
+    )
+
+
+def results_record(results: Results, mode: Mode, mask: Callable[[str], str] = str) -> dict[str, Any]:
+    """The record of several runs, as a table."""
+    volatile = mode is not Mode.STATIC
+    return both_forms(
+        table.render_results_text(results, volatile, mask=mask),
+        table.render_results_html(results, volatile, mask=mask),
+    )
