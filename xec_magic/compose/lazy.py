@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, Unpack, cast, overload
 
-from xec_magic.compose.course import Course, Next, Rule, Stage, Step, several
+from xec_magic.compose.course import Course, several
+from xec_magic.compose.steps import Next, Rule, Stage, Step
 from xec_magic.compose.work import Work
 from xec_magic.engine.run import Run
 from xec_magic.errors import AllFailed, OptionError

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any, Final, Protocol
 
 from xec_magic.command import Command
 from xec_magic.display import palette
 from xec_magic.display.ansi import plain_line
+from xec_magic.display.markup import Mask
 from xec_magic.display.mime import both_forms
 from xec_magic.units import format_age, format_count, format_duration, format_size
 
@@ -22,8 +23,6 @@ _CELL: Final = (
     f"background:{palette.BACKGROUND};color:{palette.FOREGROUND};padding:2px 10px;text-align:left;"
     f"border-bottom:1px solid {palette.RULE};white-space:pre"
 )
-
-Mask = Callable[[str], str]
 
 
 class _Entry(Protocol):

@@ -12,6 +12,7 @@ from IPython.display import DisplayHandle, display
 
 from xec_magic.display import palette
 from xec_magic.display.cellvalue import mark_shown
+from xec_magic.display.markup import Mask
 from xec_magic.display.mime import both_forms
 from xec_magic.display.mode import Mode
 from xec_magic.units import format_count, format_duration, format_size
@@ -30,8 +31,6 @@ _CELL: Final = (
 )
 _BAD: Final = f"color:{palette.BAD}"
 _ENDED: Final = ("copied", "failed", "interrupted")
-
-Mask = Callable[[str], str]
 
 
 # -- pure: words, text, HTML ------------------------------------------------------------------------

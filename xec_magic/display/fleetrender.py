@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from xec_magic.display import palette
 from xec_magic.display.ansi import plain_line
 from xec_magic.display.hostsview import results_html, results_lines
-from xec_magic.display.render import RULE, SMALL, Mask, safe_html, strong_html
+from xec_magic.display.markup import RULE, SMALL, Mask, safe_html, strong_html
 from xec_magic.display.table import render_results_html, render_results_text
 from xec_magic.formats import to_lines
 from xec_magic.inventory.nodeset import fold

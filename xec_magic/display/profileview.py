@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Final
 
 from xec_magic.display import chart, palette
 from xec_magic.display.ansi import plain_line
+from xec_magic.display.markup import Mask
 from xec_magic.display.mime import both_forms
 from xec_magic.units import format_count, format_duration
 
@@ -30,8 +31,6 @@ _CELL: Final = (
     f"border-bottom:1px solid {palette.RULE};white-space:nowrap;font-size:12px"
 )
 _SMALL: Final = f"padding:3px 10px;color:{palette.MUTED};background:{palette.BACKGROUND};font-size:12px;line-height:1.6"
-
-Mask = Callable[[str], str]
 
 
 # -- a profile --------------------------------------------------------------------------------------

@@ -6,20 +6,18 @@ notebook and on a web site. With `volatile=False` nothing in it changes from run
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from html import escape
-from itertools import accumulate, groupby
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from xec_magic.display import palette
-from xec_magic.display.ansi import PLAIN, Span, Style, parse_line, plain_line, span_html
-from xec_magic.display.lines import Line, excerpt, looks_bad, read_lines
+from xec_magic.display.ansi import plain_line
+from xec_magic.display.lines import excerpt
+from xec_magic.display.markup import PRE, RULE, SMALL, Mask, safe_html, strong_html
+from xec_magic.display.outputhtml import output_html
 from xec_magic.outcome import Outcome
 from xec_magic.result import Result
 from xec_magic.units import format_age, format_count, format_duration, format_size
 
 if TYPE_CHECKING:
-    from xec_magic.output import OutputLog
     from xec_magic.plan import Plan
 
 __all__ = [
@@ -27,36 +25,16 @@ __all__ = [
     "closing_line",
     "facts",
     "headline",
-    "output_html",
     "place_of",
     "render_html",
     "render_started_html",
     "render_started_text",
-    "render_tail",
     "render_text",
-    "safe_html",
-    "strong_html",
     "use_lines",
     "waits_for",
 ]
 
-Mask = Callable[[str], str]
-
-HEAD_HTML: Final = 16 * 1024  # characters of markup: many colours make it several times the text
-TAIL_HTML: Final = 48 * 1024
-LONG_LINE: Final = 400  # characters; longer lines wrap, so that one does not make the whole block scroll sideways
 CPU_FROM_S: Final = 1.0  # CPU time and memory of a shorter run interest nobody who did not ask
-
-_PRE: Final = (
-    f"margin:0;padding:0 10px;border:0;background:{palette.BACKGROUND};color:{palette.FOREGROUND};"
-    "font-family:Menlo,Consolas,DejaVu Sans Mono,monospace;font-size:12px;line-height:1.45;white-space:pre;overflow:visible"
-)
-_ERR: Final = _PRE.replace(
-    "padding:0 10px;border:0", f"padding:0 10px 0 7px;border:0;border-left:3px solid {palette.BAD}"
-)
-_WRAP: Final = "white-space:pre-wrap;overflow-wrap:anywhere"
-SMALL: Final = f"padding:2px 10px;color:{palette.MUTED};background:{palette.BACKGROUND};font-size:12px;line-height:1.6"
-RULE: Final = f"1px solid {palette.RULE}"
 
 
 # -- words ------------------------------------------------------------------------------------
@@ -171,7 +149,7 @@ def command_lines(result: Result, mask: Mask = str) -> list[str]:
 
 def command_html(result: Result, mask: Mask = str) -> str:
     """The same as HTML."""
-    return f"<pre style='{_PRE};padding:4px 10px;border-bottom:{RULE}'>{safe_html(mask(result.command.rstrip()))}</pre>"
+    return f"<pre style='{PRE};padding:4px 10px;border-bottom:{RULE}'>{safe_html(mask(result.command.rstrip()))}</pre>"
 
 
 def use_lines(result: Result, mask: Mask = str) -> list[str]:
@@ -278,95 +256,3 @@ def _footer(result: Result, volatile: bool, mask: Mask) -> str:
     said = [words if result.ok or result.outcome is Outcome.SKIPPED else strong_html(words, palette.BAD)]
     said += [safe_html(fact) for fact in facts(result, volatile, mask)]
     return f"<div style='{SMALL}'>{' · '.join(said)}</div>"
-
-
-def strong_html(markup: str, colour: str) -> str:
-    """Bold, in a colour."""
-    return f"<b style='color:{colour}'>{markup}</b>"
-
-
-def output_html(result: Result, volatile: bool, mask: Mask, share: int = 1) -> str:
-    """What a run printed, its middle left out when it is long; empty when it printed nothing.
-
-    Args:
-        result: The run.
-        volatile: Say where the whole log is.
-        mask: Replaces secrets in a text.
-        share: So many are shown together: each gets a part of the room.
-    """
-    cut = excerpt(result.log, share)
-    head, style = _marked_up(cut.head, PLAIN, mask)
-    tail, _ = _marked_up(cut.tail, PLAIN if cut.gap else style, mask)
-    kept_head, kept_tail = _fitting(head, HEAD_HTML // share), _fitting(tail[::-1], TAIL_HTML // share, end=True)[::-1]
-    dropped = len(head) + len(tail) - len(kept_head) - len(kept_tail)
-    gap = cut._replace(hidden_lines=cut.hidden_lines + dropped).gap
-    if not gap and kept_head == head and kept_tail == tail:
-        return _blocks(head + tail)
-    path = f"; the whole log: {safe_html(result.log_path)}" if volatile and result.log_path else ""
-    return _blocks(kept_head) + f"<div style='{SMALL}'>… {gap}{path} …</div>" + _blocks(kept_tail)
-
-
-def render_tail(log: OutputLog, lines: int, limit: int, *, mask: Mask = str) -> str:
-    """The last lines of a log as HTML, and before them how many there are more; empty when there is no output.
-
-    Args:
-        log: What a run printed.
-        lines: So many at most.
-        limit: Characters of markup at most.
-        mask: Replaces secrets in a text.
-    """
-    total = log.line_count
-    start = max(log.offset_of_line(max(0, total - lines)), log.size() - limit)
-    rows, _ = _marked_up(read_lines(log.pieces(start)), PLAIN, mask)
-    kept = _fitting(rows[::-1], limit, end=True)[::-1]
-    more = total - len(kept)
-    return (f"<div style='{SMALL}'>… {format_count(more, 'line')} before this</div>" if more > 0 else "") + _blocks(
-        kept
-    )
-
-
-class _Row(NamedTuple):
-    html: str
-    text: str
-    err: bool
-
-
-def _fitting(rows: list[_Row], limit: int, *, end: bool = False) -> list[_Row]:
-    """The first rows that together have at most `limit` characters; of a first row that has more, a plain part."""
-    kept = rows[: sum(size <= limit for size in accumulate(len(row.html) for row in rows))]
-    if kept or not rows:
-        return kept
-    part = limit // 6  # an escaped character has six at most
-    text = "…" + rows[0].text[-part:] if end else rows[0].text[:part] + "…"
-    return [rows[0]._replace(html=f"<span style='{_WRAP}'>{escape(text, quote=False)}</span>")]
-
-
-def _marked_up(lines: list[Line], style: Style, mask: Mask) -> tuple[list[_Row], Style]:
-    rows = []
-    for line in lines:
-        spans, style = parse_line(line.text, style)
-        text = "".join(span.text for span in spans)
-        if mask(text) != text:  # a secret may lie across several styles, so its line loses them
-            spans, text = [Span(mask(text), PLAIN)], mask(text)
-        bad = looks_bad(text)
-        html = "".join(span_html(span, palette.MARKED if bad else palette.BACKGROUND) for span in spans)
-        css = [f"background:{palette.MARKED}"] if bad else []
-        if len(text) > LONG_LINE:
-            css.append(_WRAP)
-        rows.append(_Row(f"<span style='{';'.join(css)}'>{html}</span>" if css else html, text, line.err))
-    return rows, style
-
-
-def _blocks(rows: list[_Row]) -> str:
-    """Runs of lines of one stream, each a block; standard error has a bar at its side and says what it is."""
-    blocks = []
-    for err, group in groupby(rows, key=lambda row: row.err):
-        text = "\n".join(row.html for row in group)
-        # HTML swallows a newline that follows <pre>; a trailing one keeps an empty last line high.
-        blocks.append(f"<pre{' title=stderr' if err else ''} style='{_ERR if err else _PRE}'>\n{text}\n</pre>")
-    return "".join(blocks)
-
-
-def safe_html(text: str) -> str:
-    """Text of the run itself (command, notes) for HTML: one line, control characters as pictures, escaped."""
-    return escape("\n".join(plain_line(line) for line in text.split("\n")))

@@ -13,7 +13,9 @@ from xec_magic.display import palette
 from xec_magic.display.ansi import plain_line
 from xec_magic.display.hostsview import results_html
 from xec_magic.display.lines import excerpt, read_lines
-from xec_magic.display.render import RULE, SMALL, Mask, facts, output_html, safe_html, strong_html
+from xec_magic.display.markup import RULE, SMALL, Mask, safe_html, strong_html
+from xec_magic.display.outputhtml import output_html
+from xec_magic.display.render import facts
 from xec_magic.outcome import Outcome
 from xec_magic.result import Result
 from xec_magic.units import format_duration

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 from xec_magic.display import palette
 from xec_magic.display.ansi import plain_line
 from xec_magic.display.lines import read_lines
-from xec_magic.display.render import Mask, render_tail
+from xec_magic.display.markup import Mask
+from xec_magic.display.outputhtml import render_tail
 from xec_magic.display.tasks_svg import MARKS, MOST_NAME, colour_of, gantt_svg, graph_svg, image
 from xec_magic.units import format_count, format_duration
 

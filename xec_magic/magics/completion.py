@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from IPython.core.completer import SimpleCompletion
 
-from xec_magic.errors import OptionError
 from xec_magic.magics.cache import VERBS
+from xec_magic.magics.candidates import Found, World, of_shell, of_targets, of_value, tunnel_names
 from xec_magic.options import RunOptions
 from xec_magic.options.copy import CopyOptions
 from xec_magic.options.monitor import MonitorOptions
@@ -21,12 +18,11 @@ from xec_magic.options.tunnel import TunnelOptions
 from xec_magic.optionspec import Option, OptionSet, next_word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-    from typing import TypeAlias
+    from collections.abc import Container, Mapping, Sequence
 
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
 
-    Names: TypeAlias = Callable[[], Sequence[str]]
+    from xec_magic.magics.candidates import Names
 
 __all__ = ["complete"]
 
@@ -46,26 +42,6 @@ _COPY = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec_copy\s+(?:.*\s)?(\S*)$")
 _TUNNEL = re.compile(r"\s*(?:[\w.]+\s*=\s*)?%xec_tunnel\s+((?:.*\s)?)(\S*)$")
 _CACHE_VERB = re.compile(r"\s*%xec_cache\s+(\S*)$")
 _CACHE_WARM = re.compile(r"\s*%xec_cache\s+warm\s+")
-_SHELL_WORD = re.compile(r"(?:\\.|[^\s\\;|&<>()=:`'\"])*$")  # what ends at the cursor and may be a path
-_SHELL_SPECIAL = re.compile(r"([\s\\;|&<>()`'\"$*?\[\]{}!#])")
-_MOST: Final = 200  # no page shows more; a directory can hold a million files
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Completions for the last `fragment` of the text before the cursor."""
-
-    fragment: str
-    items: Sequence[tuple[str, str]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _World:
-    """What values are completed from."""
-
-    namespace: Mapping[str, Any]
-    session_names: Names
-    targets: Names
 
 
 def complete(
@@ -80,7 +56,7 @@ def complete(
         session_names: Gives the names of the sessions that can be gone on with.
         targets: Gives the names that `--on` can take.
     """
-    found = _find(context, _World(namespace, session_names, targets), run_ids)
+    found = _find(context, World(namespace, session_names, targets), run_ids)
     if found is None:
         return {"completions": []}
     # Nobody else completes here: what others know of Python means nothing to a shell.
@@ -88,7 +64,7 @@ def complete(
     return {"completions": items, "matched_fragment": found.fragment, "ordered": True, "suppress": True}
 
 
-def _find(context: CompletionContext, world: _World, run_ids: Names) -> _Found | None:
+def _find(context: CompletionContext, world: World, run_ids: Names) -> Found | None:
     """What can stand at the cursor; None where it is not in a line or cell of ours."""
     before = context.text_until_cursor
     if before.rfind("${{") > before.rfind("}}"):
@@ -96,7 +72,7 @@ def _find(context: CompletionContext, world: _World, run_ids: Names) -> _Found |
     if cell := _CELL.match(context.full_text):
         magic_line = cell[0].count("\n")
         if context.cursor_line > magic_line:
-            return _of_shell(before)
+            return of_shell(before)
         head = _CELL.match(before)
         if head is None or before.endswith(head[1]):
             return None  # still in the magic's name
@@ -110,31 +86,31 @@ def _find(context: CompletionContext, world: _World, run_ids: Names) -> _Found |
     if warm := _CACHE_WARM.match(before):
         return _of_options(before[warm.end() :], world, RunOptions.SPEC, cell=False)
     if verb := _CACHE_VERB.match(before):
-        return _Found(verb[1], [(name, "verb") for name in VERBS if name.startswith(verb[1])])
+        return Found(verb[1], [(name, "verb") for name in VERBS if name.startswith(verb[1])])
     if pool := _POOL.match(before):
         return _of_pool(pool[1].split(), pool[2], world)
     if named := _TARGETS.match(before):
         if named[1].startswith("-"):
-            return _Found(named[1], [(flag, "option") for flag in _TARGET_FLAGS if flag.startswith(named[1])])
-        return _of_targets(named[1], world)
+            return Found(named[1], [(flag, "option") for flag in _TARGET_FLAGS if flag.startswith(named[1])])
+        return of_targets(named[1], world)
     if copied := _COPY.match(before):
         return _of_copy(copied[1], world)
     if tunnel := _TUNNEL.match(before):
         return _of_tunnel(tunnel[1].split(), tunnel[2], world)
     if runs := _RUNS.match(before):
-        return _Found(runs[1], [(name, "run") for name in run_ids() if name.startswith(runs[1])])
+        return Found(runs[1], [(name, "run") for name in run_ids() if name.startswith(runs[1])])
     return None
 
 
-def _of_monitor(rest: str, words: Sequence[str], world: _World) -> _Found:
+def _of_monitor(rest: str, words: Sequence[str], world: World) -> Found:
     """What can follow the words of `%xec_monitor` that stand there."""
     if rest.startswith("-") or len(words) == 2:
         return _of_options(rest, world, MonitorOptions.SPEC, cell=True)
     known = ["machine", "kernel"] if words else ["start", "stop", "show"]
-    return _Found(rest, [(word, "word") for word in known if word.startswith(rest)])
+    return Found(rest, [(word, "word") for word in known if word.startswith(rest)])
 
 
-def _of_tasks(context: CompletionContext, magic: re.Match[str], world: _World) -> _Found | None:
+def _of_tasks(context: CompletionContext, magic: re.Match[str], world: World) -> Found | None:
     """What can stand at the cursor in a cell of tasks: options, names of tasks, files."""
     before, magic_line = context.text_until_cursor, magic[0].count("\n")
     names = [name for name in _TASK_NAME.findall(context.full_text) if name not in before.split()]
@@ -146,7 +122,7 @@ def _of_tasks(context: CompletionContext, magic: re.Match[str], world: _World) -
             before[head.end() :], world, TasksOptions.SPEC, cell=True, allowed=TasksOptions.names(), words=names
         )
     if before[:1] in (" ", "\t"):
-        return _of_shell(before)
+        return of_shell(before)
     if head := _TASK_HEAD.match(before):
         own = before[: head.end()].partition(":")[0].strip()
         return _of_options(
@@ -157,18 +133,18 @@ def _of_tasks(context: CompletionContext, magic: re.Match[str], world: _World) -
             allowed=TaskOptions.names(),
             words=[name for name in names if name != own],
         )
-    return _Found("")
+    return Found("")
 
 
 def _of_options(
     line: str,
-    world: _World,
+    world: World,
     spec: OptionSet,
     *,
     cell: bool,
     allowed: Container[str] | None = None,
     words: Sequence[str] | None = None,
-) -> _Found:
+) -> Found:
     """What can stand at the end of a line behind `%xec`.
 
     Args:
@@ -189,27 +165,27 @@ def _of_options(
         elif words is not None and line[word.start] != "-":
             continue
         elif word.text == "--" or line[word.start] != "-":
-            return _Found("") if cell else _of_shell(line)
+            return Found("") if cell else of_shell(line)
         else:
             name = word.text.partition("=")[0] if word.text.startswith("--") else word.text[:2]
             option = spec.by_flag.get(name)
             if option is None:
-                return _Found("")
+                return Found("")
             given.add(option.name)
             waiting = None if option.is_switch or len(word.text) > len(name) else option
     raw = line[word.start :] if word is not None else ""
     text = word.text if word is not None else ""
     if waiting is not None:
-        return _of_value(waiting, text, raw, world)
+        return of_value(waiting, text, raw, world)
     if raw.startswith("--") and "=" in text:
         name, _, value = text.partition("=")
         option = spec.by_flag.get(name)
         if option is None or option.is_switch:
-            return _Found("")
-        return _of_value(option, value, raw.partition("=")[2], world)
+            return Found("")
+        return of_value(option, value, raw.partition("=")[2], world)
     named = [(name, "task") for name in words or () if name.startswith(raw)]
     if raw and not raw.startswith("-"):
-        return _Found(raw, named) if cell else _of_shell(line)
+        return Found(raw, named) if cell else of_shell(line)
     options = [
         (flag, option.brief)
         for option in spec
@@ -219,117 +195,44 @@ def _of_options(
         and (option.repeatable or option.name not in given)
         and (flag.startswith("--") or raw == "-")
     ]
-    return _Found(raw, [*named, *options])
+    return Found(raw, [*named, *options])
 
 
-def _of_value(option: Option, text: str, raw: str, world: _World) -> _Found:
-    """What the value of an option can be; `raw` is its beginning as typed, `text` without quotes."""
-    if option.unit.choices:
-        return _Found(raw, [(name, "value") for name in option.unit.choices if name.startswith(text)])
-    if option.completes == "session":
-        return _Found(raw, [(name, "session") for name in world.session_names() if name.startswith(text)])
-    if option.completes == "variable-or-@file" and text.startswith("@"):
-        return _paths(text[1:], raw, prefix="@")
-    if option.completes == "target":
-        return _of_targets(text, world)
-    if option.completes.startswith("variable"):
-        kinds = str if option.completes == "variable" else (str, bytes, bytearray, os.PathLike)
-        names = sorted(
-            name for name, value in world.namespace.items() if isinstance(value, kinds) and not name.startswith("_")
-        )
-        return _Found(raw, [(name, "variable") for name in names if name.startswith(text) and name.isidentifier()])
-    if option.completes:
-        return _paths(text, raw, directories_only=option.completes == "directory")
-    return _Found(raw)
-
-
-def _of_targets(text: str, world: _World) -> _Found:
-    """Names for the last item of a node set."""
-    last = re.split(r"[,!]", text)[-1]
-    try:
-        names = world.targets()
-    except OptionError:  # a file of targets is wrong; running will say so
-        names = []
-    return _Found(last, [(name, "target") for name in names if name.startswith(last)][:_MOST])
-
-
-def _of_copy(word: str, world: _World) -> _Found:
+def _of_copy(word: str, world: World) -> Found:
     """What a word of `%xec_copy` can be: an option, a path of this machine, a host with the colon behind it."""
     if word.startswith("-"):
         flags = [(flag, option.brief) for option in CopyOptions.SPEC for flag in option.flags if flag.startswith("--")]
-        return _Found(word, [(flag, brief) for flag, brief in flags if flag.startswith(word)])
+        return Found(word, [(flag, brief) for flag, brief in flags if flag.startswith(word)])
     if ":" in word:
-        return _Found(word)  # a path on a host: asking it would hold up the page
-    hosts = _of_targets(word, world)
-    paths = _of_shell(word)
+        return Found(word)  # a path on a host: asking it would hold up the page
+    hosts = of_targets(word, world)
+    paths = of_shell(word)
     if hosts.fragment != word:
-        return _Found(hosts.fragment, [(f"{name}:", kind) for name, kind in hosts.items])
-    return _Found(word, [*paths.items, *((f"{name}:", kind) for name, kind in hosts.items)])
+        return Found(hosts.fragment, [(f"{name}:", kind) for name, kind in hosts.items])
+    return Found(word, [*paths.items, *((f"{name}:", kind) for name, kind in hosts.items)])
 
 
-def _of_pool(before: Sequence[str], word: str, world: _World) -> _Found:
+def _of_pool(before: Sequence[str], word: str, world: World) -> Found:
     """What a word of `%xec_pool` can be: what to do, and with which sessions or hosts."""
     if not before:
-        return _Found(word, [(verb, "verb") for verb in _POOL_VERBS if verb.startswith(word)])
+        return Found(word, [(verb, "verb") for verb in _POOL_VERBS if verb.startswith(word)])
     if before[0] in ("stop", "reset"):
-        return _Found(word, [(name, "session") for name in world.session_names() if name.startswith(word)])
-    return _of_targets(word, world) if before[0] in ("close", "drain") else _Found(word)
+        return Found(word, [(name, "session") for name in world.session_names() if name.startswith(word)])
+    return of_targets(word, world) if before[0] in ("close", "drain") else Found(word)
 
 
-def _of_tunnel(before: Sequence[str], word: str, world: _World) -> _Found:
+def _of_tunnel(before: Sequence[str], word: str, world: World) -> Found:
     """What a word of `%xec_tunnel` can be: an option, a host, `list`, `close` and a tunnel's name."""
     if before[:1] == ["close"]:
-        return _Found(word, [(name, "tunnel") for name in [*_tunnel_names(), "all"] if name.startswith(word)])
+        return Found(word, [(name, "tunnel") for name in [*tunnel_names(), "all"] if name.startswith(word)])
     if word.startswith("-"):
         flags = [
             (flag, option.brief) for option in TunnelOptions.SPEC for flag in option.flags if flag.startswith("--")
         ]
-        return _Found(word, [(flag, brief) for flag, brief in flags if flag.startswith(word)])
+        return Found(word, [(flag, brief) for flag, brief in flags if flag.startswith(word)])
     if before:
-        return _Found(word)
-    hosts = _of_targets(word, world)
-    return _Found(
+        return Found(word)
+    hosts = of_targets(word, world)
+    return Found(
         hosts.fragment, [*hosts.items, *((verb, "verb") for verb in ("close", "list") if verb.startswith(word))]
     )
-
-
-def _tunnel_names() -> list[str]:
-    if "xec_magic.tunnels" not in sys.modules:
-        return []
-    from xec_magic.tunnels import tunnels
-
-    return [each.name for each in tunnels()]
-
-
-def _of_shell(before: str) -> _Found:
-    """File names for the last word of a shell's line."""
-    match = _SHELL_WORD.search(before)
-    raw = match[0] if match else ""
-    return _paths(re.sub(r"\\(.)", r"\1", raw), raw)
-
-
-def _paths(text: str, raw: str, *, prefix: str = "", directories_only: bool = False) -> _Found:
-    """Files and directories whose path begins with `text`; they replace `raw`, keeping its quote."""
-    head, tail = os.path.split(text)
-    quote = raw[len(prefix) : len(prefix) + 1] if prefix and raw.startswith(prefix) else raw[:1]
-    quote = quote if quote in {"'", '"'} else ""
-    items = []
-    for name, is_directory in _entries(os.path.expanduser(head) or "."):
-        # Hidden files only to those who ask, as in a shell.
-        if name.startswith(tail) and (tail or not name.startswith(".")) and (is_directory or not directories_only):
-            path = os.path.join(head, name) + ("/" if is_directory else "")
-            shown = f"{quote}{prefix}{path}" if quote else prefix + _SHELL_SPECIAL.sub(r"\\\1", path)
-            items.append((shown, "directory" if is_directory else "file"))
-    return _Found(raw, sorted(items)[:_MOST])
-
-
-def _entries(directory: str) -> Iterator[tuple[str, bool]]:
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                try:
-                    yield entry.name, entry.is_dir()
-                except OSError:  # a link in a circle
-                    yield entry.name, False
-    except (OSError, ValueError):  # no such directory, no permission, a NUL in its name
-        return
