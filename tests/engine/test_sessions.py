@@ -599,6 +599,16 @@ def test_usage_is_measured_for_long_commands_and_absent_for_short_ones(bash):
     assert r.usage.peak_rss_bytes is None
 
 
+def test_a_command_that_would_have_ended_its_shell_has_its_use_all_the_same(each):
+    each.run("true")
+    r = each.run(
+        "head -c 3000000 /dev/zero | cat >/dev/null; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sleep 0.1; false"
+    )
+    assert r.exit_code == 1
+    assert r.usage.cpu_s > 0.05
+    assert r.usage.written_bytes >= 3_000_000
+
+
 def test_a_batch_in_a_session_is_refused_and_the_session_goes_on(bash):
     bash.run("x=1")
     with pytest.raises(OptionError, match="a batch has a shell of its own"):

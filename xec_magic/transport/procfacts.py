@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterable
 
 from xec_magic.transport.spawn import proctree
 
-__all__ = ["children", "cpu_ticks", "io_bytes", "start_ticks"]
+__all__ = ["children", "cpu_ticks", "io_bytes", "start_ticks", "summed"]
 
 
 def children(pids: frozenset[int]) -> frozenset[int]:
@@ -55,3 +56,10 @@ def start_ticks(pid: int) -> int | None:
         return int(proctree.stat_fields(pid)[19])
     except (OSError, ValueError, IndexError):
         return None
+
+
+def summed(look: Callable[[int], tuple[int, int] | None], pids: Iterable[int]) -> tuple[int, int] | None:
+    """What `cpu_ticks` or `io_bytes` says of several processes together; None where it is unknown of one."""
+    found = [look(pid) for pid in pids]
+    known = [pair for pair in found if pair is not None]
+    return (sum(one for one, _ in known), sum(other for _, other in known)) if len(known) == len(found) > 0 else None

@@ -20,7 +20,7 @@ from xec_magic.transport.dialects import Order, dialect_of
 from xec_magic.transport.here import HereRun
 from xec_magic.transport.local import directory_of, environment, open_stdin
 from xec_magic.transport.names import Names
-from xec_magic.transport.procfacts import children, cpu_ticks, io_bytes
+from xec_magic.transport.procfacts import children, cpu_ticks, io_bytes, summed
 from xec_magic.transport.sampling import tree_reader
 from xec_magic.transport.sampling.since import SinceReader
 from xec_magic.transport.sampling.threads import SamplingThreads
@@ -356,8 +356,9 @@ class Session:
 
     def _usage(self) -> Usage | None:
         """What the shell and all that it has waited for have used since the last command; None where that cannot be told."""
-        before, self._cpu_ticks = self._cpu_ticks, cpu_ticks(self.pid)
-        io_before, self._io = self._io, io_bytes(self.pid)
+        # A copy that goes on in the shell's place begins with counters of its own, at 0.
+        before, self._cpu_ticks = self._cpu_ticks, summed(cpu_ticks, self.shells)
+        io_before, self._io = self._io, summed(io_bytes, self.shells)
         if before is None or self._cpu_ticks is None or self._cpu_ticks == before:
             return None
         user, system = (now - then for now, then in zip(self._cpu_ticks, before, strict=True))
@@ -397,8 +398,8 @@ class Session:
     def _observe(self) -> None:
         """See what earlier commands have left and used; the shell is idle, and who calls has it."""
         self._children = children(self.shells)
-        self._cpu_ticks = cpu_ticks(self.pid)
-        self._io = io_bytes(self.pid)
+        self._cpu_ticks = summed(cpu_ticks, self.shells)
+        self._io = summed(io_bytes, self.shells)
         self._observed = True
 
     def _doubt(self) -> None:

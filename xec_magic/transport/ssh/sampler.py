@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -26,6 +27,7 @@ SILENCE_S: Final = 30.0  # a host that takes longer to answer is not being watch
 LEAST_COUNTED: Final = 4  # samples before their cost is known: the host counts it in hundredths of a second
 SETTLING: Final = 2  # answers that tell how the clocks stand
 SHIFT_S: Final = 1.0  # by which the clocks may come apart before they are set anew
+LEAST_S: Final = 0.03  # between two samples: the host counts time in hundredths, and no rate can be made of a moment
 CHATTER_BYTES: Final = 65536  # of a login that never comes to its point
 
 
@@ -38,12 +40,13 @@ class HostSampler:
         run_id: Of the run whose samples they are; empty for none.
         since: Nothing was there before, by our monotonic clock.
         lingers: It ends by itself only; connections that are drained do not wait for it.
-        from_first: Its counters count from its first sample on.
+        before: Says what had been used before, when the first answer has come; where it gives None the counters count from
+            that answer on. Without it they count from the begin.
     """
 
     def __init__(
         self, host: Host, launch: Launch, run_id: str, since: float = 0.0, *, lingers: bool = False,
-        from_first: bool = False,
+        before: Callable[[], Sample | None] | None = None,
     ) -> None:  # fmt: skip
         self.share = SHARE
         self.size: tuple[int, int] | None = None
@@ -52,8 +55,9 @@ class HostSampler:
         self._run_id = run_id
         self._at = since
         self._lingers = lingers
-        self._from_first = from_first
-        self._first: Sample | None = None
+        self._before = before
+        self._from: Sample | None = None
+        self._told = -math.inf  # the last sample's time, by the host's clock
         self._lines: _Lines | None = None
         self._lease: Lease | None = None
         self._units: Units | None = None
@@ -81,12 +85,16 @@ class HostSampler:
             if await self._answer() is None:
                 return None
         answer = await self._answer()
+        if answer is not None and answer.sample.at < self._told + LEAST_S:
+            await asyncio.sleep(LEAST_S)
+            answer = await self._answer()
         if answer is None:
             return None
+        self._told = answer.sample.at
         # Between two samples it is the host's own clock that counts: rates are made of it.
         self._at = max(self._at + 1e-6, min(time.monotonic(), answer.sample.at + self._offset))
         sample = replace(answer.sample, at=self._at)
-        return less(sample, self._first) if self._from_first and self._first is not None else sample
+        return less(sample, self._from) if self._from is not None else sample
 
     async def _answer(self) -> Answer | None:
         assert self._lines is not None
@@ -103,7 +111,8 @@ class HostSampler:
         self._spent_s = answer.cost_s
         if answer.cores and answer.memory_bytes:
             self.size = answer.cores, answer.memory_bytes
-        self._first = self._first or answer.sample
+        if self._before is not None and self._from is None:
+            self._from = self._before() or answer.sample
         offset -= answer.sample.at
         if offset < self._offset - (SHIFT_S if self._count > SETTLING else 0.0):
             self._offset = offset

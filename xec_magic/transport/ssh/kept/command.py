@@ -86,7 +86,7 @@ class KeptProcess:
         if self.exit is not None:
             return
         if self._signalled is not None and (fatal or status.exit_code == 128 + self._signalled):
-            status = ExitStatus(None, self._signalled)
+            status = ExitStatus(None, self._signalled, status.usage)
         if note:
             self._request.note(note)
         self.exit = status

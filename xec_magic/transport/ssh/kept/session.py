@@ -14,13 +14,14 @@ from typing import Any, Final
 
 from xec_magic.command import Command, FileInput
 from xec_magic.errors import SpawnError, TransportError
-from xec_magic.events import ProcessInfo
+from xec_magic.events import ProcessInfo, Sample
 from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.dialects import Order
 from xec_magic.transport.session import MUTE
 from xec_magic.transport.shells import script_for
 from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.kept.command import KeptProcess
+from xec_magic.transport.ssh.kept.counting import Counted, read_count, use_between
 from xec_magic.transport.ssh.kept.ducts import Duct, Keeper, Streams
 from xec_magic.transport.ssh.kept.lines import KEEPER_DIR, idle_line, keeper_line, session_line, streams_line
 from xec_magic.transport.ssh.kept.talk import Talk, with_home
@@ -34,6 +35,7 @@ __all__ = ["FarSession"]
 DOUBT_S: Final = 0.5  # between two looks at a shell that may have lost its way
 LONG_DOUBT_S: Final = 5.0
 IN_STEP_S: Final = 5.0  # a shell that was signalled must have answered anew by then
+COUNT_S: Final = 1.0  # what a command has used is told right behind its end, or never
 LATE_S: Final = 0.05  # the end of the streams that comes so long after the command's is no child's doing
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _REFUSED: Final = {
@@ -86,6 +88,10 @@ class FarSession:
         self._heard_ping = False
         self._stepped = asyncio.Event()
         self._fed = False
+        self._weighs = False  # the current command
+        self._counts: list[Counted | None] = []  # before it, and after it
+        self._end: tuple[ExitStatus, bool] | None = None  # of the current command, which waits for the second of them
+        self._waits: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._gone = False
         self._mute = False  # its shell is ended since it says nothing any more
@@ -184,6 +190,8 @@ class FarSession:
         if self._signalled:
             before.append(b": >|%s/sent" % self._directory.encode())
             self._signalled = False
+        self._weighs, self._counts = request.weighed, []
+        count = [self._talk.count] if self._weighs else []
         self.served += 1
         order = Order(
             script_for(command), command.strict, (*command.env, *command.secret_env), None if first else command.cwd
@@ -192,8 +200,8 @@ class FarSession:
         text, awaited = self._talk.command(
             with_home(order, self._keeper.home),
             f"{self._mark}.{self.served}.",
-            before,
-            [self._no_input()] if self._fed else [],
+            before + count,
+            count + ([self._no_input()] if self._fed else []),
         )
         self._fed = False
         keeper, shell = self._keeper, self.shells[-1] if self.shells else 0
@@ -352,11 +360,32 @@ class FarSession:
             if self._stepping is not None and not self._stepped.is_set():
                 self._hear_out(pong=None)
             elif self._awaited and self._awaited.pop(0):
-                self._answered(ExitStatus(int(words[1]), None), fatal=kind == b"k")
+                self._over(ExitStatus(int(words[1]), None), fatal=kind == b"k")
+        elif kind == b"u":
+            self._counts.append(read_count(line))
+            if self._end is not None:
+                self._answer()
 
     def _ready_late(self) -> None:
         if self._keeper is not None:
             self._keeper.is_ready()
+
+    def _over(self, status: ExitStatus, *, fatal: bool) -> None:
+        """The command has ended; where it is weighed, the shell says next what it has used."""
+        self._end = status, fatal
+        self._calm()  # it has answered: nobody is to take it for mute
+        if self._weighs:
+            self._waits = asyncio.get_running_loop().call_later(COUNT_S, self._answer)
+        else:
+            self._answer()
+
+    def _answer(self) -> None:
+        if self._waits is not None:
+            self._waits.cancel()
+        if self._end is not None:
+            (status, fatal), self._end = self._end, None
+            usage = use_between(*self._counts) if len(self._counts) == 2 else None
+            self._answered(replace(status, usage=usage), fatal=fatal)
 
     def _answered(self, status: ExitStatus, *, fatal: bool) -> None:
         process, self.current = self.current, None
@@ -414,7 +443,14 @@ class FarSession:
         if not process.pid:
             return None
         line = tree_line(Begun(process.pid, "", has_bash=False), f"{self._mark}.{process.number}.")
-        return HostSampler(self.host, line, process.run_id, process.started_at, from_first=True)
+        return HostSampler(self.host, line, process.run_id, process.started_at, before=lambda: self._before(process))
+
+    def _before(self, process: KeptProcess) -> Sample | None:
+        """What had been used before a command; None where that is not known, as with children that others have left."""
+        if process is not self.current or not self._counts or self._counts[0] is None:
+            return None
+        counted = self._counts[0]
+        return counted.sample() if counted.alone and counted.pid == process.pid else None
 
     async def _asked(self, line: Launch) -> list[ProcessInfo]:
         done = await self.host.helper(line)
@@ -460,6 +496,7 @@ class FarSession:
         if self._gone:
             return
         self._gone = True
+        self._answer()
         self.ended_because = self.ended_because or why
         self._stepped.set()
         self._on_end(self)

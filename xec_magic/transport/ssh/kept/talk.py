@@ -10,9 +10,11 @@ from xec_magic.transport.dialects import Dialect, Order, dialect_of
 from xec_magic.transport.dialects.base import Slots, Start, filled, quoted
 from xec_magic.transport.dialects.bash import DONE
 from xec_magic.transport.dialects.sh import Sh
+from xec_magic.transport.ssh.kept.counting import count_text
 
 __all__ = ["FarNames", "Talk"]
 
+BUILTIN: Final = {"bash": r"\builtin", "zsh": "builtin", "sh": "command"}
 HOLDERS: Final = {"bash": (60, 61), "zsh": (6, 7), "sh": (6, 7)}  # sh and zsh know descriptors of one digit only
 
 
@@ -98,6 +100,11 @@ class Talk:
     def control_fd(self) -> int:
         """The descriptor on which the shell answers. Inside a command it is closed."""
         return self._dialect.control_fd
+
+    @property
+    def count(self) -> bytes:
+        """What makes the shell say what it has used, in a line that begins with `u`."""
+        return count_text(BUILTIN[self._dialect.name], self.control_fd)
 
     def start(self, *, login: bool, rc: str) -> tuple[Start, dict[str, bytes]]:
         """How to start the shell, and the files that it reads."""
