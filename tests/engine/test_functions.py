@@ -469,6 +469,12 @@ def test_a_run_is_over_when_its_file_is_complete_or_cannot_be(ex, tmp_path, monk
     run = ex.start("echo all of it", tee=tmp_path / "copy")
     run.pipe(tmp_path / "out").result(20)
     assert (tmp_path / "out").read_text() == "all of it\n"
+    begun = ex.start(f"until [ -e {tmp_path}/go ]; do sleep 0.01; done; echo all of it")
+    until(lambda: begun.state == "running")
+    begun.pipe(tmp_path / "begun")
+    (tmp_path / "go").touch()
+    begun.result(20)
+    assert (tmp_path / "begun").read_text() == "all of it\n"
     with pytest.raises(xec.Cancelled, match="cannot write /dev/full"):
         ex.start("echo all of it", tee=tmp_path / "copy").pipe(Path("/dev/full")).result(20)
 

@@ -143,7 +143,7 @@ class Express(Drive):
         elif process is None or status is None:
             if run.stop_cause is not None or self._intake.over:
                 self._go_on()
-        elif run.stop_cause is not None or self._intake.over or status.lost:
+        elif run.stop_cause is not None or self._intake.over or status.lost or run.pouring is not None:
             self._go_on()
         elif process.streams_open:  # as a rule their ends are on the way
             self._lingering = self._lingering or self._loop.call_later(LINGER_S, self._go_on)
