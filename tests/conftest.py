@@ -27,6 +27,13 @@ def pytest_sessionstart():
         pytest.exit(f"xec_magic comes from {xec_magic.__file__}, not from {wheel}", returncode=3)
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Say of tests that were run once more what had failed."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.write_sep("_", f"what failed before: {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
+
+
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
