@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from xec_magic.display import chart, palette
 from xec_magic.display.ansi import plain_line
+from xec_magic.display.hostmarks import draw_marks, mark_lines, shared_marks
 from xec_magic.display.mime import both_forms
 from xec_magic.display.usage import sparkline, thinned
 from xec_magic.errors import OptionError
@@ -55,7 +56,7 @@ def hosts_bundle(watched: Sequence[Hosted], volatile: bool = True, mask: Callabl
     )
     seen = [each for each in watched if each.timeline.samples]
     if volatile and seen:
-        figure = hosts_figure([(each.title, each.timeline) for each in seen])
+        figure = hosts_figure([(each.title, each.timeline) for each in seen], mask)
         picture = chart.image_html(figure, f"use of {len(seen)} hosts: " + "; ".join(lines))
         html = f"<div style='padding:4px 6px'>{picture}</div>" + html
     return both_forms(
@@ -78,7 +79,8 @@ def hosts_lines(watched: Sequence[Hosted], mask: Callable[[str], str] = str) -> 
         elif not each.timeline.samples:
             parts.append("no sample yet")
         lines.append("  ".join(parts))
-    return lines
+    marks = shared_marks([each.timeline for each in watched], mask)
+    return lines + mark_lines(marks, [each.title for each in watched])
 
 
 def results_figure(results: Sequence[Result], mask: Callable[[str], str] = str) -> Figure:
@@ -92,7 +94,7 @@ def results_figure(results: Sequence[Result], mask: Callable[[str], str] = str) 
         raise OptionError(
             "there is nothing to plot: none of the runs was monitored long enough; run them with monitor=True"
         )
-    return hosts_figure(named)
+    return hosts_figure(named, mask)
 
 
 def results_html(results: Sequence[Result], mask: Callable[[str], str] = str) -> str:
@@ -101,15 +103,22 @@ def results_html(results: Sequence[Result], mask: Callable[[str], str] = str) ->
     if not named:
         return ""
     words = f"use of {len(named)} runs: " + ", ".join(name for name, _ in named[:NAMED])
-    return f"<div style='padding:4px 6px'>{chart.image_html(hosts_figure(named), words)}</div>"
+    words = "; ".join([words, *_marked(named, mask)])
+    return f"<div style='padding:4px 6px'>{chart.image_html(hosts_figure(named, mask), words)}</div>"
 
 
 def results_lines(results: Sequence[Result], mask: Callable[[str], str] = str) -> list[str]:
     """A line of text for each monitored run: its curves with their peaks; of many those that used most."""
-    named = sorted(_monitored(results, mask), key=lambda one: -(one[1].samples[-1].cpu_s or 0.0))
+    monitored = _monitored(results, mask)
+    named = sorted(monitored, key=lambda one: -(one[1].samples[-1].cpu_s or 0.0))
     width = max((len(plain_line(name)) for name, _ in named[:LINES]), default=0)
     lines = ["  ".join([plain_line(name).ljust(width), *_curves(timeline)]) for name, timeline in named[:LINES]]
-    return lines + ([f"and {len(named) - LINES} more that used less"] if len(named) > LINES else [])
+    lines += [f"and {len(named) - LINES} more that used less"] if len(named) > LINES else []
+    return lines + _marked(monitored, mask)
+
+
+def _marked(named: Sequence[tuple[str, Timeline]], mask: Callable[[str], str]) -> list[str]:
+    return mark_lines(shared_marks([timeline for _, timeline in named], mask), [name for name, _ in named])
 
 
 def _curves(timeline: Timeline) -> list[str]:
@@ -134,10 +143,11 @@ def _monitored(results: Sequence[Result], mask: Callable[[str], str]) -> list[tu
     ]
 
 
-def hosts_figure(named: Sequence[tuple[str, Timeline]]) -> Figure:
+def hosts_figure(named: Sequence[tuple[str, Timeline]], mask: Callable[[str], str] = str) -> Figure:
     """CPU, memory, input and output, and network, a panel each, with a line for each host, on one scale of time.
 
-    Of more than six hosts the six that used the most processor are named, and the others drawn in grey.
+    Of more than six hosts the six that used the most processor are named, and the others drawn in grey. Marks have the colour
+    of their host; each text stands below once.
     """
     start = min(timeline.started_at for _, timeline in named)
     drawn = []
@@ -162,9 +172,12 @@ def hosts_figure(named: Sequence[tuple[str, Timeline]]) -> Figure:
     if others:
         handles.append(axes[0].plot([], [], color=palette.MUTED, linewidth=0.8, alpha=0.6)[0])
         labels.append(f"{others} more")
-    chart.label(axes[-1], "seconds since the start")
+    marks = shared_marks([timeline for _, timeline in named], mask)
+    colours = {at: chart.COLOURS[number] for at, number in looks.items()}
+    words = draw_marks(axes, marks, [name for name, _ in named], colours) if marks else []
+    chart.label(axes[-1], "\n".join(["seconds since the start", *words]))
     rows = math.ceil(len(labels) / 2)
-    figure.set_figheight((PANEL_PX * max(1, len(panels)) + 46 + 17 * rows) / 96)
+    figure.set_figheight((PANEL_PX * max(1, len(panels)) + 46 + 17 * rows + 14 * len(words)) / 96)
     figure.legend(
         handles, labels, loc="outside upper left", ncols=2, fontsize=8, frameon=False, labelcolor=palette.FOREGROUND,
         handlelength=2.4,
