@@ -128,6 +128,11 @@ class Execution:
         self._tell(event)
         return kept
 
+    @property
+    def must_see_output(self) -> bool:
+        """Its output has to come by here, also where it goes into a pipe: to be kept and counted, or to be looked at for marks."""
+        return self._keep is True or bool(self.plan.monitor and self.plan.monitor.marks)
+
     def counts(self, stream: Stream) -> bool:
         """Output of this stream counts against the bound on output."""
         if self._keep is not None:

@@ -157,6 +157,7 @@ def _writes_itself(source: Run) -> bool:
     return (
         source.state == "planned"
         and not source.has_consumers
+        and not source.must_see_output
         and not source.plan.tee
         and not source.plan.batch
         and source.plan.command.target.kind in _HERE
