@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -275,6 +276,22 @@ def test_workers_are_ready_before_the_first_command_and_go_with_the_block(ex):
         assert pool.served == served + 3
         assert w.start("echo started").result().text() == "started"
     until(lambda: len(pool.spares.idle) <= 2)
+
+
+def test_a_shell_that_is_still_being_started_when_the_block_ends_is_not_one_too_many(ex, monkeypatch):
+    with ex.workers(size=3) as w:
+        spares = Pool(ex).spares
+        until(lambda: len(spares.idle) >= 3 and not spares._starting)
+        make = spares._make
+
+        async def late(kind):
+            await asyncio.sleep(0.2)
+            return await make(kind)
+
+        monkeypatch.setattr(spares, "_make", late)
+        w.run("true")
+        until(lambda: spares._starting)
+    until(lambda: not spares._starting and len(spares.idle) <= 2, within_s=5.0)
 
 
 def test_a_start_up_text_is_run_once_and_what_it_set_is_there_in_each_command(ex, tmp_path):

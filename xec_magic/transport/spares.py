@@ -63,6 +63,7 @@ class Spares:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._fewer = False  # since spares were begun that are not there yet
         self.idle: list[Spare] = []
         self.served = 0
 
@@ -143,6 +144,7 @@ class Spares:
         if kind is not None:
             self._reserved[kind.argv, kind.rc] += size
             self._used_at[kind.number] = time.monotonic()
+            self._fewer = self._fewer or size < 0
             self._look()
 
     def _look_at(self, when: float) -> None:
@@ -204,6 +206,9 @@ class Spares:
             pass  # the command that needs it is started by itself, and says why that does not work
         finally:
             self._starting.remove(kind.number)
+            if self._fewer and not self._starting:
+                self._fewer = False
+                self.look_soon()
 
     async def _works(self, kind: Kind) -> bool:
         """Whether a spare of this shell runs what it is given here."""
