@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "tests" / "ssh"))
+sys.path[:0] = [str(HERE.parent / "tests" / "ssh"), str(HERE.parent / "tests")]
 
 from world import World, generate_key, public_key  # noqa: E402 - behind its path
 

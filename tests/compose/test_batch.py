@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic.command import Command
@@ -42,13 +43,6 @@ def outputs(results):
 
 def codes(results):
     return [result.exit_code for result in results]
-
-
-def until(condition, within_s=10.0):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 # -- what a batch is ------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import threading
 import time
 
 import pytest
+from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic import private, runtime
@@ -33,13 +34,6 @@ def _own_temp(tmp_path, monkeypatch):
 @pytest.fixture
 def done():
     return []
-
-
-def until(condition, within_s=15.0):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def failing(text="no"):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import _thread
 import pickle
 import threading
-import time
 
 import pytest
+from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic import runtime
@@ -45,13 +45,6 @@ class Fakes:
 
 
 OK, BAD = (Say("same\n"), Exit(0)), (Exit(1),)
-
-
-def until(condition, within_s=10.0):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 # -- results ---------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import threading
 import time
 
 import pytest
+from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic.transport.fake import Exit, FakeHost, Say, Wait
@@ -37,13 +38,6 @@ def ex():
         timer.cancel()
         assert rescued == [], "these were not stopped in time"
         assert proctree.living((), marker) == []
-
-
-def until(condition, within_s=10.0):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def outcomes(results):

@@ -9,10 +9,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic.compose import tasks as tasks_module
@@ -46,13 +46,6 @@ def host():
     made.on("hang", Wait(1000))
     made.on("", Exit(0))
     return made
-
-
-def until(condition, within_s=20.0):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
 
 
 def of(ex, host, **needs):

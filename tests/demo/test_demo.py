@@ -14,6 +14,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic import runtime
@@ -29,13 +30,6 @@ def hosts():
 def ex():
     with xec.Executor(check=False) as made:
         yield made
-
-
-def until(condition, within_s=15.0):
-    end = time.monotonic() + within_s
-    while not (value := condition()) and time.monotonic() < end:
-        time.sleep(0.02)
-    return value
 
 
 def connected(hosts, work, name="web01", **options):

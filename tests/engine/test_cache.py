@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from helpers.waiting import until
 
 sys.path.insert(0, os.path.dirname(__file__))
 from cacheparts import Hands, plan
@@ -510,10 +511,3 @@ def test_retries_are_kept_by_their_last_attempt(executor, host):
     assert len(run(executor, plan("flaky", target=host.target, more=retry)).attempts) == 1
     again = run(executor, plan("flaky", target=host.target, more=retry))
     assert (str(again), again.cached is not None) == ("fine", True)
-
-
-def until(condition, within_s=15.0):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)

@@ -12,6 +12,7 @@ import time
 import weakref
 
 import pytest
+from helpers.waiting import until
 
 from xec_magic import errors
 from xec_magic.command import Command, FileInput
@@ -37,13 +38,6 @@ def wait(executor, script, **policies):
     return executor.start(
         Plan(script if isinstance(script, Command) else Command(script), **policies), check=False
     ).wait(30)
-
-
-def until(condition, within_s=10.0):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_a_command_gives_its_output_and_its_end(executor):

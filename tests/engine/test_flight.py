@@ -5,9 +5,9 @@ import os
 import signal
 import sys
 import threading
-import time
 
 import pytest
+from helpers.waiting import until
 
 sys.path.insert(0, os.path.dirname(__file__))
 from cacheparts import plan
@@ -29,13 +29,6 @@ def executor():
 @pytest.fixture
 def host():
     return FakeHost("db1")
-
-
-def until(condition, within_s=15.0):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def follower_of(executor, what):

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic.command import Command
@@ -26,13 +27,6 @@ def ex():
         yield made
         until(lambda: proctree.living((), f"XEC_RUN_ID={made._engine.kernel_id}.".encode()) == [])
     assert [thread for thread in threading.enumerate() if thread.name.startswith("xec-") and "()" in thread.name] == []
-
-
-def until(condition, within_s=10.0):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def upper(lines):

@@ -11,6 +11,7 @@ import threading
 import time
 
 import pytest
+from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic.errors import OptionError, SpawnError, XecError
@@ -39,13 +40,6 @@ def bash(ex):
 
 def session_of(ex, name="s"):
     return ex._engine.transports.workers.sessions[name]
-
-
-def until(condition, within_s=10.0):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 # -- what is kept ---------------------------------------------------------------------------------

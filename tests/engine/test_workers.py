@@ -8,6 +8,7 @@ import signal
 import time
 
 import pytest
+from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic.errors import OptionError, XecError
@@ -23,13 +24,6 @@ def ex(monkeypatch):
     with xec.Executor(check=False, worker=True) as made:
         yield made
     assert proctree.living((), f"XEC_RUN_ID={made._engine.kernel_id}.".encode()) == []
-
-
-def until(condition, within_s=10.0):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
 
 
 class Pool:

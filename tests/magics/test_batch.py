@@ -5,47 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
 
 import xec_magic as xec
 from xec_magic import runtime
 from xec_magic.errors import RunInterrupted, SomeFailed
 from xec_magic.outcome import Outcome
-
-
-@pytest.fixture
-def shell(monkeypatch, tmp_path):
-    monkeypatch.setenv("XEC_UI", "text")
-    monkeypatch.chdir(tmp_path)
-    InteractiveShell.clear_instance()
-    made = InteractiveShell.instance()
-    made.run_line_magic("load_ext", "xec_magic")
-    yield made
-    made.run_line_magic("unload_ext", "xec_magic")
-    InteractiveShell.clear_instance()
-
-
-class Cell:
-    """What a cell did."""
-
-    def __init__(self, shell, source):
-        with capture_output() as captured:
-            self.result = shell.run_cell(source)
-        self.bundles = [output.data for output in captured.outputs]
-        self.out, self.err = (
-            captured.stdout + "\n".join(data.get("text/plain", "") for data in self.bundles),
-            captured.stderr,
-        )
-        self.error = self.result.error_before_exec or self.result.error_in_exec
-
-    def __repr__(self):
-        return f"out={self.out!r} err={self.err!r} error={self.error!r}"
-
-
-@pytest.fixture
-def run(shell):
-    return lambda source: Cell(shell, source)
 
 
 def test_a_cell_streams_its_output_then_shows_the_table_and_keeps_the_results(run, shell):

@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
+from helpers.cells import refusal
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-
-sys.path.insert(0, os.path.dirname(__file__))
-from test_xec import Cell, refusal
 
 from xec_magic import runtime
 
 LOAD = "%load_ext xec_magic"
-
-
-@pytest.fixture
-def shell(monkeypatch, tmp_path):
-    monkeypatch.setenv("XEC_UI", "text")
-    monkeypatch.chdir(tmp_path)
-    InteractiveShell.clear_instance()
-    made = InteractiveShell.instance()
-    made.run_line_magic("load_ext", "xec_magic")
-    yield made
-    made.run_line_magic("unload_ext", "xec_magic")
-    InteractiveShell.clear_instance()
-
-
-@pytest.fixture
-def run(shell):
-    return lambda source: Cell(shell, source)
 
 
 CELL = "%%xec --cache 5m --out r\necho run >> runs; echo done"

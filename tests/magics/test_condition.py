@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 import xec_magic as xec
-
-
-@pytest.fixture
-def shell(monkeypatch, tmp_path):
-    monkeypatch.setenv("XEC_UI", "text")
-    monkeypatch.chdir(tmp_path)
-    InteractiveShell.clear_instance()
-    made = InteractiveShell.instance()
-    made.run_line_magic("load_ext", "xec_magic")
-    yield made
-    made.run_line_magic("unload_ext", "xec_magic")
-    InteractiveShell.clear_instance()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from queue import Empty
 import nbformat
 import papermill
 import pytest
+from helpers.waiting import until
 from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -77,13 +78,6 @@ def kernel(tmp_path):
     assert reply["status"] == "ok", reply
     yield made
     made.close()
-
-
-def until(condition, within_s=15.0):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def texts(outputs):

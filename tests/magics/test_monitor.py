@@ -3,23 +3,23 @@
 import re
 
 import pytest
-from magics.test_xec import refusal, run, shell  # noqa: F401 - fixtures
+from helpers.cells import refusal
 
 
-def test_a_monitored_cell_ends_with_its_curves_as_text(run):  # noqa: F811
+def test_a_monitored_cell_ends_with_its_curves_as_text(run):
     cell = run("%%xec --monitor --rate 20 --mark two\necho one; sleep 0.3; echo two")
     assert cell.out.startswith("one\ntwo\n")
     assert re.search(r"^\[xec\] memory [▁▂▃▄▅▆▇█ ]+ peak [\d.]+ MiB", cell.out, re.MULTILINE)
     assert re.search(r"^\[xec\] +0\.\d s two$", cell.out, re.MULTILINE)
 
 
-def test_a_monitored_cell_that_must_not_change_shows_no_figures(run, monkeypatch):  # noqa: F811
+def test_a_monitored_cell_that_must_not_change_shows_no_figures(run, monkeypatch):
     monkeypatch.setenv("XEC_UI", "static")
     first, second = (run("%%xec --monitor --rate 20\nsleep 0.2; echo x") for _ in range(2))
     assert first.out == second.out == "x"
 
 
-def test_a_watch_is_started_shown_and_stopped_and_its_history_goes_on(run, shell):  # noqa: F811
+def test_a_watch_is_started_shown_and_stopped_and_its_history_goes_on(run, shell):
     assert "this kernel, watched" in run("%xec_monitor start kernel --rate 20").out
     shown = run("%xec_monitor show kernel").out
     assert re.search(r"this kernel, watched: \d+ samples", shown)
@@ -32,7 +32,7 @@ def test_a_watch_is_started_shown_and_stopped_and_its_history_goes_on(run, shell
     assert again >= count
 
 
-def test_an_alert_is_said_once_below_the_next_cell(run):  # noqa: F811
+def test_an_alert_is_said_once_below_the_next_cell(run):
     run("%xec_monitor start kernel --rate 20 --alert 'mem > 1MB'")
     from xec_magic import runtime
 
@@ -55,11 +55,11 @@ def test_an_alert_is_said_once_below_the_next_cell(run):  # noqa: F811
         ("show --rate 3", "--rate belongs to %xec_monitor start"),
     ],
 )
-def test_a_wrong_line_is_refused_in_one_line(run, line, hint):  # noqa: F811
+def test_a_wrong_line_is_refused_in_one_line(run, line, hint):
     assert hint in refusal(run(f"%xec_monitor {line}"))
 
 
-def test_unloading_ends_what_is_watched(run, shell):  # noqa: F811
+def test_unloading_ends_what_is_watched(run, shell):
     run("%xec_monitor start machine --rate 20")
     from xec_magic import runtime
 

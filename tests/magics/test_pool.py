@@ -7,41 +7,10 @@ import signal
 import time
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
 
 from xec_magic import runtime
 from xec_magic.errors import NonZeroExit
 from xec_magic.transport.spawn import proctree
-
-
-@pytest.fixture
-def shell(monkeypatch, tmp_path):
-    monkeypatch.setenv("XEC_UI", "text")
-    monkeypatch.chdir(tmp_path)
-    InteractiveShell.clear_instance()
-    made = InteractiveShell.instance()
-    made.run_line_magic("load_ext", "xec_magic")
-    yield made
-    made.run_line_magic("unload_ext", "xec_magic")
-    InteractiveShell.clear_instance()
-
-
-class Cell:
-    """What a cell did."""
-
-    def __init__(self, shell, source):
-        with capture_output() as captured:
-            self.result = shell.run_cell(source)
-        self.bundles = [output.data for output in captured.outputs]
-        shown = [bundle.get("text/plain", "") for bundle in self.bundles]
-        self.out, self.err = captured.stdout + "\n".join(shown), captured.stderr
-        self.error = self.result.error_before_exec or self.result.error_in_exec
-
-
-@pytest.fixture
-def run(shell):
-    return lambda source: Cell(shell, source)
 
 
 def test_a_session_goes_on_from_cell_to_cell_also_after_one_that_failed(run):

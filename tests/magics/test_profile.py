@@ -1,18 +1,18 @@
 """`%xec_profile` in a shell."""
 
 import pytest
+from helpers.cells import refusal
 from IPython.core.completer import provisionalcompleter
-from magics.test_xec import refusal, run, shell  # noqa: F401 - fixtures
 
 
-def test_a_line_gives_a_profile_that_shows_itself(run, shell):  # noqa: F811
+def test_a_line_gives_a_profile_that_shows_itself(run, shell):
     cell = run("p = %xec_profile -n 3 --warmup 0 sleep 0.01")
     assert cell.error is None
     assert shell.user_ns["p"].summaries[0].runs == 3
     assert "sleep 0.01" in run("p").out
 
 
-def test_a_cell_compares_its_variants_and_keeps_the_profile(run, shell):  # noqa: F811
+def test_a_cell_compares_its_variants_and_keeps_the_profile(run, shell):
     n = "0.01"
     shell.user_ns["n"] = n
     cell = run("%%xec_profile -n 3 --out p\n--- short\nsleep ${{n}}\n--- long\nsleep 0.03")
@@ -21,21 +21,21 @@ def test_a_cell_compares_its_variants_and_keeps_the_profile(run, shell):  # noqa
     assert "short" in cell.out
 
 
-def test_a_line_compares_by_vs_and_scans_a_parameter(run, shell):  # noqa: F811
+def test_a_line_compares_by_vs_and_scans_a_parameter(run, shell):
     run("p = %xec_profile -n 2 --vs 'sleep 0.02' --param n=1,2 sleep 0.0$n")
     assert [variant.title for variant, _ in shell.user_ns["p"].variants] == [
         "sleep 0.0$n [n=1]", "sleep 0.0$n [n=2]", "sleep 0.02 [n=1]", "sleep 0.02 [n=2]",
     ]  # fmt: skip
 
 
-def test_the_session_is_reported(run):  # noqa: F811
+def test_the_session_is_reported(run):
     run("%%xec --no-raise --label 'the bad one'\nexit 3")
     cell = run("%xec_profile --report")
     assert "1 runs" in cell.out or "1 run" in cell.out
     assert "failed: failed  the bad one" in cell.out
 
 
-def test_a_failing_command_raises_one_line_and_keeps_what_was_measured(run, shell, tmp_path):  # noqa: F811
+def test_a_failing_command_raises_one_line_and_keeps_what_was_measured(run, shell, tmp_path):
     cell = run(
         f"%%xec_profile -n 9 --warmup 0 --out p\nc=$(cat {tmp_path}/c 2>/dev/null || echo 1); echo $((c+1)) > {tmp_path}/c\n[ $c -lt 7 ]"
     )
@@ -57,11 +57,11 @@ def test_a_failing_command_raises_one_line_and_keeps_what_was_measured(run, shel
         ("%%xec_profile\nls ${{nothing}}", "nothing"),
     ],
 )
-def test_what_is_wrong_is_refused_in_one_line(run, source, hint):  # noqa: F811
+def test_what_is_wrong_is_refused_in_one_line(run, source, hint):
     assert hint in refusal(run(source))
 
 
-def test_tab_completes_its_options_and_those_of_the_monitor(shell):  # noqa: F811
+def test_tab_completes_its_options_and_those_of_the_monitor(shell):
     def found(text):
         shell.Completer.use_jedi = False
         with provisionalcompleter():

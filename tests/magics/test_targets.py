@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from helpers.cells import said
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
 
 from xec_magic.options import Settings
 
@@ -29,13 +29,6 @@ def shell(monkeypatch, tmp_path):
     yield made
     made.run_line_magic("unload_ext", "xec_magic")
     InteractiveShell.clear_instance()
-
-
-def said(shell, source):
-    with capture_output() as captured:
-        result = shell.run_cell(source)
-    shown = [output.data.get("text/plain", "") for output in captured.outputs]
-    return "\n".join([captured.stdout, *shown, captured.stderr]).strip(), result
 
 
 def test_it_lists_aliases_targets_and_groups_with_their_files(shell):

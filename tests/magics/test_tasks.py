@@ -6,53 +6,12 @@ import os
 import re
 import signal
 import threading
-import time
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
+from helpers.waiting import until
 
 from xec_magic import runtime
 from xec_magic.errors import TasksFailed, TasksInterrupted
-
-
-@pytest.fixture
-def shell(monkeypatch, tmp_path):
-    monkeypatch.setenv("XEC_UI", "text")
-    monkeypatch.chdir(tmp_path)
-    InteractiveShell.clear_instance()
-    made = InteractiveShell.instance()
-    made.run_line_magic("load_ext", "xec_magic")
-    yield made
-    made.run_line_magic("unload_ext", "xec_magic")
-    InteractiveShell.clear_instance()
-
-
-class Cell:
-    """What a cell did."""
-
-    def __init__(self, shell, source):
-        with capture_output() as captured:
-            self.result = shell.run_cell(source)
-        self.outputs = [output.data for output in captured.outputs]
-        self.out, self.err = captured.stdout, captured.stderr
-        self.error = self.result.error_before_exec or self.result.error_in_exec
-
-    def __repr__(self):
-        return f"out={self.out!r} err={self.err!r} error={self.error!r}"
-
-
-@pytest.fixture
-def run(shell):
-    return lambda source: Cell(shell, source)
-
-
-def until(condition, within_s=20.0):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
-
 
 PIPELINE = """\
 %%xec_tasks {}
@@ -204,7 +163,7 @@ def test_an_interrupt_is_one_line_and_keeps_what_had_been_done(run, shell):
 
 def test_tasks_open_no_views_of_their_own_and_are_listed_by_name(run, shell):
     run("%%xec_tasks\nbuild:\n    true\n")
-    assert "build" in str(run("%xec_runs").outputs)
+    assert "build" in str(run("%xec_runs").bundles)
     assert shell.magics_manager.registry["CommandMagics"].views == {}
 
 
@@ -212,12 +171,12 @@ def test_a_static_page_gets_one_display_that_is_the_same_each_time(run, shell, m
     monkeypatch.setenv("XEC_UI", "static")
     source = "%%xec_tasks -o r\na:\n    sleep 0.3; echo out\nb: a\n    exit 1\n"
     first, second = run(source), run(source)
-    assert len(first.outputs) == 1
-    assert first.outputs == second.outputs
-    assert set(first.outputs[0]) == {"text/plain", "text/html"}
-    assert not re.search(r"\d m?s\b|pid", first.outputs[0]["text/plain"])
+    assert len(first.bundles) == 1
+    assert first.bundles == second.bundles
+    assert set(first.bundles[0]) == {"text/plain", "text/html"}
+    assert not re.search(r"\d m?s\b|pid", first.bundles[0]["text/plain"])
     shown = run("r")
-    assert shown.outputs[0]["text/html"] == first.outputs[0]["text/html"]
+    assert shown.bundles[0]["text/html"] == first.bundles[0]["text/html"]
 
 
 def test_help_lists_the_options_of_the_line_and_of_a_task(run):

@@ -6,52 +6,11 @@ import threading
 import time
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
+from helpers.cells import refusal
 from IPython.utils.capture import capture_output
 
 import xec_magic as xec
 from xec_magic.errors import NonZeroExit, ParseError, RunInterrupted, TimedOut
-
-
-@pytest.fixture
-def shell(monkeypatch, tmp_path):
-    monkeypatch.setenv("XEC_UI", "text")
-    monkeypatch.chdir(tmp_path)
-    InteractiveShell.clear_instance()
-    made = InteractiveShell.instance()
-    made.run_line_magic("load_ext", "xec_magic")
-    yield made
-    made.run_line_magic("unload_ext", "xec_magic")
-    InteractiveShell.clear_instance()
-
-
-class Cell:
-    """What a cell did."""
-
-    def __init__(self, shell, source):
-        with capture_output() as captured:
-            self.result = shell.run_cell(source)
-        shown = [output.data.get("text/plain", "") for output in captured.outputs]
-        self.out, self.err = captured.stdout + "\n".join(shown), captured.stderr
-        self.error = self.result.error_before_exec or self.result.error_in_exec
-
-    def __repr__(self):
-        return f"out={self.out!r} err={self.err!r} error={self.error!r}"
-
-
-@pytest.fixture
-def run(shell):
-    return lambda source: Cell(shell, source)
-
-
-def refusal(cell):
-    """The one line with which a wrong cell is refused."""
-    assert type(cell.error).__name__ == "UsageError", cell
-    assert "Traceback" not in cell.out + cell.err
-    lines = (cell.out + cell.err).strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("UsageError: ")
-    return lines[0]
 
 
 def test_a_cell_shows_what_its_commands_print_on_the_right_stream(run):

@@ -10,7 +10,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from helpers.cells import run, shell  # noqa: F401 - fixtures
 from world import SSHD, World
+
+import xec_magic as xec
+from xec_magic import runtime
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +41,21 @@ def _home(world, monkeypatch):
     """Who connects has a home with a key, a configuration and known hosts of the tests' own."""
     monkeypatch.setenv("HOME", str(world.home))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+
+
+@pytest.fixture
+def ex():
+    with xec.Executor() as made:
+        yield made
+
+
+@pytest.fixture
+def on(server):
+    return server.spec
+
+
+@pytest.fixture(scope="module")
+def own_runtime():
+    """The kernel's executor ends with the module: its connections lead to servers of these tests."""
+    yield
+    runtime.close()

@@ -11,7 +11,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from world import IS_ROOT, Link, until
+from helpers.marks import needs_root
+from helpers.waiting import until
+from world import IS_ROOT, Link
 
 import xec_magic as xec
 from xec_magic import runtime
@@ -19,19 +21,10 @@ from xec_magic.engine.pour import AHEAD_BYTES, KEEP_BYTES, part_path
 from xec_magic.engine.tree import Item
 from xec_magic.transport.files import entry_of_stat
 
-needs_root = pytest.mark.skipif(not IS_ROOT and not os.environ.get("CI"), reason="makes accounts, which takes root")
 ODD_NAMES = [b"two words", b"new\nline", b"not \xff text", b"-rf", b"caf\xc3\xa9", b"$HOME `id` 'x\"", b"a:b", b"star*"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _own_runtime():
-    yield
-    runtime.close()
-
-
-@pytest.fixture
-def on(server):
-    return server.spec
+pytestmark = pytest.mark.usefixtures("own_runtime")
 
 
 @pytest.fixture

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
 import io
 import pathlib
 import re
 
 import pytest
+from helpers.cells import said
 from IPython.core.completer import provisionalcompleter
-from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
-from traitlets.config import Config
 
 import xec_magic as xec
 from xec_magic.copied import Copied, CopyResult, Trouble
 from xec_magic.display.copyview import SHOWN_HOSTS, CopyView, copy_bundle
 from xec_magic.display.mode import Mode
 from xec_magic.magics.copy import filled
-
-
-@pytest.fixture
-def shell(world, monkeypatch, tmp_path):
-    config = Config()
-    config.HistoryManager.enabled = False  # its file would lie in a home that goes before it
-    InteractiveShell.clear_instance()
-    made = InteractiveShell.instance(config=config)
-    monkeypatch.setenv("XEC_UI", "text")
-    monkeypatch.chdir(tmp_path)
-    made.run_line_magic("load_ext", "xec_magic")
-    yield made
-    made.run_line_magic("unload_ext", "xec_magic")
-    atexit.unregister(made.atexit_operations)
-    InteractiveShell.clear_instance()
-
-
-def said(shell, source):
-    with capture_output() as captured:
-        result = shell.run_cell(source)
-    shown = [output.data.get("text/plain", "") for output in captured.outputs]
-    return "\n".join([captured.stdout, *shown, captured.stderr]).strip(), result
 
 
 def test_a_line_copies_shows_a_record_and_gives_the_result(shell, server, tmp_path):

@@ -7,22 +7,14 @@ import secrets
 from pathlib import PurePosixPath
 
 import pytest
-from world import IS_ROOT, environ_has, until
+from helpers.waiting import until
+from world import IS_ROOT, environ_has
 
 import xec_magic as xec
 from xec_magic import runtime
 from xec_magic.atend import registry
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_runtime():
-    yield
-    runtime.close()
-
-
-@pytest.fixture
-def on(server):
-    return server.spec
+pytestmark = pytest.mark.usefixtures("own_runtime")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from world import until
+from helpers.waiting import until
 
 import xec_magic as xec
 

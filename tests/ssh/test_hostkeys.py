@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 
 import pytest
-from world import IS_ROOT, fingerprint, generate_key, public_key
+from helpers.marks import needs_root
+from world import fingerprint, generate_key, public_key
 
 import xec_magic as xec
 from xec_magic.command import Target
 from xec_magic.transport.ssh import SSHTransport
-
-needs_root = pytest.mark.skipif(not IS_ROOT and not os.environ.get("CI"), reason="makes accounts, which takes root")
-
-
-@pytest.fixture
-def ex():
-    with xec.Executor() as made:
-        yield made
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from world import environ_has, until
+from helpers.waiting import until
+from world import environ_has
 
 from xec_magic.transport.ssh.kept.lines import keeper_line, streams_line
 

@@ -9,9 +9,9 @@ import signal
 import threading
 
 import pytest
-from IPython.paths import get_ipython_dir
-from magics.test_xec import refusal, run, shell  # noqa: F401 - fixtures
-from world import Link, public_key, until
+from helpers.cells import refusal
+from helpers.waiting import until
+from world import Link, public_key
 
 import xec_magic as xec
 from xec_magic.engine.watching import Watch
@@ -20,23 +20,11 @@ from xec_magic.transport.ssh.hosts import Connection
 
 BUSY = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\nprint(time.process_time())"
 
-IPYTHON = get_ipython_dir()  # while the home is the real one: the shells write their history until the very end
-
-
-@pytest.fixture(autouse=True)
-def _ipython(monkeypatch):
-    monkeypatch.setenv("IPYTHONDIR", IPYTHON)
-
 
 @pytest.fixture(scope="module")
 def ex():
     with xec.Executor() as made:
         yield made
-
-
-@pytest.fixture
-def on(server):
-    return server.spec
 
 
 def loops(world) -> list[int]:
@@ -153,7 +141,7 @@ def test_a_command_on_several_hosts_is_watched_on_each_once_a_second(ex, world, 
 # -- a host ------------------------------------------------------------------------------------------
 
 
-def test_hosts_are_watched_shown_side_by_side_and_stopped(run, shell, world, on):  # noqa: F811
+def test_hosts_are_watched_shown_side_by_side_and_stopped(run, shell, world, on):
     other = world.sshd().spec
     said = run(f"%xec_monitor start --on {on},{other} --rate 10 --alert 'mem > 1%'").out
     assert f"{on}, watched" in said
@@ -172,7 +160,7 @@ def test_hosts_are_watched_shown_side_by_side_and_stopped(run, shell, world, on)
     assert "is not watched; watched is" in refusal(run("%xec_monitor show --on 10.0.0.9"))
 
 
-def test_a_host_that_cannot_be_reached_is_named_and_the_others_are_watched(run, on):  # noqa: F811
+def test_a_host_that_cannot_be_reached_is_named_and_the_others_are_watched(run, on):
     out = run(f"%xec_monitor start --on {on},127.0.0.1:1 --rate 10").out
     assert re.search(r"\[xec\] 127.0.0.1:1 is not watched: .*refused", out)
     assert f"{on}, watched" in out
@@ -202,7 +190,7 @@ def test_a_host_that_was_lost_is_watched_again_and_its_curves_have_a_gap(world, 
     link.close()
 
 
-def test_connections_are_drained_while_their_host_is_watched(run, world):  # noqa: F811
+def test_connections_are_drained_while_their_host_is_watched(run, world):
     on = world.sshd().spec
     run(f"%xec_monitor start --on {on} --rate 10")
     watch = xec.runtime.current().watches[f"on {on}"]

@@ -11,16 +11,7 @@ from world import IS_ROOT
 import xec_magic as xec
 from xec_magic.display.profileview import profile_bundle
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _end():
-    yield
-    xec.runtime.close()  # its connections lead to servers of these tests
-
-
-@pytest.fixture
-def on(server):
-    return server.spec
+pytestmark = pytest.mark.usefixtures("own_runtime")
 
 
 def test_a_command_is_measured_on_each_host_and_its_start_there_is_taken_off(world, on):

@@ -11,31 +11,20 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from world import IS_ROOT, children, until
+from helpers.marks import needs_root
+from helpers.waiting import until
+from world import children
 
 import xec_magic as xec
 from xec_magic import runtime
 from xec_magic.transport.ssh import shellahead as module
 from xec_magic.transport.ssh.remote import Launch, waiting_launch
 
-needs_root = pytest.mark.skipif(not IS_ROOT and not os.environ.get("CI"), reason="makes accounts, which takes root")
-
-
-@pytest.fixture
-def ex():
-    with xec.Executor() as made:
-        yield made
-
 
 @pytest.fixture(scope="module")
 def server(world):
     """One of this file's own: what runs there is counted."""
     return world.sshd()
-
-
-@pytest.fixture
-def on(server):
-    return server.spec
 
 
 def waiting(server):

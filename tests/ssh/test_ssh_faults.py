@@ -13,7 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-from world import IS_ROOT, Dropbear, children, environ_has, free_port, generate_key, until
+from helpers.marks import needs_root
+from helpers.waiting import until
+from world import Dropbear, children, environ_has, free_port, generate_key
 
 import xec_magic as xec
 from xec_magic.command import Target
@@ -21,8 +23,6 @@ from xec_magic.transport.ssh import SSHTransport
 from xec_magic.transport.ssh import hosts as hosts_module
 
 MUCH = 100_000_000  # bytes
-
-needs_root = pytest.mark.skipif(not IS_ROOT and not os.environ.get("CI"), reason="makes accounts, which takes root")
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import signal
 import threading
 
 import pytest
+from helpers.waiting import until
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 from traitlets.config import Config
-from world import until
 
 import xec_magic as xec
 from xec_magic import runtime

@@ -13,24 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
-from world import IS_ROOT, children, environ_has, until
+from helpers.marks import needs_root
+from helpers.waiting import until
+from world import children, environ_has
 
 import xec_magic as xec
 from xec_magic.plan import Plan
-
-needs_root = pytest.mark.skipif(not IS_ROOT and not os.environ.get("CI"), reason="makes accounts, which takes root")
-
-
-@pytest.fixture
-def ex():
-    with xec.Executor() as made:
-        yield made
-
-
-@pytest.fixture
-def on(server):
-    return server.spec
-
 
 # -- what a command is told, and tells ---------------------------------------------------------------
 

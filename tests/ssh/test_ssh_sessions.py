@@ -12,9 +12,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from contract import TransportContract
+from contract import ShellContract
+from helpers.marks import needs_root
+from helpers.waiting import until
 from test_ssh_transport import KERNEL_ID, target_of
-from world import IS_ROOT, children, environ_has, until
+from world import children, environ_has
 
 import xec_magic as xec
 from xec_magic.command import Command
@@ -22,8 +24,6 @@ from xec_magic.transport.ssh import SSHTransport
 from xec_magic.transport.ssh.kept import session as session_module
 from xec_magic.transport.ssh.kept.ducts import Cutter
 from xec_magic.transport.terminate import living, stop
-
-needs_root = pytest.mark.skipif(not IS_ROOT and not os.environ.get("CI"), reason="makes accounts, which takes root")
 
 
 def places(server):
@@ -47,13 +47,7 @@ def relays(server):
     return found
 
 
-class Contract(TransportContract):
-    SAY_HELLO = "echo hello"
-    EXIT_3 = "exit 3"
-    BOTH_STREAMS = "echo out; echo err >&2"
-    SLEEP = "exec sleep 60"
-    IGNORE_SIGNALS = "trap '' INT TERM; echo ready; while :; do sleep 0.1; done"
-    LEAVE_CHILD = "sleep 60 & exit 0"
+class Contract(ShellContract):
     shell = ("bash",)
 
     pytestmark = pytest.mark.anyio

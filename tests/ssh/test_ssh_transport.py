@@ -3,7 +3,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from contract import TransportContract
+from contract import ShellContract
 
 from xec_magic.command import Command, Target
 from xec_magic.transport.ssh import SSHTransport
@@ -19,14 +19,7 @@ def target_of(server, user="", **settings):
     )
 
 
-class TestSSH(TransportContract):
-    SAY_HELLO = "echo hello"
-    EXIT_3 = "exit 3"
-    BOTH_STREAMS = "echo out; echo err >&2"
-    SLEEP = "exec sleep 60"
-    IGNORE_SIGNALS = "trap '' INT TERM; echo ready; while :; do sleep 0.1; done"
-    LEAVE_CHILD = "sleep 60 & exit 0"
-
+class TestSSH(ShellContract):
     @pytest.fixture
     async def transport(self, server):
         self.target = target_of(server)

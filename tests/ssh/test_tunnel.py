@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import re
@@ -13,22 +12,17 @@ import struct
 import threading
 
 import pytest
+from helpers.cells import said
+from helpers.waiting import until
 from IPython.core.completer import provisionalcompleter
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
-from traitlets.config import Config
-from world import free_port, until
+from world import free_port
 
 import xec_magic as xec
 from xec_magic import runtime
 from xec_magic.display.tunnels import render_tunnels
 from xec_magic.forward import read_forward
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_runtime():
-    yield
-    runtime.close()
+pytestmark = pytest.mark.usefixtures("own_runtime")
 
 
 @pytest.fixture(autouse=True)
@@ -203,27 +197,6 @@ def test_it_must_be_clear_what_to_forward():
             xec.tunnel("u@h", **options)
     with pytest.raises(xec.OptionError, match="a tunnel leads through a host, which local is not"):
         xec.tunnel("local", 80)
-
-
-@pytest.fixture
-def shell(world, monkeypatch, tmp_path):
-    config = Config()
-    config.HistoryManager.enabled = False
-    InteractiveShell.clear_instance()
-    made = InteractiveShell.instance(config=config)
-    monkeypatch.setenv("XEC_UI", "text")
-    made.run_line_magic("load_ext", "xec_magic")
-    yield made
-    made.run_line_magic("unload_ext", "xec_magic")
-    atexit.unregister(made.atexit_operations)
-    InteractiveShell.clear_instance()
-
-
-def said(shell, source):
-    with capture_output() as captured:
-        result = shell.run_cell(source)
-    shown = [output.data.get("text/plain", "") for output in captured.outputs]
-    return "\n".join([captured.stdout, *shown, captured.stderr]).strip(), result
 
 
 def test_the_magic_opens_lists_and_closes(shell, server, service):

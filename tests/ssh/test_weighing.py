@@ -6,7 +6,7 @@ import os
 import shutil
 
 import pytest
-from world import until
+from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic.events import Usage
@@ -20,11 +20,6 @@ BUSY = "import time\nend = time.process_time() + {}\nwhile time.process_time() <
 def ex():
     with xec.Executor() as made:
         yield made
-
-
-@pytest.fixture
-def on(server):
-    return server.spec
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 import snippets
-from contract import TransportContract
+from contract import ShellContract
+from helpers.waiting import until
 from test_ssh_transport import KERNEL_ID, target_of
-from world import children, environ_has, until
+from world import children, environ_has
 
 import xec_magic as xec
 from xec_magic.command import Command
@@ -48,13 +49,7 @@ async def a_while_for_a_shell(transport):
         pass
 
 
-class Contract(TransportContract):
-    SAY_HELLO = "echo hello"
-    EXIT_3 = "exit 3"
-    BOTH_STREAMS = "echo out; echo err >&2"
-    SLEEP = "exec sleep 60"
-    IGNORE_SIGNALS = "trap '' INT TERM; echo ready; while :; do sleep 0.1; done"
-    LEAVE_CHILD = "sleep 60 & exit 0"
+class Contract(ShellContract):
     shell = ("bash",)
     login = False
 

@@ -14,6 +14,8 @@ import threading
 import time
 from pathlib import Path
 
+from helpers.waiting import until
+
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 IS_ROOT = os.getuid() == 0
 
@@ -38,16 +40,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def until(condition, within_s: float = 15.0):
-    """Wait for a condition, with a bound; gives its value."""
-    end = time.monotonic() + within_s
-    while True:
-        value = condition()
-        if value or time.monotonic() >= end:
-            return value
-        time.sleep(0.02)
 
 
 def children(pid: int) -> list[int]:
@@ -97,7 +89,7 @@ class Sshd:
         self.process = subprocess.Popen(
             [SSHD, "-D", "-e", "-f", self.config], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
         )
-        assert until(self.answers), self.config.with_suffix(".log").read_text()
+        until(self.answers, why=lambda: self.config.with_suffix(".log").read_text())
 
     def answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection((self.address, self.port), 1) as link:
@@ -260,7 +252,7 @@ class Dropbear:
             [shutil.which("dropbear") or "dropbear", "-F", "-E", "-r", key, "-p", f"127.0.0.1:{self.port}", "-s", "-P", ""],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._log,
         )  # fmt: skip
-        assert until(self._answers), (world.dir / "dropbear.log").read_text()
+        until(self._answers, why=lambda: (world.dir / "dropbear.log").read_text())
 
     def _answers(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as link:

@@ -123,3 +123,14 @@ class TransportContract:
 
     async def test_its_repr_shows_state_in_one_line(self, transport):
         assert "\n" not in repr(transport)
+
+
+class ShellContract(TransportContract):
+    """The same of a transport that runs shell scripts."""
+
+    SAY_HELLO = "echo hello"
+    EXIT_3 = "exit 3"
+    BOTH_STREAMS = "echo out; echo err >&2"
+    SLEEP = "exec sleep 60"
+    IGNORE_SIGNALS = "trap '' INT TERM; echo ready; while :; do sleep 0.1; done"
+    LEAVE_CHILD = "sleep 60 & exit 0"

@@ -11,7 +11,7 @@ import time
 import uuid
 
 import pytest
-from contract import TransportContract
+from contract import ShellContract
 
 from xec_magic.command import Command, FileInput
 from xec_magic.errors import SpawnError
@@ -24,13 +24,7 @@ pytestmark = pytest.mark.anyio
 KERNEL_ID = uuid.uuid4().hex[:12]  # tests may run beside one another
 
 
-class TestLocal(TransportContract):
-    SAY_HELLO = "echo hello"
-    EXIT_3 = "exit 3"
-    BOTH_STREAMS = "echo out; echo err >&2"
-    SLEEP = "exec sleep 60"
-    IGNORE_SIGNALS = "trap '' INT TERM; echo ready; while :; do sleep 0.1; done"
-    LEAVE_CHILD = "sleep 60 & exit 0"
+class TestLocal(ShellContract):
     UNSTARTABLE = Command("true", shell=("/no/such/shell",))
 
     @pytest.fixture

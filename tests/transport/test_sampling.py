@@ -7,9 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from helpers.waiting import until
 
 from xec_magic.transport import sampling
 from xec_magic.transport.sampling import gpu, procfs, tree_reader
@@ -39,14 +39,6 @@ def session(script, **env):
 
 def names(taken):
     return sorted(part.name for part in taken.parts)
-
-
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
-    return value
 
 
 @pytest.fixture(params=["proc", "psutil"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import snippets
-from contract import TransportContract
+from contract import ShellContract
 
 from xec_magic.command import Command
 from xec_magic.transport import names
@@ -56,14 +56,7 @@ async def ready(workers, number=1):
     await until(lambda: len(workers.spares.idle) >= number)
 
 
-class Shared(TransportContract):
-    SAY_HELLO = "echo hello"
-    EXIT_3 = "exit 3"
-    BOTH_STREAMS = "echo out; echo err >&2"
-    SLEEP = "exec sleep 60"
-    IGNORE_SIGNALS = "trap '' INT TERM; echo ready; while :; do sleep 0.1; done"
-    LEAVE_CHILD = "sleep 60 & exit 0"
-
+class Shared(ShellContract):
     @pytest.fixture
     async def transport(self, workers):
         return workers

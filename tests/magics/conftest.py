@@ -1,0 +1,1 @@
+from helpers.cells import run, shell  # noqa: F401 - fixtures
