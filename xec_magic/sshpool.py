@@ -11,7 +11,7 @@ from xec_magic import runtime
 from xec_magic.command import Target
 from xec_magic.commands import Commands
 from xec_magic.engine import executor as engine
-from xec_magic.errors import OptionError
+from xec_magic.errors import OptionError, XecError
 from xec_magic.inventory import Inventory
 from xec_magic.keywords import RunKeywords, Script
 from xec_magic.result import Result
@@ -71,7 +71,7 @@ class SSHPool:
             raise OptionError(f"an SSH pool holds hosts, which {wrong[0]} is not")
         limits = PoolLimits(connections=connections_per_host, idle_s=idle_s, last_idle_s=idle_s)
         self._engine = engine.Executor(ssh_limits=limits)
-        self._commands = Commands(lambda: self._engine, lambda: settings, options)
+        self._commands = Commands(self._opened, lambda: settings, options)
         self._commands.using()  # a wrong default is refused here
         self.number = next(_numbers)
         self.closed = False
@@ -89,15 +89,24 @@ class SSHPool:
         return self._commands.run(script, **options)
 
     def run_all(self, script: Script, **options: Unpack[RunKeywords]) -> Results:
-        """Run a script on all hosts at once; one result a host, in their order, failed ones included."""
+        """Run a script on all hosts at once; one result a host, in their order, failed ones included.
+
+        Args:
+            script: As for `run`.
+            **options: As for `xec.map`. Without `fanout` all begin at once.
+
+        Raises:
+            OptionError: an option is wrong; nothing has run.
+            RunInterrupted: the kernel's interrupt stopped all; `.results` has all results.
+        """
         options["check"] = False
-        runs = []
-        for target in self.targets:
-            options["on"] = target
-            run = self._commands.start(script, **options)
-            self._engine.begin(run)
-            runs.append(run)
-        return Results(run.wait() for run in runs)
+        options.setdefault("fanout", len(self.targets))
+        return self._commands.map(script, self.targets, **options)
+
+    def _opened(self) -> engine.Executor:
+        if self.closed:
+            raise XecError("this pool of connections is closed; xec.ssh_pool makes a new one")
+        return self._engine
 
     def _member(self, host: str | Target) -> Target:
         target = host if isinstance(host, Target) else self._inventory.target(host)
@@ -111,11 +120,11 @@ class SSHPool:
         Raises:
             TransportError: one of them cannot be reached; the others are connected.
         """
-        self._engine.ssh_call(lambda ssh: ssh.warm(self.targets))
+        self._opened().ssh_call(lambda ssh: ssh.warm(self.targets))
 
     def drain(self, targets: list[Target] | None = None) -> None:
         """Wait for what runs on these, or all, hosts, then close the connections. The next command connects anew."""
-        self._engine.ssh_call(lambda ssh: ssh.drain(targets))
+        self._opened().ssh_call(lambda ssh: ssh.drain(targets))
 
     def close_unused(self, targets: list[Target] | None = None) -> tuple[int, int]:
         """Close the connections to these, or all, hosts on which nothing runs, the others when their last command ends.
@@ -123,7 +132,7 @@ class SSHPool:
         Returns:
             How many were closed, and how many will be.
         """
-        return self._engine.ssh_call(lambda ssh: ssh.close_unused(targets))
+        return self._opened().ssh_call(lambda ssh: ssh.close_unused(targets))
 
     def rows(self) -> list[Row]:
         """Its connections, as `%xec_pool` shows them."""

@@ -230,6 +230,20 @@ def test_an_interrupt_at_a_question_between_waves_begins_nothing_more(ex):
     assert fakes.started == [1, 0]
 
 
+def test_what_a_wave_has_said_is_shown_before_the_question_for_the_next_one(ex):
+    fakes, seen = Fakes(OK, OK), []
+
+    def ask(text):
+        seen.append(text.partition(",")[0])
+        return True
+
+    read = RunOptions.from_keywords({"on": fakes.targets, "confirm": True, "wave": 1})
+    run = FleetRun(ex._engine, plan_fleet(read, "x", fakes.targets), ask)
+    run.begin().wait(on_tick=lambda: seen.append((len(run.ended), run.waiting_for_answer)))
+    at = seen.index("begin wave 2 of 2")
+    assert seen[at - 1] == (1, True)  # also in a page, which says that there is a question
+
+
 def test_a_closed_executor_ends_it(ex):
     fakes = Fakes((Wait(60),), OK)
     read = RunOptions.from_keywords({"on": fakes.targets, "fanout": 1})

@@ -93,6 +93,32 @@ def test_aliases_and_patterns_of_the_ssh_configuration_are_known(home, inventory
         inventory.targets("gatexx")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Host lone1 # don't",
+        'Host="lone1"',
+        "Match host lone1",
+        "Match originalhost=lone9,lone1",
+        "Match user=x host lone? # it's",
+    ],
+)
+def test_a_name_is_known_by_any_line_that_is_meant_for_it(home, inventory, line):
+    (home / ".ssh" / "config").write_text(f"{line}\n  HostName 10.9.9.9\n")
+    assert inventory.target("lone1").host == "lone1"
+    with pytest.raises(OptionError, match="there is no target 'other'"):
+        inventory.target("other")
+
+
+@pytest.mark.parametrize(
+    "line", ["Host *", "Match all", "Match exec lone1", "Match !host lone1", "Host !lone1", "Match host *"]
+)
+def test_a_line_that_is_meant_for_every_host_or_for_another_makes_no_name_known(home, inventory, line):
+    (home / ".ssh" / "config").write_text(f"{line}\n  User x\n")
+    with pytest.raises(OptionError, match="there is no target 'lone1'"):
+        inventory.target("lone1")
+
+
 def test_what_the_ssh_configuration_includes_is_read_once_and_again_when_it_has_changed(home, monkeypatch):
     (home / ".ssh" / "config").write_text("Include parts/*.conf\nHost bastion\n")
     (home / ".ssh" / "parts").mkdir()

@@ -57,6 +57,17 @@ def test_results_that_the_line_has_just_shown_are_not_shown_again_and_others_as_
     assert "[xec] web[01-02] (2): ok\n2.4.0\n[xec] all 2 targets ok" in text
 
 
+def test_the_list_of_runs_says_where_each_is_unless_all_are_here(hosts, shell):
+    said(shell, "%xec true")
+    first, *rows = said(shell, "%xec_runs")[0].splitlines()
+    assert first.split()[:2] == ["id", "state"]
+    assert [row.split()[1] for row in rows] == ["ok"]
+    said(shell, "%xec --on web[01-02] app version")
+    first, *rows = said(shell, "%xec_runs")[0].splitlines()
+    assert first.split()[:2] == ["id", "on"]
+    assert [row.split()[1] for row in rows] == ["local", "web01", "web02"]
+
+
 def test_a_session_is_kept_on_each(hosts, shell):
     said(shell, "%%xec --on web[01-02] --session deploy\ncd etc; who=$HOSTNAME")
     text, _ = said(shell, "%%xec --on web[01-02] --session deploy\nbasename $PWD; echo $who")

@@ -143,6 +143,10 @@ def test_a_form_without_a_name_shows_the_value(run):
         ("%%xec --ok-codes 300\ntrue", "between 0 and 255"),
         ("%%xec --env NOVALUE\ntrue", "no = in it"),
         ("%%xec --tee /no/such/dir/file\ntrue", "no such directory"),
+        ("%xec --secret TOKEN=hunter2 true", "TOKEN stands there with a value; write the name of a variable alone"),
+        ("%xec --secret 'hun ter2=' true", "it takes the name of a variable, and no value"),
+        ("%xec_tunnel --frob", "there is no option --frob; there are --local, --remote, --socks"),
+        ("%xec_copy --frob", "there is no option --frob; a file that begins with a dash goes behind --"),
         ("%xec_runs stop 99", "there is no run '99'"),
         ("%xec_runs stopp 1", "did you mean stop?"),
         ("%xec_runs log", "name a run"),
@@ -180,6 +184,7 @@ def test_a_secret_reaches_the_command_and_nothing_else(run, shell):
     assert "hunter2" not in run("%xec_runs").out
     assert "every user of this machine" in refusal(run("%%xec\necho ${{TOKEN}}"))
     assert "hunter2" not in str(run("%%xec --secret TOKEN\necho $TOKEN >&2; exit 1").error)
+    assert "hunter2" not in refusal(run("%xec --secret TOKEN=hunter2 true"))
 
 
 def test_show_prints_the_command_as_it_ran(run, shell):

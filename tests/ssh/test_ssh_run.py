@@ -7,6 +7,7 @@ import pickle
 import pwd
 import re
 import secrets
+import signal
 import subprocess
 import threading
 import time
@@ -283,6 +284,22 @@ def test_a_pool_of_ones_own_runs_on_all_its_hosts_warms_and_drains(world, server
         assert str(running.result()) == "whole"
         assert pool.rows() == []
         assert pool.run(server.spec, "true").ok
+    for late in (lambda: pool.run(server.spec, "true"), lambda: pool.run_all("true"), pool.warm, pool.drain):
+        with pytest.raises(xec.XecError, match="this pool of connections is closed; xec.ssh_pool makes a new one"):
+            late()
+
+
+def test_an_interrupt_stops_what_a_pool_runs_on_all_its_hosts(world, server):
+    other = world.sshd()
+    with xec.ssh_pool([server.spec, other.spec], grace=0.2) as pool:
+        pool.warm()
+        busy = lambda: until(lambda: sum(row.busy for row in pool.rows()) == 2)  # noqa: E731
+        interrupting = threading.Thread(target=lambda: busy() and os.kill(os.getpid(), signal.SIGINT))
+        interrupting.start()
+        with pytest.raises(xec.RunInterrupted, match="2 of 2 had not finished"):
+            pool.run_all("sleep 60")
+        interrupting.join()
+        assert until(lambda: not any(row.busy for row in pool.rows()))
 
 
 def test_an_unused_connection_is_closed(world, server):

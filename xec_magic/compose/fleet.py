@@ -128,9 +128,9 @@ class FleetRun:
                 try:
                     if not self._future.done():
                         self._executor.questions.serve()
-                        self._put_question()
                         if on_tick is not None:
                             on_tick()
+                        self._put_question(on_tick)
                     results = self._future.result(min(tick_s, WAKE_S))
                     break
                 except TimeoutError:
@@ -265,10 +265,12 @@ class FleetRun:
 
     # -- the thread that waits -------------------------------------------------------------------------
 
-    def _put_question(self) -> None:
+    def _put_question(self, on_tick: Callable[[], None] | None) -> None:
         if not self._question:
             return
         try:
+            if on_tick is not None:
+                on_tick()  # what is asked about is shown before
             answer = True if self._ask is None else self._ask(self._question)
         finally:
             self._question = ""

@@ -114,11 +114,12 @@ class FleetView:
     def pump(self, *, opens_after_s: float = 0.0) -> None:
         """Show what has changed; called some twenty times a second while the main thread waits."""
         now = time.monotonic()
-        if self._quiet or now - self._begun_at < opens_after_s:
+        asked = self._handle.waiting_for_answer  # nothing is shown while the question stands
+        if self._quiet or (now - self._begun_at < opens_after_s and not asked):
             return
         if self._mode is Mode.TEXT:
             self._print_new()
-        elif self._mode is Mode.WIDGET and now - self._pumped_at >= PUMP_S:
+        elif self._mode is Mode.WIDGET and (asked or now - self._pumped_at >= PUMP_S):
             self._pumped_at = now
             if self._live is None:
                 self._open()

@@ -1,14 +1,15 @@
-"""Which hosts the user's SSH configuration knows: its `Host` lines, with what they include. What they mean is asyncssh's business."""
+"""Which hosts the user's SSH configuration knows: its `Host` and `Match` lines, with what they include. What they mean is asyncssh's business."""
 
 from __future__ import annotations
 
 import fnmatch
 import glob
 import os
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
+
+from xec_magic.sshlines import conditions_of, keyword_of, words_of
 
 __all__ = ["Aliases", "read_aliases"]
 
@@ -20,13 +21,13 @@ MOST_DEPTH: Final = 16  # as OpenSSH: an include that includes itself ends
 
 @dataclass(slots=True)
 class Aliases:
-    """The names and patterns of `Host` lines."""
+    """The names and patterns of `Host` lines, and of `Match host` and `Match originalhost`."""
 
     names: dict[str, str] = field(default_factory=dict)  # alias to the file that has it
     patterns: list[str] = field(default_factory=list)
 
     def knows(self, name: str) -> bool:
-        """A `Host` line is meant for this name; one for every name says nothing."""
+        """A line is meant for this name; one for every name says nothing."""
         return name in self.names or any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns)
 
 
@@ -84,21 +85,18 @@ def _read_file(path: str, into: _Reading, depth: int) -> None:
         return
     into.files[path] = _stamp(path)  # before it is read: what changes meanwhile is read again
     for line in _text(path).splitlines():
-        word, _, rest = line.strip().replace("=", " ", 1).partition(" ")
-        if word.lower() not in ("host", "include"):
+        keyword, rest = keyword_of(line.strip()) or ("", "")
+        if keyword.lower() not in ("host", "match", "include"):
             continue
         try:
-            words = shlex.split(rest, comments=True)
+            words = words_of(rest)
         except ValueError:
             continue  # the connection will complain about it
-        if word.lower() == "host":
+        if keyword.lower() == "match":
+            words = _matched(words)
+        if keyword.lower() != "include":
             for name in words:
-                if name.startswith("!"):
-                    continue
-                if not any(char in name for char in "*?"):
-                    into.aliases.names.setdefault(name, path)
-                elif name.strip("*?."):
-                    into.aliases.patterns.append(name)
+                _learn(name, path, into.aliases)
             continue
         for pattern in words:
             place = os.path.join(os.path.expanduser("~/.ssh"), os.path.expanduser(pattern))
@@ -106,3 +104,18 @@ def _read_file(path: str, into: _Reading, depth: int) -> None:
             for included in into.included[place]:
                 if os.path.isfile(included):
                     _read_file(included, into, depth + 1)
+
+
+def _matched(words: list[str]) -> list[str]:
+    """The names for which a `Match` line is meant."""
+    found = (value for kind, value in conditions_of(words) if kind.lower() in ("host", "originalhost"))
+    return [name for value in found if value for name in value.split(",")]
+
+
+def _learn(name: str, path: str, aliases: Aliases) -> None:
+    if name.startswith("!"):
+        return
+    if not any(char in name for char in "*?"):
+        aliases.names.setdefault(name, path)
+    elif name.strip("*?."):
+        aliases.patterns.append(name)

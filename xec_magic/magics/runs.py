@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
+from xec_magic.command import LOCAL
 from xec_magic.display.mime import both_forms
 from xec_magic.errors import OptionError
 from xec_magic.magics.lines import asks_for_help, one_line_errors
@@ -160,7 +161,7 @@ def _executor() -> Executor:
     return runtime.current().executor
 
 
-def _row(run: Run, mask: Callable[[str], str]) -> tuple[str, str, str, str, str]:
+def _row(run: Run, mask: Callable[[str], str]) -> tuple[str, ...]:
     result = run.snapshot()
     if run.done():
         state, seconds = result.outcome.value, result.duration_s
@@ -168,22 +169,26 @@ def _row(run: Run, mask: Callable[[str], str]) -> tuple[str, str, str, str, str]
             state += ", children left"
     else:
         state, seconds = run.state, time.time() - run.created_at
-    return run.run_id, state, format_duration(seconds), format_size(run.log.size()), mask(run.plan.title)
+    where = str(run.plan.command.target)
+    return run.run_id, where, state, format_duration(seconds), format_size(run.log.size()), mask(run.plan.title)
 
 
-_HEAD: Final = ("id", "state", "time", "output", "command")
+_HEAD: Final = ("id", "on", "state", "time", "output", "command")
+_ON: Final = 1
 
 
-def _bundle(rows: list[tuple[str, str, str, str, str]]) -> dict[str, str]:
+def _bundle(rows: list[tuple[str, ...]]) -> dict[str, str]:
     if not rows:
         return {"text/plain": "[xec] nothing has run yet"}
     table = [_HEAD, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(_HEAD) - 1)]
+    if all(row[_ON] == LOCAL.name for row in rows):  # where all is here, it need not be said in each line
+        table = [(*row[:_ON], *row[_ON + 1 :]) for row in table]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]) - 1)]
     text = "\n".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in table
     )
-    head = "".join(f'<th style="{_CELL}">{cell}</th>' for cell in _HEAD)
+    head = "".join(f'<th style="{_CELL}">{cell}</th>' for cell in table[0])
     body = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
+        "<tr>" + "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in row) + "</tr>" for row in table[1:]
     )
     return both_forms(text, f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')

@@ -32,7 +32,7 @@ class CopyOptions:
     SPEC: ClassVar[OptionSet]
 
 
-CopyOptions.SPEC = OptionSet(CopyOptions, also=[RunOptions.SPEC.by_name[name] for name in RUN_OPTIONS])
+CopyOptions.SPEC = OptionSet(CopyOptions, also=[RunOptions.SPEC.by_name[name] for name in RUN_OPTIONS], dashed="a file")
 
 
 def read_words(

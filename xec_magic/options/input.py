@@ -53,6 +53,14 @@ def stdin_of_python(value: Any) -> bytes | FileInput:
 
 
 def _secrets_of_line(value: Any) -> tuple[tuple[str, Variable], ...]:
+    for text in value:
+        name, equals, _ = str(text).partition("=")
+        if equals:  # what stands behind it may be the secret: it is not repeated
+            raise OptionError(
+                f"{name} stands there with a value; write the name of a variable alone, so that its value is on no line"
+                if name.isidentifier()
+                else "it takes the name of a variable, and no value"
+            )
     return tuple((name, Variable(name)) for name in dict.fromkeys(map(IDENTIFIER.read, value)))
 
 

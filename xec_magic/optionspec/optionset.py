@@ -48,6 +48,7 @@ class OptionSet:
     Args:
         owner: The dataclass.
         also: Options that another class declares and this one takes as well.
+        dashed: What else on the line may begin with a dash, for the words on an unknown option; empty for nothing.
 
     Example:
         >>> from xec_magic.optionspec import DURATION, option
@@ -58,10 +59,15 @@ class OptionSet:
         ParsedLine(values={'nap': 300.0}, rest="echo  'done'")
     """
 
-    def __init__(self, owner: type, also: Iterable[Option] = ()) -> None:
+    def __init__(self, owner: type, also: Iterable[Option] = (), dashed: str = "a command") -> None:
         self.options: tuple[Option, ...] = (
             *(dataclasses.replace(f.metadata["option"], name=f.name) for f in fields(owner) if "option" in f.metadata),
             *also,
+        )
+        self._advice = (
+            f"{dashed} that begins with a dash goes behind --"
+            if dashed
+            else f"there are {', '.join(option.long for option in self.options)}"
         )
         assert all(f.default is not MISSING for f in fields(owner) if "option" in f.metadata)
 
@@ -158,7 +164,7 @@ class OptionSet:
             hint = nearest(flag, self.by_flag) if flag.startswith("--") else ""
             raise OptionError(
                 f"there is no option {_cut(flag if glued is None or text.startswith('--') else text)}; "
-                + (hint or "a command that begins with a dash goes behind --")
+                + (hint or self._advice)
             )
         return flag, option, glued
 

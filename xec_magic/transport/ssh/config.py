@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from asyncssh import connection
 from asyncssh.config import SSHClientConfig
 
-__all__ = ["read_as_openssh_does", "words_of"]
+from xec_magic.sshlines import conditions_of, keyword_of, words_of
 
-_LINE = re.compile(r"([A-Za-z][A-Za-z0-9]*)\s*(?:=\s*|\s+|(?=\"))(.*)")
+__all__ = ["read_as_openssh_does"]
+
 _WHOLE: Final = ("proxycommand", "remotecommand", "localcommand")  # the rest of the line, whatever is in it
-_ALONE: Final = ("all", "canonical", "final")  # conditions of `Match` without a value
-
-
-def words_of(text: str) -> list[str]:
-    """The words behind a keyword, up to a comment.
-
-    Raises:
-        ValueError: a quote is opened and never closed.
-
-    Example:
-        >>> words_of('a"b c" d#e # don\\'t')
-        ['ab c', 'd#e']
-    """
-    lexer = shlex.shlex(text, posix=True)
-    lexer.whitespace_split, lexer.commenters = True, ""
-    words: list[str] = []
-    for word in lexer:
-        if word.startswith("#"):
-            break  # what stands behind it need not have its quotes in pairs
-        words.append(word)
-    return words
 
 
 class _ClientConfig(SSHClientConfig):
@@ -53,15 +32,15 @@ class _ClientConfig(SSHClientConfig):
         super().parse(Path(os.devnull))  # it expands what the settings hold
 
     def _read(self, text: str) -> None:
-        found = _LINE.fullmatch(text)
+        found = keyword_of(text)
         if found is None:
             self._fail(f"this has no value: {text}")
-        name = found[1].lower()
+        name, rest = found[0].lower(), found[1]
         if name not in self._handlers or not (self._matching or name in ("host", "match")):
             return
         option, handler = self._handlers[name]
         try:
-            words = [found[2]] if name in _WHOLE else words_of(found[2])
+            words = [rest] if name in _WHOLE else words_of(rest)
         except ValueError as error:
             self._fail(str(error).lower())
         if not words:
@@ -75,14 +54,10 @@ class _ClientConfig(SSHClientConfig):
     def _conditions(self, words: list[str]) -> list[str]:
         """The words of `Match`, `host=name` taken apart and the command of `exec` with its `%h`."""
         made: list[str] = []
-        rest = iter(words)
-        for word in rest:
-            kind, equals, value = word.partition("=")
+        for kind, value in conditions_of(words):
             made.append(kind)
-            kind = kind.lower().lstrip("!")
-            if kind not in _ALONE:
-                value = value if equals else next(rest, "")
-                made.append(self._with_tokens(value) if kind == "exec" else value)
+            if value is not None:
+                made.append(self._with_tokens(value) if kind.lower().lstrip("!") == "exec" else value)
         return made
 
     def _with_tokens(self, command: str) -> str:
