@@ -31,6 +31,8 @@ REFILL_S: Final = 0.002  # after a command's end: by then its result is on its w
 
 # With these, bash does something before it comes to BASH_ENV, or says something while it reads it.
 _BEFORE_US: Final = frozenset({b"BASH_ENV", b"SHELLOPTS", b"BASHOPTS", b"POSIXLY_CORRECT", b"BASH_XTRACEFD"})
+# What a spare has read before its script is a command, too: these show it, so a script that names one has a shell of its own.
+_SHOW_US: Final = ("BASH_COMMAND", "PIPESTATUS")
 _OVERRIDES: Final = frozenset({b"BASH_FUNC_unset%%", b"BASH_FUNC_builtin%%", b"BASH_FUNC_:%%"})
 
 
@@ -96,6 +98,8 @@ class Spares:
     def _kind_of(self, command: Command) -> Kind | None:
         """The kind of a command; None when no spare could run it."""
         if self._closed or command.secret_env or command.stdin is not None or sys.platform != "linux":
+            return None
+        if any(name in command.script for name in _SHOW_US):
             return None
         shell = command.shell or default_shell()
         if len(shell) != 1 or PurePath(shell[0]).name != "bash":
