@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Literal, NamedTuple, TypeAlias
 
 __all__ = [
-    "Cached", "Cause", "Event", "Exited", "LeftBehind", "Mark", "Note", "Output", "PartExited", "PartStarted", "ProcessInfo",
+    "Cached", "Cause", "Event", "Exited", "LeftBehind", "Mark", "Note", "Output", "PartCut", "PartExited", "PartStarted",
+    "ProcessInfo",
     "ProcessSample", "Queued", "Retrying", "Sample", "Started", "Stopping", "Stream", "Usage",
 ]  # fmt: skip
 
@@ -148,6 +149,15 @@ class PartExited:
     part: int
     exit_code: int
     duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartCut:
+    """Of a command of a batch not all output was taken: the bound on that of the whole had been reached."""
+
+    run_id: str
+    at: float
+    part: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +308,7 @@ Event: TypeAlias = (
     | Started
     | Output
     | PartStarted
+    | PartCut
     | PartExited
     | Note
     | Mark

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from xec_magic.command import Command
-from xec_magic.events import Event, Exited, Output, PartExited, PartStarted, Stream
+from xec_magic.events import Cause, Event, Exited, Output, PartCut, PartExited, PartStarted, Stream
 from xec_magic.fold import ResultFold
 from xec_magic.outcome import Outcome, outcome_of
 from xec_magic.output import OutputLog
@@ -76,6 +76,7 @@ class _Part:
     log: PartLog | None = None
     started: PartStarted | None = None
     exited: PartExited | None = None
+    cut: bool = False
 
 
 class BatchFold(ResultFold):
@@ -97,6 +98,8 @@ class BatchFold(ResultFold):
                 self._parts[number - 1].started = event
             case PartExited(part=number):
                 self._parts[number - 1].exited = event
+            case PartCut(part=number):
+                self._parts[number - 1].cut = True
             case _:
                 return super().apply(event)
         return True
@@ -122,7 +125,8 @@ class BatchFold(ResultFold):
         outcome, code, signal, duration, detail = Outcome.NOT_STARTED, None, None, 0.0, ""
         if exited is not None:
             code, duration = exited.exit_code, exited.duration_s
-            outcome = outcome_of(Exited("", exited.at, code, None), plan)
+            cause = Cause.OUTPUT_LIMIT if part.cut else None  # it ended well, but what it said is not known
+            outcome = outcome_of(Exited("", exited.at, code, None, cause), plan)
         elif started is not None:
             # Its shell has not told its end: it was stopped, or has taken the shell with it.
             outcome, detail = outcome_of(over, plan), whole.detail
@@ -135,7 +139,7 @@ class BatchFold(ResultFold):
             whole, run_id=f"{self.run_id}.{number}", plan=plan, outcome=outcome, exit_code=code, signal=signal,
             started_at=None if started is None or begun_at is None
             else datetime.fromtimestamp(begun_at.wall_time, UTC) + timedelta(seconds=started.at - begun_at.at),
-            duration_s=duration, usage=None, truncated=bool(part.log is not None and part.log.lost_bytes)
+            duration_s=duration, usage=None, truncated=part.cut or bool(part.log is not None and part.log.lost_bytes)
             or (whole.truncated and started is not None and exited is None),
             left_behind=(), attempts=(), notes=(), log=part.log or PartLog(self.log), detail=detail, parts=(),
         )  # fmt: skip

@@ -15,7 +15,7 @@ from helpers.waiting import until
 import xec_magic as xec
 from xec_magic.command import Command
 from xec_magic.engine.framing import Framing
-from xec_magic.errors import OptionError, RunInterrupted, SomeFailed, SpawnError
+from xec_magic.errors import OptionError, RunInterrupted, SomeFailed, SpawnError, TimedOut
 from xec_magic.outcome import Outcome
 from xec_magic.plan import Batch, Plan
 from xec_magic.transport.fake import FakeHost, Refuse
@@ -483,6 +483,22 @@ def test_a_bound_on_output_stops_the_batch(ex):
     assert [result.outcome for result in results] == [Outcome.OK, Outcome.OUTPUT_LIMIT, Outcome.NOT_STARTED]
     assert results[1].truncated
     assert not results[0].truncated
+
+
+def test_commands_whose_output_is_beyond_the_bound_are_not_ok_though_they_ended_well(ex):
+    with pytest.raises(SomeFailed) as caught:
+        ex.batch(["printf 12345678", "printf abcdefgh", "printf x"], max_output=10)
+    results = caught.value.results
+    assert [result.outcome for result in results] == [Outcome.OK, Outcome.OUTPUT_LIMIT, Outcome.OUTPUT_LIMIT]
+    assert [result.stdout for result in results] == ["12345678", "ab", ""]
+    assert [result.truncated for result in results] == [False, True, True]
+
+
+def test_a_batch_that_is_stopped_when_all_its_commands_have_ended_is_not_ok(ex):
+    with pytest.raises(TimedOut) as caught:
+        ex.batch(["sleep 60 & echo a"], wait=True, timeout=0.2)
+    assert [result.outcome for result in caught.value.results] == [Outcome.OK]
+    assert caught.value.result.outcome is Outcome.TIMED_OUT
 
 
 def test_a_shell_that_cannot_start_is_one_error_and_no_command_has_begun(ex):

@@ -170,6 +170,8 @@ def test_a_task_has_limits_and_retries_of_its_own(ex, host):
     assert r.states == {"flaky": "ok", "slow": "failed"}
     assert len(r["flaky"].attempts) == 1
     assert r["slow"].reason == "stopped at its time limit of 50 ms"
+    with pytest.raises(OptionError, match="retry_codes belongs to retries=N, and no task is tried again"):
+        ex.tasks(target=host.target, retry_codes=75).add("a", "a").run()
 
 
 def test_a_syntax_error_fails_its_own_task_only(ex):

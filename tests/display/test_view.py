@@ -194,6 +194,11 @@ def test_show_shows_the_command_masked(shown):
     assert "make ***" in shown[0][1]["text/html"]
 
 
+def test_show_shows_the_command_of_a_background_run_on_a_terminal(capsys):
+    make_view(Handle(background=True), Mode.TEXT, show=True).open()
+    assert capsys.readouterr().out == "$ make ***\n[xec] started, run r1: make ***\n"
+
+
 # -- text -------------------------------------------------------------------------------------------
 
 

@@ -100,6 +100,8 @@ def test_standing_defaults_hold_for_tasks(run, shell):
         ("%%xec_tasks --bg\na:\n  x", ["--bg is no option of %%xec_tasks; tasks run side by side as it is"]),
         ("%%xec_tasks --creates x\na:\n  x", ["--creates is no option of %%xec_tasks; it belongs to one task"]),
         ("%%xec_tasks -j 1 a -j 2\na:\n  x", ["--jobs is given twice"]),
+        ("%%xec_tasks --retry-codes 75\na:\n  x", ["--retry-codes belongs to --retries N, and no task is tried again"]),
+        ("%%xec_tasks --backoff 1s\na:\n  x", ["--backoff belongs to --retries N, and no task is tried again"]),
         ("%%xec_tasks --out _r\na:\n  x", ["--out _r: IPython itself uses that name"]),
     ],
 )  # fmt: skip
@@ -111,6 +113,11 @@ def test_a_wrong_cell_is_refused_with_its_place_and_nothing_runs(run, source, li
     assert shown[0].startswith(f"UsageError: {lines[0]}")
     assert shown[1:] == [f"    {line}" for line in lines[1:]]
     assert runtime.current().executor.runs() == []
+
+
+def test_how_to_retry_may_be_said_for_all_when_some_are_tried_again(run, shell):
+    assert run("%%xec_tasks --retry-codes 75 --out r\na: --retries 1\n  true\nb:\n  true\n").error is None
+    assert [task.plan.retry.retries for task in shell.user_ns["r"].values()] == [1, 0]
 
 
 def test_a_dry_run_shows_what_would_run_and_why_and_runs_nothing(run, shell, tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 
 from xec_magic.command import LOCAL, Target
 from xec_magic.compose.lines import CommandText
-from xec_magic.errors import OptionError, RunInterrupted, TemplateError
+from xec_magic.errors import CommandError, OptionError, RunInterrupted, TemplateError
 from xec_magic.options import RunOptions
 from xec_magic.outcome import Outcome
 from xec_magic.plan import Batch, Plan
@@ -86,11 +86,20 @@ def check_results(results: Results) -> Results:
 
     Raises:
         SomeFailed: some are not.
+        CommandError: all are, and the whole was stopped nevertheless: by its time limit, or its limit on output.
         SpawnError: the shell of a batch could not be started at all.
     """
-    if results.whole is not None and results.whole.outcome is Outcome.NOT_STARTED:
-        results.whole.check()
-    return results.check()
+    whole = results.whole
+    if whole is not None and whole.outcome is Outcome.NOT_STARTED:
+        whole.check()
+    results.check()
+    try:
+        if whole is not None:
+            whole.check()
+    except CommandError as error:
+        error.results = results
+        raise
+    return results
 
 
 def with_results(error: RunInterrupted) -> RunInterrupted:

@@ -161,6 +161,7 @@ class Tasks:
         for name in names:
             if not isinstance(name, str):
                 raise OptionError(f"{name!r} is no name of a task; give texts")
+        TaskOptions.refuse_idle_for_all(self._defaults, (task.plan for task in self._tasks.values()), line=False)
         executor = self._executor()
         limit = None if jobs is None else TasksOptions.SPEC.by_name["jobs"].read(jobs, "jobs", python=True)
         return executor, Graph(self._tasks.values()).part(names), default_jobs(limit, executor)

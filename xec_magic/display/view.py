@@ -172,6 +172,7 @@ class View:
     def _show_started(self) -> None:
         bundle = self._started()
         if self.mode is Mode.TEXT:
+            self._print_command()
             self._printer.say(bundle["text/plain"])
         else:
             self._publish(bundle)

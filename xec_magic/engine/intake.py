@@ -8,7 +8,7 @@ from xec_magic.engine.framing import Framing
 from xec_magic.engine.marks import MarkFinder
 from xec_magic.engine.outfile import Tee
 from xec_magic.engine.run import Run
-from xec_magic.events import Mark, Note, Output, PartExited, PartStarted, Stream
+from xec_magic.events import Mark, Note, Output, PartCut, PartExited, PartStarted, Stream
 from xec_magic.output import STREAMS
 from xec_magic.redact import Redactor, StreamRedactor
 
@@ -42,6 +42,7 @@ class Intake:
         self._redact: dict[Stream, StreamRedactor] = {}
         self._framing: Framing | None = None
         self._marks: MarkFinder | None = None
+        self._cut: set[int] = set()  # commands of a batch whose output is not complete
         self.command = run.plan.command
         self.arrived = 0
         self.over = False
@@ -58,6 +59,7 @@ class Intake:
         """An attempt begins."""
         self._printed, self.over, self.unkept = 0, False, False
         self._redact.clear()
+        self._cut.clear()
         marks = self._plan.monitor.marks if self._plan.monitor else ()
         self._marks = MarkFinder(marks, self._mark) if marks else None
         if self._plan.batch is not None:
@@ -120,6 +122,9 @@ class Intake:
                 if not self.over:
                     self.over = True
                     self._ring()
+                if part is not None and part not in self._cut:
+                    self._cut.add(part)
+                    run.emit(PartCut(run.run_id, self._now(), part))
                 if not data:
                     return
             self._printed += len(data)

@@ -71,7 +71,9 @@ class TasksMagics(Magics):
         options = TasksOptions(**values)
         check_out(options.out)
         executor = now.executor
-        graph = self._graph(now, cell, namespace, values).part(names)
+        tasks = self._graph(now, cell, namespace, values)
+        TaskOptions.refuse_idle_for_all(values, (task.plan for task in tasks.tasks.values()), line=True)
+        graph = tasks.part(names)
         jobs = default_jobs(options.jobs, executor)
         mode = mode_of(self.shell)
         mask = executor.redactor.mask

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from xec_magic.errors import OptionError
 from xec_magic.options.cache import PATHS
@@ -13,6 +13,9 @@ from xec_magic.options.declared import THE_CALL, THE_LINE
 from xec_magic.options.run import RunOptions
 from xec_magic.options.settings import Settings
 from xec_magic.optionspec import COUNT, OptionSet, Unit, flag, next_word, option
+
+if TYPE_CHECKING:
+    from xec_magic.plan import Plan
 
 __all__ = ["RUN_OPTIONS", "TaskOptions", "TasksOptions"]
 
@@ -167,6 +170,23 @@ class TaskOptions(RunOptions):
                         sources[name] = source
         RunOptions.refuse_idle(cls(**merged, sources={name: who for name in values if name in RUN_OPTIONS}))
         return cls(**merged, sources=sources)
+
+    @classmethod
+    def refuse_idle_for_all(cls, given: Mapping[str, Any], plans: Iterable[Plan | None], *, line: bool) -> None:
+        """Refuse what is said for all tasks and concerns none of them.
+
+        Args:
+            given: What the line of the cell, or the call that makes the tasks, sets.
+            plans: Those of all tasks.
+            line: It was written on a line, not in a call.
+
+        Raises:
+            OptionError: how to retry is said, and no task is tried again.
+        """
+        named = next((name for name in ("retry_codes", "backoff") if name in given), None)
+        if named is not None and "retries" not in given and not any(plan and plan.retry.retries for plan in plans):
+            names = (cls.SPEC.by_name[named].long, "--retries N") if line else (named, "retries=N")
+            raise OptionError(f"{names[0]} belongs to {names[1]}, and no task is tried again")
 
     def paths(self, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
         """Files as they are written and as absolute paths: relative ones are relative to where the task runs."""
