@@ -96,7 +96,7 @@ def our_line():
 def on_channel_ahead(plain, connection):
     """Seconds for `echo hello` by asyncssh alone on a channel that was opened before: what no way with a channel a command can beat."""
     from xec_magic.transport.ssh.ahead import open_ahead, run_on
-    from xec_magic.transport.ssh.process import Collector
+    from xec_magic.transport.ssh.helper import Collector
 
     channel = plain.do(open_ahead(connection))
 

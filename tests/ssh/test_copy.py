@@ -415,7 +415,7 @@ def test_a_link_gone_silent_on_the_way_is_noticed_and_the_next_call_goes_on(
         f"Host faraway\n HostName 127.0.0.1\n Port {link.port}\n User {world.user}\n"
         f" HostKeyAlias [{server.address}]:{server.port}\n"
     )
-    monkeypatch.setattr("xec_magic.transport.ssh.hosts.BUSY_KEEPALIVE_S", 0.5)  # a person waits for 15 s
+    monkeypatch.setattr("xec_magic.transport.ssh.connection.BUSY_KEEPALIVE_S", 0.5)  # a person waits for 15 s
     big = large((tmp_path if way == "up" else home) / "big")
     big.chmod(0o644)
     sink = (home if way == "up" else tmp_path) / ("big" if way == "up" else "got")

@@ -16,7 +16,7 @@ from world import Link, public_key
 import xec_magic as xec
 from xec_magic.engine.watching import Watch
 from xec_magic.transport.ssh import reading
-from xec_magic.transport.ssh.hosts import Connection
+from xec_magic.transport.ssh.connection import Connection
 
 BUSY = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\nprint(time.process_time())"
 

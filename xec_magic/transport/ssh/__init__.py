@@ -21,7 +21,8 @@ from xec_magic.transport.base import Process, Sampler, StartRequest
 from xec_magic.transport.pool import PoolLimits
 from xec_magic.transport.ssh.ahead import Ahead, Gone, Unused
 from xec_magic.transport.ssh.connect import Connector
-from xec_magic.transport.ssh.hosts import Host, Lease, Row
+from xec_magic.transport.ssh.connection import Lease
+from xec_magic.transport.ssh.hosts import Host, Row
 from xec_magic.transport.ssh.kept.sessions import FarSessions
 from xec_magic.transport.ssh.login import Ask, nobody_to_ask
 from xec_magic.transport.ssh.process import SSHProcess

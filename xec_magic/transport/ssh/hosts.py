@@ -5,35 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import asyncssh
 
 from xec_magic.command import Target
 from xec_magic.errors import ConnectError, PoolTimeout, SpawnError, TransportError
 from xec_magic.transport.pool import Close, Drop, Fail, Give, Ledger, Open, PoolLimits, Prepare
-from xec_magic.transport.ssh.ahead import PACKET_BYTES, TYPED_BYTES, WINDOW_BYTES, Ahead, Gone, Unknown, run_on
-from xec_magic.transport.ssh.connect import KEEPALIVE_COUNT, KEEPALIVE_S, Connector, Opened
-from xec_magic.transport.ssh.process import Collected, Collector
+from xec_magic.transport.ssh.ahead import Ahead, Gone, Unknown
+from xec_magic.transport.ssh.connect import Connector
+from xec_magic.transport.ssh.connection import Connection, Lease
+from xec_magic.transport.ssh.helper import Collected, collect
 from xec_magic.transport.ssh.remote import Launch, facts_line, read_answer
 from xec_magic.transport.ssh.shellahead import Shells
-from xec_magic.transport.ssh.wire import acknowledging, gather_sends
 from xec_magic.units import format_duration
 
-__all__ = ["Connection", "Host", "Lease", "Row"]
+__all__ = ["Host", "Row"]
 
 KEPT_LOOK_S: Final = 1.0
 KEPT_LOOKS: Final = 10  # so often nothing but what is kept had the channels: none becomes free by itself
-BUSY_KEEPALIVE_S: Final = 5.0  # three unanswered ones, and a command's connection counts as lost
 HELPERS: Final = 2  # short helper commands on one host at once: each takes one of the server's few channels
 HELPER_S: Final = 5.0
 CLOSE_S: Final = 1.0  # a connection that was cut is gone at the loop's next turn
-
-S = TypeVar("S", bound=asyncssh.SSHClientSession[bytes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,77 +48,7 @@ class Row:
     idle_s: float | None
 
 
-class Connection:
-    """One connection to a host, with what is known of the host through it."""
-
-    def __init__(self, number: int, opened: Opened) -> None:
-        self.number = number
-        self.asyncssh = opened.connection
-        self.handshake_s = opened.seconds
-        self.commands = 0
-        self.ahead: deque[Ahead] = deque()  # channels without a command, the oldest first
-        self._running = 0
-        self._has_run = False
-        self._keepalive_configured = opened.keepalive_configured
-
-    @property
-    def is_open(self) -> bool:
-        """Channels can be opened on it."""
-        return not self.asyncssh.is_closed()
-
-    def count(self, step: int) -> None:
-        """A command begins or ends on it; while one runs a dead link must be noticed soon."""
-        before, self._running = self._running, self._running + step
-        if bool(before) != bool(self._running) and self.is_open and not self._keepalive_configured:
-            self.asyncssh.set_keepalive(BUSY_KEEPALIVE_S if self._running else KEEPALIVE_S, KEEPALIVE_COUNT)
-
-    async def run(
-        self, session: asyncssh.SSHClientSession[bytes], launch: Launch, ahead: Ahead | None = None, *, typed: bool = True
-    ) -> None:  # fmt: skip
-        """Run something on a channel: one that was opened ahead, or is being opened, or a new one.
-
-        Args:
-            session: Gets what comes of it.
-            launch: What to run.
-            ahead: The channel that was opened ahead.
-            typed: A shell that waits there may run it.
-
-        Raises:
-            Gone: the channel opened ahead was closed when the line came; nothing has run.
-            asyncssh.ChannelOpenError: the server refuses the channel.
-        """
-        if ahead is not None and ahead.has_shell:
-            text = launch.typed if typed else b""
-            if not 0 < len(text) <= TYPED_BYTES:
-                ahead.let_go()
-                raise Gone
-            ahead.type(session, text)
-            return
-        if ahead is not None:
-            try:
-                channel = await asyncio.shield(ahead.opening)
-            except Unknown as error:
-                raise Gone from error
-            await run_on(channel, session, _text(launch.line))
-            return
-        first, self._has_run = not self._has_run, True
-        with acknowledging(self.asyncssh) if first else contextlib.nullcontext():
-            await self.asyncssh.create_session(
-                lambda: session, _text(launch.line), encoding=None, window=WINDOW_BYTES, max_pktsize=PACKET_BYTES,
-                request_pty=False, send_env=[],
-            )  # fmt: skip
-        gather_sends(
-            self.asyncssh
-        )  # not before: in two pieces the first request brings, on some links, what sshd waits for
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A channel that may be opened on a connection, or that was opened ahead."""
-
-    ticket: int
-    connection: Connection
-    ahead: Ahead | None = None
+S = TypeVar("S", bound=asyncssh.SSHClientSession[bytes])
 
 
 class Host:
@@ -427,7 +353,7 @@ class Host:
                 if connection.is_open:
                     with contextlib.suppress(asyncssh.Error, OSError, TimeoutError):
                         found = await asyncio.wait_for(
-                            _collect(connection, launch, data, self._spare(connection)), seconds
+                            collect(connection, launch, data, self._spare(connection)), seconds
                         )
                         if found.exit_code is not None:
                             return found
@@ -437,7 +363,7 @@ class Host:
                         return await self._helper_on_lease(launch, data)
                     opened = await self._connector.open(self.target)
                     try:
-                        return await _collect(Connection(0, opened), launch, data)
+                        return await collect(Connection(0, opened), launch, data)
                     finally:
                         opened.connection.abort()
             except TimeoutError as error:
@@ -455,7 +381,7 @@ class Host:
     async def _helper_on_lease(self, launch: Launch, data: bytes) -> Collected:
         lease = await self.lease()
         try:
-            return await _collect(lease.connection, launch, data, lease.ahead)
+            return await collect(lease.connection, launch, data, lease.ahead)
         finally:
             self.give_back(lease)
 
@@ -528,31 +454,6 @@ class Host:
 def _was_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-async def _collect(connection: Connection, launch: Launch, data: bytes, ahead: Ahead | None = None) -> Collected:
-    collector = Collector()
-    try:
-        await connection.run(collector, launch, ahead)
-    except Gone:
-        collector = Collector()
-        await connection.run(collector, launch)
-    except asyncio.CancelledError:
-        if ahead is not None:
-            ahead.let_go()
-        raise
-    channel = collector.channel
-    try:
-        with contextlib.suppress(BrokenPipeError):  # it has ended without reading; why, it may have said
-            channel.write(launch.head + data)
-            channel.write_eof()
-        return await collector.done
-    finally:
-        channel.abort()
-
-
-def _text(line: bytes) -> str:
-    return cast("str", line)  # asyncssh sends bytes as they are, and only says that it wants text
 
 
 def _reason(error: BaseException) -> str:

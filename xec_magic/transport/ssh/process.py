@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal as signals
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
 
@@ -16,14 +15,16 @@ from xec_magic.errors import SpawnError
 from xec_magic.events import ProcessInfo, Stream
 from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.ssh.ahead import Unused
+from xec_magic.transport.ssh.delivery import Delivery
+from xec_magic.transport.ssh.input import ChannelInput
+from xec_magic.transport.ssh.pipewriter import PipeWriter
+from xec_magic.transport.ssh.preface import Preface
 from xec_magic.transport.ssh.remote import Begun, Launch, Refused, read_begin
 from xec_magic.transport.ssh.weighing import Scale
 
-__all__ = ["INPUT_PIECE_BYTES", "Collected", "Collector", "PipeWriter", "SSHProcess", "pieces_of"]
+__all__ = ["SSHProcess"]
 
-INPUT_PIECE_BYTES: Final = 256 * 1024
 ABANDON_S: Final = 60.0  # how long the end of a slow login is waited for, in order to kill what it then runs
-CHATTER_BYTES: Final = 4096  # kept of what a login prints, for the message when it ends there
 _REFUSED: Final = {
     "cwd": "there is no directory {}, or it may not be entered",
     "stdin": "there is no readable file {} for its input",
@@ -32,44 +33,6 @@ _REFUSED: Final = {
 
 Control = Callable[["SSHProcess", Sequence[str]], Awaitable[list[ProcessInfo]]]
 Watcher = Callable[["SSHProcess"], Sampler | None]
-
-
-class Collected:
-    """What a short helper command on a host printed, and its exit code; None when the connection was lost."""
-
-    def __init__(self) -> None:
-        self.stdout = b""
-        self.stderr = b""
-        self.exit_code: int | None = None
-
-
-class Collector(asyncssh.SSHClientSession[bytes]):
-    """The session of a short helper command."""
-
-    def __init__(self) -> None:
-        self.collected = Collected()
-        self.channel: Any = None
-        self.done: asyncio.Future[Collected] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
-        """The channel is open."""
-        self.channel = chan
-
-    def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Take output."""
-        if datatype:
-            self.collected.stderr += data
-        else:
-            self.collected.stdout += data
-
-    def exit_status_received(self, status: int) -> None:
-        """Take the exit code."""
-        self.collected.exit_code = status
-
-    def connection_lost(self, _: Exception | None) -> None:
-        """The channel is closed."""
-        if not self.done.done():
-            self.done.set_result(self.collected)
 
 
 class SSHProcess(asyncssh.SSHClientSession[bytes]):
@@ -102,24 +65,19 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         self._loop = asyncio.get_running_loop()
         self._request = request
         self._launch = launch
-        self._control = control
         self._watcher = watcher
         self._ended: Callable[[], None] | None = ended
         self._ready: asyncio.Future[None] = self._loop.create_future()
-        self._before: dict[Stream, bytes | None] = {"stdout": b"", "stderr": b""}
-        self._chatter = b""
+        self._preface = Preface(launch.mark)
         self._scale = Scale(launch.mark) if request.weighed else None
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._connection: asyncssh.SSHClientConnection | None = None
         self._paused = False
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._input = ChannelInput()
         self._letting_go = False
         self.refused = False  # by the host, before the command could begin
         self._eof = self._closed = self._abandoned = False
-        self._signals: list[str] = []
-        self._looking: asyncio.Task[list[ProcessInfo]] | None = None
-        self._living: list[ProcessInfo] = []
+        self._delivery = Delivery(lambda names: control(self, names))
         self._tasks: set[asyncio.Task[Any]] = set()
         self._input_fd = request.stdin_fd
         self._pipe = (
@@ -136,7 +94,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         """
         await self._ready
         if self._input_fd is not None:
-            self._spawn(self._send_file(self._input_fd, self._launch.head))
+            self._spawn(self._input.send(self._launch.head, self._input_fd))
             self._input_fd = None
 
     def feed(self) -> None:
@@ -145,7 +103,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         if self._input_fd is not None:
             return
         if self._launch.head or isinstance(data, bytes):
-            self._spawn(self._send_input(self._launch.head + (data if isinstance(data, bytes) else b"")))
+            self._spawn(self._input.send(self._launch.head + (data if isinstance(data, bytes) else b"")))
 
     def _spawn(self, coroutine: Any) -> None:
         task = self._loop.create_task(coroutine)
@@ -157,6 +115,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """The channel is open."""
         self._channel = chan
+        self._input.opened(chan)
         self._connection = cast("asyncssh.SSHClientConnection", chan.get_connection())
         if not self.by_waiting:
             self._loop.call_soon(self._end_no_input)
@@ -164,7 +123,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
     def _end_no_input(self) -> None:
         """Where there is none. Right behind the line: what runs there instead of it, as a server of files, would wait for input for ever."""
         if self._input_fd is None and not self._launch.head and not isinstance(self._request.command.stdin, bytes):
-            self._write_eof()
+            self._input.end()
 
     def session_started(self) -> None:
         """The server runs the line, or the line was typed."""
@@ -175,9 +134,9 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Output has arrived."""
         stream: Stream = "stderr" if datatype else "stdout"
-        if self._before[stream] is not None:
+        if not self._preface.is_over(stream):
             data = self._behind_mark(stream, data)
-        if stream == "stderr" and self._scale is not None and self._before[stream] is None:
+        if stream == "stderr" and self._scale is not None and self._preface.is_over(stream):
             data = self._scale.feed(data)
         if not data or self._letting_go:
             return
@@ -187,17 +146,11 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
             self._request.sink(stream, data)
 
     def _behind_mark(self, stream: Stream, data: bytes) -> bytes:
-        """What stands behind the line with the mark; all before it was printed by the login."""
-        held = (self._before[stream] or b"") + data
-        mark = self._launch.mark
-        _, found, rest = held.partition(mark)
-        line, newline, rest = rest.partition(b"\n")
-        if not newline:
-            # Of a chatty login only what may be the begin of a mark is kept.
-            self._before[stream] = held if found else held[-len(mark) :]
-            self._chatter = (self._chatter + (b"" if found else data))[-CHATTER_BYTES:]
+        """What stands behind the line with the mark, which on stdout says how it has begun; all before it was printed by the login."""
+        found = self._preface.behind_mark(stream, data)
+        if found is None:
             return b""
-        self._before[stream] = None
+        line, rest = found
         if stream == "stdout":
             begin = read_begin(line)
             if isinstance(begin, Refused):
@@ -278,7 +231,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is closed: because all is over, or because the connection is gone."""
-        self._writable.set()
+        self._input.resume()
         if not self._ready.done() and self._may_run and not self._connection_lives(exc):
             self._lost_at_the_start(exc)
         elif not self._ready.done():
@@ -313,10 +266,10 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         if self.by_waiting:
             # All that it has printed is here, and its mark is not: it has read nothing, or only a part, which it does not run.
             return Unused()
-        said = [line.strip() for line in self._chatter.decode("utf-8", "replace").splitlines() if line.strip()]
+        said = self._preface.last_words()
         if exc is not None and not said:
             return asyncssh.ConnectionLost(str(exc) or "closed")
-        quoted = f"; it said: {said[-1][:200]}" if said else ""
+        quoted = f"; it said: {said[:200]}" if said else ""
         return SpawnError(
             f"{self.host}: the login did not run the command, for a login shell that ends at once, a ForceCommand (internal-sftp "
             f"serves files only), or a key that is bound to a command{quoted}"
@@ -327,45 +280,18 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         if ended is not None:
             ended()
         for task in self._tasks:
-            if task is not self._looking:
-                task.cancel()
+            task.cancel()
         if self._input_fd is not None:
             os.close(self._input_fd)
             self._input_fd = None
 
     def pause_writing(self) -> None:
         """The host takes no more input now."""
-        self._writable.clear()
+        self._input.pause()
 
     def resume_writing(self) -> None:
         """It takes input again."""
-        self._writable.set()
-
-    # -- input --------------------------------------------------------------------------------------------
-
-    async def _send_input(self, data: bytes) -> None:
-        await self._send_pieces(None, data)
-
-    async def _send_file(self, fd: int, head: bytes) -> None:
-        """Send what another command writes into a pipe, at the host's pace."""
-        await self._send_pieces(fd, head)
-
-    async def _send_pieces(self, fd: int | None, data: bytes) -> None:
-        async with contextlib.aclosing(pieces_of(fd, data, INPUT_PIECE_BYTES)) as pieces:
-            async for piece in pieces:
-                await self._write(piece)
-        self._write_eof()
-
-    async def _write(self, data: bytes) -> None:
-        await self._writable.wait()
-        if self._channel is not None and not self._channel.is_closing():
-            with contextlib.suppress(OSError):  # the command has closed its input
-                self._channel.write(data)
-
-    def _write_eof(self) -> None:
-        if self._channel is not None and not self._channel.is_closing():
-            with contextlib.suppress(OSError):
-                self._channel.write_eof()
+        self._input.resume()
 
     # -- what the engine calls ------------------------------------------------------------------------------
 
@@ -394,24 +320,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
 
     def send_signal(self, number: int) -> None:
         """Signal the command's process group on the host, and what has strayed from it; soon, by a channel of its own."""
-        self._signals.append(signals.Signals(number).name.removeprefix("SIG"))
-        if self._looking is None or self._looking.done():
-            self._looking = self._loop.create_task(self._deliver())
-            self._tasks.add(self._looking)
-            self._looking.add_done_callback(self._delivered)
-
-    def _delivered(self, task: asyncio.Task[list[ProcessInfo]]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # `look` raises it; one that nobody looks for must not be complained about
-
-    async def _deliver(self) -> list[ProcessInfo]:
-        wanted, self._signals = self._signals, []
-        while True:
-            self._living = await self._control(self, wanted)
-            if not self._signals:
-                return self._living
-            wanted, self._signals = self._signals, []
+        self._delivery.send(number)
 
     async def look(self) -> None:
         """Ask the host which of the command's processes live; `alive` then says so.
@@ -419,11 +328,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         Raises:
             TransportError: the host cannot be asked.
         """
-        if self._looking is None or self._looking.done():
-            self._looking = self._loop.create_task(self._deliver())
-            self._tasks.add(self._looking)
-            self._looking.add_done_callback(self._delivered)
-        await asyncio.shield(self._looking)
+        await self._delivery.look()
 
     @property
     def weighed(self) -> bool:
@@ -441,7 +346,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
 
     def alive(self) -> list[ProcessInfo]:
         """The command's living processes, as they were at the last `look`."""
-        return list(self._living)
+        return list(self._delivery.living)
 
     def when_closed(self, ended: Callable[[], None]) -> None:
         """Call this when the channel is closed, or now."""
@@ -461,9 +366,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
             self._channel.send_signal("KILL")
             self._loop.call_later(ABANDON_S, self.close)
             return
-        self.send_signal(signals.SIGKILL)
-        assert self._looking is not None
-        self._looking.add_done_callback(lambda _: self.close())
+        self._delivery.send(signals.SIGKILL).add_done_callback(lambda _: self.close())
 
     def close(self) -> None:
         """Let go of the streams."""
@@ -474,100 +377,6 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
 
     def __repr__(self) -> str:
         return f"<SSHProcess {self.pid} on {self.host}, {'running' if self.exit is None else 'ended'}>"
-
-
-class PipeWriter:
-    """Writes output into the pipe that another command reads, at its pace. The descriptor is its own to close."""
-
-    def __init__(self, fd: int, full: Callable[[bool], None], broken: Callable[[], None]) -> None:
-        os.set_blocking(fd, False)
-        self.is_full = False
-        self._fd: int | None = fd
-        self._held = bytearray()
-        self._full = full
-        self._broken = broken
-        self._finishing = False
-        self._loop = asyncio.get_running_loop()
-
-    def write(self, data: bytes) -> None:
-        """Write what the pipe takes, and hold the rest."""
-        if self._fd is None:
-            return
-        self._held += data
-        self._flush()
-
-    def _flush(self) -> None:
-        if self._fd is None:
-            return
-        try:
-            while self._held:
-                del self._held[: os.write(self._fd, self._held)]
-        except BlockingIOError:
-            if not self.is_full:
-                self.is_full = True
-                self._loop.add_writer(self._fd, self._flush)
-                self._full(True)
-            return
-        except OSError:  # its reader has ended
-            self._close()
-            self._broken()
-            return
-        if self.is_full:
-            self.is_full = False
-            self._loop.remove_writer(self._fd)
-            self._full(False)
-        if self._finishing:
-            self._close()
-
-    def finish(self) -> None:
-        """Close the pipe when all has been written."""
-        self._finishing = True
-        self._flush()
-
-    def _close(self) -> None:
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            if self.is_full:
-                self.is_full = False
-                self._loop.remove_writer(fd)
-            os.close(fd)
-
-
-async def pieces_of(fd: int | None, data: bytes, size: int) -> AsyncGenerator[bytes, None]:
-    """Some bytes, then what a descriptor gives, in pieces. The descriptor is closed at the end, and when nobody wants more."""
-    try:
-        for start in range(0, len(data), size):
-            yield data[start : start + size]
-        if fd is None:
-            return
-        loop = asyncio.get_running_loop()
-        os.set_blocking(fd, False)
-        while True:
-            try:
-                piece = os.read(fd, size)
-            except BlockingIOError:
-                await _ready_to(loop.add_reader, loop.remove_reader, fd)
-                continue
-            if not piece:
-                return
-            yield piece
-    finally:
-        if fd is not None:
-            os.close(fd)
-
-
-async def _ready_to(add: Callable[..., Any], remove: Callable[[int], Any], fd: int) -> None:
-    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def is_ready() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    add(fd, is_ready)
-    try:
-        await ready
-    finally:
-        remove(fd)
 
 
 def _brief(text: str) -> str:

@@ -16,7 +16,8 @@ from xec_magic.errors import ConnectError, TransportError
 from xec_magic.events import Sample
 from xec_magic.transport.base import Unreadable
 from xec_magic.transport.sampling.since import less
-from xec_magic.transport.ssh.hosts import Host, Lease
+from xec_magic.transport.ssh.connection import Lease
+from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.reading import Answer, Units, read_answer_line, read_head
 from xec_magic.transport.ssh.remote import Launch
 

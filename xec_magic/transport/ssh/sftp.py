@@ -18,7 +18,8 @@ from asyncssh import sftp as protocol
 from xec_magic.errors import ConnectError, FileError, TransportError
 from xec_magic.transport.files import BLOCK_BYTES, PRIVATE, Entry, Reader, Writer
 from xec_magic.transport.ssh.ahead import PACKET_BYTES, WINDOW_BYTES
-from xec_magic.transport.ssh.hosts import Host, Lease
+from xec_magic.transport.ssh.connection import Lease
+from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.remote import digest_lines, read_digests
 
 __all__ = ["SftpFiles", "sftp_files"]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from xec_magic.events import ProcessInfo, Stream
 from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
-from xec_magic.transport.ssh.process import PipeWriter
+from xec_magic.transport.ssh.delivery import Delivery
+from xec_magic.transport.ssh.pipewriter import PipeWriter
 
 if TYPE_CHECKING:
     from xec_magic.transport.ssh.kept.ducts import Streams
@@ -47,11 +48,9 @@ class KeptProcess:
         self._streams = streams
         self._control = control
         self._watcher = watcher
-        self._signals: list[str] = []
         self._signalled: int | None = None
         self._killed_at: float | None = None
-        self._looking: asyncio.Task[None] | None = None
-        self._living: list[ProcessInfo] = []
+        self._delivery = Delivery(self._deliver)
         self._paused = self._closed = False
         self._pipe = (
             PipeWriter(request.stdout_fd, self._pipe_full, self._pipe_broken) if request.stdout_fd is not None else None
@@ -128,27 +127,15 @@ class KeptProcess:
 
         KILL spares the shell for a moment, if there is anything else to kill: the session then lives on.
         """
-        self._signals.append(signals.Signals(number).name.removeprefix("SIG"))
         if self.exit is None:
             self._signalled = number
         if number == signals.SIGKILL:
             self._killed_at = self._killed_at or self._loop.time()
-        self._begin_to_look()
+        self._delivery.send(number)
 
-    def _begin_to_look(self) -> asyncio.Task[None]:
-        if self._looking is None or self._looking.done():
-            self._looking = self._loop.create_task(self._deliver())
-            self._looking.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return self._looking
-
-    async def _deliver(self) -> None:
-        wanted, self._signals = self._signals, []
-        while True:
-            spare = self._killed_at is not None and self._loop.time() < self._killed_at + SPARE_THE_SHELL_S
-            self._living = await self._control(self, wanted, spare)
-            if not self._signals:
-                return
-            wanted, self._signals = self._signals, []
+    async def _deliver(self, names: list[str]) -> list[ProcessInfo]:
+        spare = self._killed_at is not None and self._loop.time() < self._killed_at + SPARE_THE_SHELL_S
+        return await self._control(self, names, spare)
 
     async def look(self) -> None:
         """Ask the host which of the command's processes live; `alive` then says so.
@@ -156,12 +143,11 @@ class KeptProcess:
         Raises:
             TransportError: the host cannot be asked.
         """
-        await asyncio.shield(self._begin_to_look())
+        await self._delivery.look()
 
     async def signals_are_there(self) -> None:
         """Wait until no signal is on its way to the host any more."""
-        if self._looking is not None and not self._looking.done():
-            await asyncio.wait([self._looking])
+        await self._delivery.settled()
 
     @property
     def run_id(self) -> str:
@@ -174,7 +160,7 @@ class KeptProcess:
 
     def alive(self) -> list[ProcessInfo]:
         """The command's living processes, as they were at the last `look`."""
-        return list(self._living)
+        return list(self._delivery.living)
 
     def close(self) -> None:
         """Let go of the streams; what comes on them goes nowhere."""

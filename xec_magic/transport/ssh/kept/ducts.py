@@ -1,4 +1,4 @@
-"""The two channels of a session: the keeper, which takes orders and gives answers, and the streams of one command after the other."""
+"""The channels of a session: the keeper, which takes orders and gives answers, the streams of one command after the other, their input."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import asyncssh
 
 from xec_magic.errors import SpawnError, TransportError
 from xec_magic.events import Stream
-from xec_magic.transport.ssh.hosts import Lease
+from xec_magic.transport.ssh.connection import Lease
+from xec_magic.transport.ssh.input import ChannelInput
 from xec_magic.transport.ssh.remote import Launch
 
-__all__ = ["Cutter", "Keeper", "Streams"]
+__all__ = ["Cutter", "Duct", "Feeder", "Keeper", "Streams"]
 
 READY_S = 60.0  # a profile may be slow; what was forced upon the login in place of our line never gets there
 CHATTER_BYTES = 4096  # kept of what a login prints, for the message when it ends there
@@ -221,3 +222,39 @@ class Streams(Duct):
         if self._open:
             self._open.clear()
             self._ended()
+
+
+class Feeder(Duct):
+    """The channel by which a command's input comes."""
+
+    def __init__(self, launch: Launch) -> None:
+        super().__init__(launch)
+        self._input = ChannelInput()
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """The channel is open."""
+        super().connection_made(chan)
+        self._input.opened(chan)
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Wait for the word that the FIFO is there."""
+        self._chatter += data
+        if not datatype and b"ready\n" in self._chatter and not self._ready.done():
+            self._ready.set_result(None)
+
+    def pause_writing(self) -> None:
+        """The host takes no more now."""
+        self._input.pause()
+
+    def resume_writing(self) -> None:
+        """It takes more again."""
+        self._input.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The command has ended, or the connection."""
+        self._input.resume()
+        super().connection_lost(exc)
+
+    async def feed(self, data: bytes, fd: int | None) -> None:
+        """Send some bytes, or what a pipe gives; the descriptor is closed."""
+        await self._input.send(data, fd)

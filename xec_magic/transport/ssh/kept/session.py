@@ -22,10 +22,9 @@ from xec_magic.transport.shells import script_for
 from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.kept.command import KeptProcess
 from xec_magic.transport.ssh.kept.counting import Counted, read_count, use_between
-from xec_magic.transport.ssh.kept.ducts import Duct, Keeper, Streams
+from xec_magic.transport.ssh.kept.ducts import Duct, Feeder, Keeper, Streams
 from xec_magic.transport.ssh.kept.lines import KEEPER_DIR, idle_line, keeper_line, session_line, streams_line
 from xec_magic.transport.ssh.kept.talk import Talk, with_home
-from xec_magic.transport.ssh.process import INPUT_PIECE_BYTES, pieces_of
 from xec_magic.transport.ssh.reading import tree_line
 from xec_magic.transport.ssh.remote import Begun, Launch, quote, read_answer, read_living
 from xec_magic.transport.ssh.sampler import HostSampler
@@ -263,7 +262,7 @@ class FarSession:
             word = quote(path.encode("utf-8", "surrogateescape"))
             return [b"command rm -f %s/in; command ln -s %s %s/in" % (place, word, place)]
         line = Launch('rm -f "$1/in" && mkfifo -m 600 "$1/in" && echo ready && exec cat >"$1/in"', [place], b"ready")
-        feeder: _Feeder = await self._duct(line, lambda: _Feeder(line), lambda _: None)
+        feeder: Feeder = await self._duct(line, lambda: Feeder(line), lambda _: None)
         try:
             await feeder.ready(str(self.host.target))
         except BaseException:
@@ -274,7 +273,7 @@ class FarSession:
             fd = os.dup(request_fd)
             os.close(request_fd)
         data = command.stdin if isinstance(command.stdin, bytes) else b""
-        self._spawn(feeder.feed(fd, data))
+        self._spawn(feeder.feed(data, fd))
         return []
 
     def _spawn(self, coroutine: Any) -> None:
@@ -558,42 +557,3 @@ class FarSession:
 
     def __repr__(self) -> str:
         return f"<FarSession {self.label} on {self.host.target}: {' '.join(self.shell)}, {self.state}, {self.served} commands>"
-
-
-class _Feeder(Duct):
-    """The channel by which a command's input comes."""
-
-    def __init__(self, launch: Launch) -> None:
-        super().__init__(launch)
-        self._writable = asyncio.Event()
-        self._writable.set()
-
-    def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Wait for the word that the FIFO is there."""
-        self._chatter += data
-        if not datatype and b"ready\n" in self._chatter and not self._ready.done():
-            self._ready.set_result(None)
-
-    def pause_writing(self) -> None:
-        """The host takes no more now."""
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        """It takes more again."""
-        self._writable.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The command has ended, or the connection."""
-        self._writable.set()
-        super().connection_lost(exc)
-
-    async def feed(self, fd: int | None, data: bytes) -> None:
-        """Send what a pipe gives, or some bytes; the descriptor is closed."""
-        async with contextlib.aclosing(pieces_of(fd, data, INPUT_PIECE_BYTES)) as pieces:
-            async for piece in pieces:
-                await self._writable.wait()
-                if self.lost is not None:
-                    break
-                self.write(piece)
-        if self.channel is not None and not self.channel.is_closing():
-            self.channel.write_eof()
