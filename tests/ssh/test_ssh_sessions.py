@@ -21,7 +21,7 @@ from world import children, environ_has
 import xec_magic as xec
 from xec_magic.command import Command
 from xec_magic.transport.ssh import SSHTransport
-from xec_magic.transport.ssh.kept import session as session_module
+from xec_magic.transport.ssh.kept import step as step_module
 from xec_magic.transport.ssh.kept.ducts import Cutter
 from xec_magic.transport.terminate import living, stop
 
@@ -282,7 +282,7 @@ def test_a_shell_there_that_answers_twice_after_a_signal_is_brought_into_step(sh
 
 
 def test_a_shell_there_that_says_nothing_after_a_signal_is_replaced(kept, bash, monkeypatch):
-    monkeypatch.setattr(session_module, "IN_STEP_S", 0.3)
+    monkeypatch.setattr(step_module, "IN_STEP_S", 0.3)
     bash.run("true")
     session = session_there(kept)
     busy = "for ((i = 0; i < 50000; i++)); do :; done"  # CONT follows INT

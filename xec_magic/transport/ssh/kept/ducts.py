@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncssh
 
 from xec_magic.errors import SpawnError, TransportError
 from xec_magic.events import Stream
 from xec_magic.transport.ssh.connection import Lease
+from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.input import ChannelInput
 from xec_magic.transport.ssh.remote import Launch
 
-__all__ = ["Cutter", "Duct", "Feeder", "Keeper", "Streams"]
+__all__ = ["Cutter", "Duct", "Feeder", "Keeper", "Streams", "open_duct"]
 
 READY_S = 60.0  # a profile may be slow; what was forced upon the login in place of our line never gets there
 CHATTER_BYTES = 4096  # kept of what a login prints, for the message when it ends there
@@ -258,3 +259,31 @@ class Feeder(Duct):
     async def feed(self, data: bytes, fd: int | None) -> None:
         """Send some bytes, or what a pipe gives; the descriptor is closed."""
         await self._input.send(data, fd)
+
+
+D = TypeVar("D", bound=Duct)
+
+
+async def open_duct(host: Host, launch: Launch, make: Callable[[], D], on_lost: Callable[[D], None]) -> D:
+    """A channel of a session, open; its place in the pool is given back when it is closed.
+
+    Args:
+        host: Where to.
+        launch: What to run there.
+        make: Gives one for each attempt.
+        on_lost: Called when it is closed.
+
+    Raises:
+        TransportError: the host cannot be reached, or runs nothing.
+    """
+    duct, lease = await host.run(make, launch)
+    duct.lease = lease
+
+    def lost() -> None:
+        host.give_back(lease, ran=True)
+        on_lost(duct)
+
+    duct.on_lost = lost
+    if duct.lost is not None:
+        lost()
+    return duct

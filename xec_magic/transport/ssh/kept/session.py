@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from xec_magic.command import Command, FileInput
+from xec_magic.command import Command
 from xec_magic.errors import SpawnError, TransportError
 from xec_magic.events import ProcessInfo, Sample
 from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
@@ -22,18 +22,20 @@ from xec_magic.transport.shells import script_for
 from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.kept.command import KeptProcess
 from xec_magic.transport.ssh.kept.counting import Counted, read_count, use_between
-from xec_magic.transport.ssh.kept.ducts import Duct, Feeder, Keeper, Streams
-from xec_magic.transport.ssh.kept.lines import KEEPER_DIR, idle_line, keeper_line, session_line, streams_line
+from xec_magic.transport.ssh.kept.ducts import Keeper, open_duct
+from xec_magic.transport.ssh.kept.input import FarInput
+from xec_magic.transport.ssh.kept.lines import KEEPER_DIR, idle_line, keeper_line, session_line
+from xec_magic.transport.ssh.kept.outlets import Outlets
+from xec_magic.transport.ssh.kept.step import Step
 from xec_magic.transport.ssh.kept.talk import Talk, with_home
 from xec_magic.transport.ssh.reading import tree_line
-from xec_magic.transport.ssh.remote import Begun, Launch, quote, read_answer, read_living
+from xec_magic.transport.ssh.remote import Begun, Launch, read_answer, read_living
 from xec_magic.transport.ssh.sampler import HostSampler
 
 __all__ = ["FarSession"]
 
 DOUBT_S: Final = 0.5  # between two looks at a shell that may have lost its way
 LONG_DOUBT_S: Final = 5.0
-IN_STEP_S: Final = 5.0  # a shell that was signalled must have answered anew by then
 COUNT_S: Final = 1.0  # what a command has used is told right behind its end, or never
 LATE_S: Final = 0.05  # the end of the streams that comes so long after the command's is no child's doing
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -75,18 +77,12 @@ class FarSession:
         self._directory = KEEPER_DIR + secrets.token_hex(8)
         self._talk = Talk(command.shell, self._directory)
         self._keeper: Keeper | None = None
-        self._streams: Streams | None = None
-        self._renewing: asyncio.Task[Streams] | None = None
-        self._numbers = 0
-        self._late: list[Streams] = []
+        self._outlets = Outlets(host, self._directory, lambda why: self._finish(why, None))
+        self._input = FarInput(host, self._directory)
+        self._step = Step(self._ping, self._end_mute)
         self._awaited: list[bool] = []
         self._exits = False
         self._signalled = False  # after which the shell may answer more than once, or end
-        self._stepping: asyncio.Task[None] | None = None  # finds out what it does
-        self._pings = 0
-        self._heard_ping = False
-        self._stepped = asyncio.Event()
-        self._fed = False
         self._weighs = False  # the current command
         self._counts: list[Counted | None] = []  # before it, and after it
         self._end: tuple[ExitStatus, bool] | None = None  # of the current command, which waits for the second of them
@@ -108,12 +104,12 @@ class FarSession:
         start, files = self._talk.start(login=self.login, rc=self._command.rc)
         line = keeper_line(self._directory, self._mark, self._command.cwd, start.argv, start.env, files)
         try:
-            self._keeper = await self._duct(line, lambda: Keeper(line, self._hear), self._keeper_lost)
+            self._keeper = await open_duct(self.host, line, lambda: Keeper(line, self._hear), self._keeper_lost)
             try:
                 await self._keeper.ready(str(self.host.target))
             except SpawnError as error:
                 raise SpawnError(self._worded(str(error))) from error
-            await self._renew()
+            await self._outlets.renew()
         except BaseException:
             self.end()
             raise
@@ -122,36 +118,6 @@ class FarSession:
         host, _, what = said.rpartition(": ")
         words = _REFUSED.get(what)
         return f"{host}: {words.format(self._command.cwd if what == 'cwd' else self.shell[0])}" if words else said
-
-    async def _duct(self, launch: Launch, make: Callable[[], Any], on_lost: Callable[[Any], None]) -> Any:
-        duct, lease = await self.host.run(make, launch)
-        duct.lease = lease
-
-        def lost() -> None:
-            self.host.give_back(lease, ran=True)
-            on_lost(duct)
-
-        duct.on_lost = lost
-        if duct.lost is not None:
-            lost()
-        return duct
-
-    async def _renew(self) -> Streams:
-        """New streams, where nobody writes to."""
-        self._numbers += 1
-        number = self._numbers
-        line = streams_line(self._directory, number)
-        streams: Streams = await self._duct(line, lambda: Streams(line, number), self._streams_lost)
-        try:
-            await streams.ready(str(self.host.target))
-        except BaseException:
-            streams.close()
-            raise
-        if self._gone:
-            streams.close()
-            raise SpawnError(f"{self.host.target}: the session has ended: {self.ended_because}")
-        self._streams = streams
-        return streams
 
     # -- commands -------------------------------------------------------------------------------------
 
@@ -176,16 +142,17 @@ class FarSession:
             TransportError: the host cannot be reached.
         """
         command = replace(request.command, shell=self.shell)
+        assert self._keeper is not None
         try:
-            streams = await self._resting()
-            before = await self._input(request)
+            streams = await self._outlets.resting()
+            before = await self._input.bring(request, self._keeper.home)
         except BaseException:
             for fd in (request.stdin_fd, request.stdout_fd):
                 if fd is not None:
                     with contextlib.suppress(OSError):
                         os.close(fd)
             raise
-        before += [self._opened_once(streams) for streams in self._late]
+        before += self._outlets.opened_once()
         if self._signalled:
             before.append(b": >|%s/sent" % self._directory.encode())
             self._signalled = False
@@ -195,14 +162,13 @@ class FarSession:
         order = Order(
             script_for(command), command.strict, (*command.env, *command.secret_env), None if first else command.cwd
         )
-        assert self._keeper is not None
         text, awaited = self._talk.command(
             with_home(order, self._keeper.home),
             f"{self._mark}.{self.served}.",
             before + count,
-            count + ([self._no_input()] if self._fed else []),
+            count + ([self._input.no_input] if self._input.given else []),
         )
-        self._fed = False
+        self._input.given = False
         keeper, shell = self._keeper, self.shells[-1] if self.shells else 0
         self.current = process = KeptProcess(request, self.served, shell, streams, self._control, self._watcher)
         self._awaited += awaited
@@ -217,64 +183,6 @@ class FarSession:
         else:
             self.host.occupy(+1)
         return process
-
-    async def _resting(self) -> Streams:
-        """Streams that no earlier command has any more."""
-        if self._renewing is not None:
-            renewing, self._renewing = self._renewing, None
-            return await renewing
-        if self._streams is not None and self._streams.at_rest and self._streams.lost is None:
-            return self._streams
-        self._let_go_late()
-        return await self._renew()
-
-    def _let_go_late(self) -> None:
-        """The streams stay with the command whose children have them; when they are closed, their channel is as well."""
-        streams, self._streams = self._streams, None
-        if streams is None:
-            return
-        if streams.at_rest:
-            streams.close()
-        else:
-            self._late.append(streams)
-
-    def _opened_once(self, streams: Streams) -> bytes:
-        """What ends streams that no process has open, since their command was ended before it came to that."""
-        place = b"%s/%d" % (self._directory.encode(), streams.number)
-        return b"[ ! -p %s/out ] || { { :; } <>%s/out; { :; } <>%s/err; }" % ((place,) * 3)
-
-    def _no_input(self) -> bytes:
-        place = self._directory.encode()
-        # Who waits to write into a FIFO that the command has not opened is let through, to find no reader.
-        return b"[ ! -p %s/in ] || { :; } <>%s/in; command rm -f %s/in; command ln -s /dev/null %s/in" % ((place,) * 4)
-
-    async def _input(self, request: StartRequest) -> list[bytes]:
-        """Bring a command's input to the host; what the shell has to do for it."""
-        command, place = request.command, self._directory.encode()
-        if request.stdin_fd is None and command.stdin is None:
-            return []
-        self._fed = True
-        if request.stdin_fd is None and isinstance(command.stdin, FileInput):
-            path = command.stdin.path
-            assert self._keeper is not None
-            if path == "~" or path.startswith("~/"):
-                path = self._keeper.home + path[1:]
-            word = quote(path.encode("utf-8", "surrogateescape"))
-            return [b"command rm -f %s/in; command ln -s %s %s/in" % (place, word, place)]
-        line = Launch('rm -f "$1/in" && mkfifo -m 600 "$1/in" && echo ready && exec cat >"$1/in"', [place], b"ready")
-        feeder: Feeder = await self._duct(line, lambda: Feeder(line), lambda _: None)
-        try:
-            await feeder.ready(str(self.host.target))
-        except BaseException:
-            feeder.close()
-            raise
-        fd, request_fd = None, request.stdin_fd
-        if request_fd is not None:
-            fd = os.dup(request_fd)
-            os.close(request_fd)
-        data = command.stdin if isinstance(command.stdin, bytes) else b""
-        self._spawn(feeder.feed(data, fd))
-        return []
 
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -307,32 +215,19 @@ class FarSession:
 
     async def in_step(self) -> bool:
         """Wait until the shell may be given its next command; False when it has ended. Cancelling is safe."""
-        if self._stepping is not None:
-            await asyncio.shield(self._stepping)
-            self._stepping = None
+        await self._step.done()
         return not self._gone
 
-    async def _get_in_step(self, process: KeptProcess) -> None:
-        """Find out whether the shell that was signalled is still there, and hear all that it has to say about it."""
-        await process.signals_are_there()
+    def _ping(self, number: int) -> bool:
         if self._gone or self._keeper is None:
-            return
-        self._pings += 1
-        self._keeper.write(self._talk.ping(self._pings))
-        try:
-            async with asyncio.timeout(IN_STEP_S):
-                await self._stepped.wait()
-        except TimeoutError:
-            await self._end_mute()
+            return False
+        self._keeper.write(self._talk.ping(number))
+        return True
 
     def _hear_out(self, *, pong: int | None) -> None:
-        """An answer while the shell is brought into step: behind that to the ping there is one more."""
-        if pong is not None:
-            self._heard_ping = pong == self._pings
-        elif self._heard_ping:
-            self._heard_ping = False
+        """An answer while the shell is brought into step. When it is, none of the earlier ones is waited for any more."""
+        if self._step.hear(pong=pong):
             self._awaited.clear()
-            self._stepped.set()
 
     # -- answers --------------------------------------------------------------------------------------
 
@@ -356,7 +251,7 @@ class FarSession:
         elif kind in (b"s", b"k"):
             if kind == b"k" and len(words) > 2 and int(words[2]) not in self.shells:
                 self.shells.append(int(words[2]))
-            if self._stepping is not None and not self._stepped.is_set():
+            if self._step.is_under_way:
                 self._hear_out(pong=None)
             elif self._awaited and self._awaited.pop(0):
                 self._over(ExitStatus(int(words[1]), None), fatal=kind == b"k")
@@ -393,8 +288,7 @@ class FarSession:
         if process is not None:
             self.host.occupy(-1)
             if self._signalled:
-                self._stepped.clear()
-                self._stepping = asyncio.get_running_loop().create_task(self._get_in_step(process))
+                self._step.begin(process.signals_are_there)
             process.ended(status, fatal=fatal)
             asyncio.get_running_loop().call_later(LATE_S, self._look_at_streams, process)
 
@@ -404,22 +298,13 @@ class FarSession:
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
+        self._input.stop()
 
     def _look_at_streams(self, process: KeptProcess) -> None:
         """Get streams for the next command, if children of this one have kept its own."""
-        if (
-            process.streams_open
-            and self.current is None
-            and not self._gone
-            and self._streams is not None
-            and not self._streams.at_rest
-        ):
-            self._let_go_late()
-            self._renewing = asyncio.get_running_loop().create_task(self._renew())
-            self._renewing.add_done_callback(lambda task: task.cancelled() or task.exception())
-        for streams in [streams for streams in self._late if streams.at_rest]:
-            self._late.remove(streams)
-            streams.close()
+        if process.streams_open and self.current is None and not self._gone:
+            self._outlets.renew_ahead()
+        self._outlets.close_ended()
 
     # -- processes ------------------------------------------------------------------------------------
 
@@ -482,12 +367,6 @@ class FarSession:
     def _keeper_lost(self, keeper: Keeper) -> None:
         self._finish(keeper.lost or "", None)
 
-    def _streams_lost(self, streams: Streams) -> None:
-        if streams is self._streams and not self._gone:
-            self._streams = None
-            if not streams.at_rest:
-                self._finish(streams.lost or "", None)
-
     def _lost_words(self) -> str:
         return f"the session on {self.host.target} was lost: {self.ended_because}"
 
@@ -497,7 +376,7 @@ class FarSession:
         self._gone = True
         self._answer()
         self.ended_because = self.ended_because or why
-        self._stepped.set()
+        self._step.end()
         self._on_end(self)
         process, self.current = self.current, None
         self._calm()
@@ -514,46 +393,28 @@ class FarSession:
                     ExitStatus(None, None, lost=f"the connection to {self.host.target} was lost: {self.ended_because}"),
                     note,
                 )
-        if self._renewing is not None:
-            self._renewing.cancel()
-        loop = asyncio.get_running_loop()
         # What a command has printed last is on its way, in another channel than the news of its end.
-        if process is not None and process.streams_open:
-            self._late.extend([self._streams] if self._streams is not None else [])
-            self._streams = None
-        loop.call_later(LATE_S, self._sweep)
-        self._close_ducts()
-
-    def _close_ducts(self) -> None:
-        for duct in (self._keeper, self._streams):
-            if isinstance(duct, Duct):
-                duct.close()
-
-    def _sweep(self) -> None:
-        """Close late streams when they have ended; until then their command has them."""
-        for streams in [*self._late]:
-            if streams.at_rest or streams.lost is not None:
-                self._late.remove(streams)
-                streams.close()
-        if self._late:
-            asyncio.get_running_loop().call_later(1.0, self._sweep)
+        flowing = process is not None and process.streams_open
+        self._outlets.end(self.ended_because, flowing=flowing, late_s=LATE_S)
+        if self._keeper is not None:
+            self._keeper.close()
 
     def close(self) -> None:
         """Let go of everything now."""
         self.end("its executor was closed")
         for task in self._tasks:
             task.cancel()
-        for streams in self._late:
-            streams.close()
-        self._late.clear()
-        self._close_ducts()
+        self._input.stop()
+        self._outlets.close()
+        if self._keeper is not None:
+            self._keeper.close()
 
     @property
     def state(self) -> str:
         """`busy` or `idle`, or `starting`."""
         if not self.shells:
             return "starting"
-        return "idle" if self.current is None and (self._stepping is None or self._stepped.is_set()) else "busy"
+        return "idle" if self.current is None and not self._step.is_under_way else "busy"
 
     def __repr__(self) -> str:
         return f"<FarSession {self.label} on {self.host.target}: {' '.join(self.shell)}, {self.state}, {self.served} commands>"
