@@ -50,6 +50,24 @@ def alias(world):
     world.config.write_text("")
 
 
+@pytest.mark.parametrize("first", ["here", "there"])
+def test_a_pipe_to_or_from_a_host_that_cannot_be_reached_leaves_no_descriptor(ex, world, first):
+    nowhere = f"{world.user}@127.0.0.1:{free_port()}"
+    places = (None, nowhere) if first == "here" else (nowhere, None)
+
+    def refused():
+        with pytest.raises(xec.XecError):
+            ex.start("seq 3", on=places[0]).pipe(ex.start("cat", on=places[1])).result(20)
+
+    def pipes():
+        return sum(os.readlink(fd).startswith("pipe:") for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink())
+
+    refused()
+    before = pipes()
+    refused()
+    assert until(lambda: pipes() <= before)
+
+
 # -- the server -------------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,8 @@ def test_connections_are_listed_with_what_they_saved_also_those_of_a_pool_of_one
         run(f"%xec --on {server.spec} true")
     with xec.ssh_pool(server.spec) as pool:
         pool.run(server.spec, "true")
+        # A command is over a moment before its channel is.
+        assert until(lambda: not any(row.busy for row in [*pool.rows(), *runtime.current().executor.ssh_rows()]))
         lines = [line.split() for line in run("%xec_pool").splitlines() if line.startswith(server.spec)]
     assert [line[1:3] for line in lines] == [["--on", "idle"], ["ssh_pool", str(pool.number)]]
     assert lines[1][3] == "idle"

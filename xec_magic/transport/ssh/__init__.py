@@ -25,6 +25,7 @@ from xec_magic.transport.ssh.connection import Lease
 from xec_magic.transport.ssh.hosts import Host, Row
 from xec_magic.transport.ssh.kept.sessions import FarSessions
 from xec_magic.transport.ssh.login import Ask, nobody_to_ask
+from xec_magic.transport.ssh.pipeends import PipeEnds
 from xec_magic.transport.ssh.process import SSHProcess
 from xec_magic.transport.ssh.reading import machine_line, tree_line
 from xec_magic.transport.ssh.remote import (
@@ -84,26 +85,23 @@ class SSHTransport:
             SpawnError: it cannot be started on the host; the message says why.
             TransportError: the host cannot be reached, trusted or logged in to.
         """
-        fds = [fd for fd in (request.stdin_fd, request.stdout_fd) if fd is not None]
         host = self.host(request.command.target)
         if request.command.session:
             return await self.sessions.start(host, request)
+        ends = PipeEnds(request)
+        uploaded = ""
         try:
             if request.command.worker:
                 process = await self.workers.start(host, request, self._mark(request))
                 if process is not None:
                     return process
             uploaded = await self._bring_script(host, request.command)
-        except BaseException:
-            for fd in fds:
-                os.close(fd)
-            raise
-        try:
-            started = await self._start(host, request, uploaded)
+            started = await self._start(host, request, ends, uploaded)
             if request.command.worker:
                 self.workers.of(host).look_soon()  # now there is a connection on which shells can wait
             return started
         except BaseException:
+            ends.close()
             if uploaded:
                 self._forget_script(host, uploaded)
             raise
@@ -121,11 +119,11 @@ class SSHTransport:
         host = self.host(request.command.target)
         host.occupy(+1)
         host.stir()  # its end is told before its channel is closed: a shell that waits now could have the next command by then
-        process = SSHProcess(request, begin, mark, self._control, ended, self._sampler)
+        process = SSHProcess(request, PipeEnds(request), begin, mark, self._control, ended, self._sampler)
         self._processes.add(process)
         return process
 
-    async def _start(self, host: Host, request: StartRequest, uploaded: str) -> Process:
+    async def _start(self, host: Host, request: StartRequest, ends: PipeEnds, uploaded: str) -> Process:
         lease = await host.lease()
         replaced = False
         while True:
@@ -135,7 +133,7 @@ class SSHTransport:
                 piped=request.stdin_fd is not None, silent=_is_null(request.stdout_fd), weighed=request.weighed,
             )  # fmt: skip
             try:
-                process = await self._on_lease(host, lease, request, begin, mark)
+                process = await self._on_lease(host, lease, request, ends, begin, mark)
             except asyncssh.ChannelOpenError as error:
                 if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
                     host.give_back(lease)
@@ -159,7 +157,9 @@ class SSHTransport:
                     host.has_bash = process.begun.has_bash
                 return process
 
-    async def _on_lease(self, host: Host, lease: Lease, request: StartRequest, begin: Launch, mark: str) -> SSHProcess:
+    async def _on_lease(
+        self, host: Host, lease: Lease, request: StartRequest, ends: PipeEnds, begin: Launch, mark: str
+    ) -> SSHProcess:
         """The command on its channel, its shell there.
 
         Raises:
@@ -176,7 +176,7 @@ class SSHTransport:
             if ran:
                 host.give_back(lease, ran=True)
 
-        process = SSHProcess(request, begin, mark, self._control, ended, self._sampler)
+        process = SSHProcess(request, ends, begin, mark, self._control, ended, self._sampler)
         process.by_waiting = lease.ahead is not None and lease.ahead.has_shell
         opening = asyncio.ensure_future(lease.connection.run(process, begin, lease.ahead))
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal as signals
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.ssh.ahead import Unused
 from xec_magic.transport.ssh.delivery import Delivery
 from xec_magic.transport.ssh.input import ChannelInput
+from xec_magic.transport.ssh.pipeends import PipeEnds
 from xec_magic.transport.ssh.pipewriter import PipeWriter
 from xec_magic.transport.ssh.preface import Preface
 from xec_magic.transport.ssh.remote import Begun, Launch, Refused, read_begin
@@ -40,6 +40,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
 
     Args:
         request: What was asked for.
+        ends: Its descriptors, which it takes when its shell is there.
         launch: How it is started.
         run_mark: Value of its `XEC_RUN_ID`.
         control: Reaches its processes by another way.
@@ -48,8 +49,8 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
     """
 
     def __init__(
-        self, request: StartRequest, launch: Launch, run_mark: str, control: Control, ended: Callable[[], None],
-        watcher: Watcher,
+        self, request: StartRequest, ends: PipeEnds, launch: Launch, run_mark: str, control: Control,
+        ended: Callable[[], None], watcher: Watcher,
     ) -> None:  # fmt: skip
         self.target = request.command.target
         self.host = self.target.name
@@ -79,10 +80,8 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         self._eof = self._closed = self._abandoned = False
         self._delivery = Delivery(lambda names: control(self, names))
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._input_fd = request.stdin_fd
-        self._pipe = (
-            PipeWriter(request.stdout_fd, self._pipe_full, self._pipe_broken) if request.stdout_fd is not None else None
-        )
+        self._ends = ends
+        self._pipe: PipeWriter | None = None
 
     # -- the start ----------------------------------------------------------------------------------
 
@@ -93,14 +92,15 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
             SpawnError: it cannot be started; the message says why.
         """
         await self._ready
-        if self._input_fd is not None:
-            self._spawn(self._input.send(self._launch.head, self._input_fd))
-            self._input_fd = None
+        fd = self._ends.take_input()
+        if fd is not None:
+            self._spawn(self._input.send(self._launch.head, fd))
+        self._ends.close()  # where nobody knows whether it has begun, nothing is written
 
     def feed(self) -> None:
         """Send secrets, then the input. As soon as the server runs the line: nothing waits for an answer."""
         data = self._request.command.stdin
-        if self._input_fd is not None:
+        if self._request.stdin_fd is not None:
             return
         if self._launch.head or isinstance(data, bytes):
             self._spawn(self._input.send(self._launch.head + (data if isinstance(data, bytes) else b"")))
@@ -122,7 +122,8 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
 
     def _end_no_input(self) -> None:
         """Where there is none. Right behind the line: what runs there instead of it, as a server of files, would wait for input for ever."""
-        if self._input_fd is None and not self._launch.head and not isinstance(self._request.command.stdin, bytes):
+        piped = self._request.stdin_fd is not None
+        if not piped and not self._launch.head and not isinstance(self._request.command.stdin, bytes):
             self._input.end()
 
     def session_started(self) -> None:
@@ -157,6 +158,9 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
                 self._refuse(begin)
                 return b""
             self.begun, self.pid, self.started_at = begin, begin.pid, self._loop.time()
+            fd = self._ends.take_output()
+            if fd is not None:
+                self._pipe = PipeWriter(fd, self._pipe_full, self._pipe_broken)
             if self._early_exit is not None:
                 self._set_exit(self._early_exit)
             if not self._ready.done():
@@ -235,10 +239,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         if not self._ready.done() and self._may_run and not self._connection_lives(exc):
             self._lost_at_the_start(exc)
         elif not self._ready.done():
-            error = self._never_began(exc)
-            if isinstance(error, Unused):
-                self._input_fd = self._pipe = None  # the next try's
-            self._fail(error)
+            self._fail(self._never_began(exc))
         elif not self._letting_go and (self.exit is None or not (self._eof or self._connection_lives(exc))):
             why = str(exc) if exc is not None and str(exc) else "it was closed"
             if self.exit is not None:
@@ -281,9 +282,6 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
             ended()
         for task in self._tasks:
             task.cancel()
-        if self._input_fd is not None:
-            os.close(self._input_fd)
-            self._input_fd = None
 
     def pause_writing(self) -> None:
         """The host takes no more input now."""
