@@ -28,7 +28,7 @@ def test_nothing_in_it_is_markup():
 
 
 def test_connections_have_a_table_of_their_own():
-    from xec_magic.transport.ssh.hosts import Row
+    from xec_magic.transport.ssh.links import Row
 
     one = Row("web1", "open", 2, 6, 1, 5, 4, 1.6, 75.0, None)
     other = Row("<b>", "retiring", 0, 3, 0, 1, 0, 0.0, 3.0, 2.0)

@@ -138,7 +138,7 @@ def spares(ex):
     return [
         each
         for host in ex._engine.transports.ssh._hosts.values()
-        for connection in host._connections.values()
+        for connection in host.links.connections.values()
         for each in connection.ahead
     ]
 

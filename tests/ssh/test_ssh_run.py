@@ -316,7 +316,7 @@ def spares(ex):
     return [
         each
         for host in ex._engine.transports.ssh._hosts.values()
-        for c in host._connections.values()
+        for c in host.links.connections.values()
         for each in c.ahead
     ]
 

@@ -52,7 +52,7 @@ def test_after_the_first_command_a_connection_reads_and_writes_as_before(server)
     with xec.Executor() as ex:
         assert [str(ex.run(f"echo {number}", on=server.spec)) for number in range(2)] == ["0", "1"]
         (host,) = ex._engine.transports.ssh._hosts.values()
-        (connection,) = host._connections.values()
+        (connection,) = host.links.connections.values()
         assert "data_received" not in vars(connection.asyncssh)
         assert type(connection.asyncssh._transport).__name__ == "_Gathering"
 
@@ -64,4 +64,4 @@ def test_the_first_commands_of_a_connection_may_be_several(server):
             ex._engine.begin(run)
         assert [str(run.result()) for run in runs] == ["0", "1", "2"]
         (host,) = ex._engine.transports.ssh._hosts.values()
-        assert all("data_received" not in vars(each.asyncssh) for each in host._connections.values())
+        assert all("data_received" not in vars(each.asyncssh) for each in host.links.connections.values())

@@ -22,8 +22,9 @@ from xec_magic.transport.pool import PoolLimits
 from xec_magic.transport.ssh.ahead import Ahead, Gone, Unused
 from xec_magic.transport.ssh.connect import Connector
 from xec_magic.transport.ssh.connection import Lease
-from xec_magic.transport.ssh.hosts import Host, Row
+from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.kept.sessions import FarSessions
+from xec_magic.transport.ssh.links import Row
 from xec_magic.transport.ssh.login import Ask, nobody_to_ask
 from xec_magic.transport.ssh.pipeends import PipeEnds
 from xec_magic.transport.ssh.process import SSHProcess
@@ -283,7 +284,7 @@ class SSHTransport:
 
     def rows(self) -> list[Row]:
         """All connections, for a table."""
-        return [row for host in self._hosts.values() for row in host.rows()]
+        return [row for host in self._hosts.values() for row in host.links.rows()]
 
     async def accept(self, target: Target, fingerprint: str) -> str:
         """Take the key of a host of which none is known, if it has this fingerprint; says which, empty if it was known.

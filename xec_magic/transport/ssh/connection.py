@@ -92,6 +92,11 @@ class Lease:
     connection: Connection
     ahead: Ahead | None = None
 
+    def unused(self) -> None:
+        """Nobody runs anything on what was opened ahead for it: that is closed."""
+        if self.ahead is not None:
+            self.ahead.let_go()
+
 
 def _text(line: bytes) -> str:
     return cast("str", line)  # asyncssh sends bytes as they are, and only says that it wants text

@@ -1,4 +1,4 @@
-"""The connections to one host: what the book decides is done here, and what happens here is told to the book."""
+"""`Host`: what runs on one host, each on a channel of its own."""
 
 from __future__ import annotations
 
@@ -6,53 +6,36 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import asyncssh
 
 from xec_magic.command import Target
-from xec_magic.errors import ConnectError, PoolTimeout, SpawnError, TransportError
-from xec_magic.transport.pool import Close, Drop, Fail, Give, Ledger, Open, PoolLimits, Prepare
-from xec_magic.transport.ssh.ahead import Ahead, Gone, Unknown
+from xec_magic.errors import ConnectError, PoolTimeout, SpawnError
+from xec_magic.transport.pool import PoolLimits
+from xec_magic.transport.ssh.ahead import Ahead, Gone
 from xec_magic.transport.ssh.connect import Connector
 from xec_magic.transport.ssh.connection import Connection, Lease
 from xec_magic.transport.ssh.helper import Collected, collect
+from xec_magic.transport.ssh.links import Links
 from xec_magic.transport.ssh.remote import Launch, facts_line, read_answer
-from xec_magic.transport.ssh.shellahead import Shells
 from xec_magic.units import format_duration
 
-__all__ = ["Host", "Row"]
+__all__ = ["Host"]
 
 KEPT_LOOK_S: Final = 1.0
 KEPT_LOOKS: Final = 10  # so often nothing but what is kept had the channels: none becomes free by itself
 HELPERS: Final = 2  # short helper commands on one host at once: each takes one of the server's few channels
 HELPER_S: Final = 5.0
-CLOSE_S: Final = 1.0  # a connection that was cut is gone at the loop's next turn
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A connection as a table shows it."""
-
-    host: str
-    state: str
-    busy: int
-    limit: int
-    ahead: int
-    commands: int
-    reused: int
-    saved_s: float
-    age_s: float
-    idle_s: float | None
 
 
 S = TypeVar("S", bound=asyncssh.SSHClientSession[bytes])
 
 
 class Host:
-    """All connections to one target.
+    """All that runs on one target.
 
     Args:
         target: Where they lead.
@@ -64,21 +47,15 @@ class Host:
     def __init__(self, target: Target, connector: Connector, limits: PoolLimits, all_waiting: set[Ahead]) -> None:
         self.target = target
         self.has_bash: bool | None = None
-        self.book = Ledger(limits)
+        self.links = Links(target, connector, limits, self._rests, all_waiting)
+        self.book = self.links.book
         self.lingering: set[Callable[[], None]] = set()  # what else holds a channel and would never give it back
-        self.pressed: list[Callable[[], None]] = []  # called when commands wait for channels
         self._connector = connector
         self._loop = asyncio.get_running_loop()
         self._tickets: Iterator[int] = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Lease]] = {}
-        self._connections: dict[int, Connection] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._timer: asyncio.TimerHandle | None = None
         self._helpers = asyncio.Semaphore(HELPERS)
-        self._changed = asyncio.Event()
         self._kept: set[int] = set()  # tickets of what is no command, but stays
         self._occupied = 0  # commands that run on what stays
-        self._shells = Shells(self._connections, self._rests, self._drop, all_waiting)
 
     @property
     def has_room(self) -> bool:
@@ -98,9 +75,9 @@ class Host:
         if self.book.draining:
             raise PoolTimeout(f"{self.target}: its connections are being drained; no further command is taken")
         ticket = next(self._tickets)
-        future = self._waiting[ticket] = self._loop.create_future()
+        future = self.links.wait(ticket)
         self.book.ask(ticket)
-        self._step()
+        self.links.step()
         return await self._granted(ticket, future, timeout_s)
 
     async def _granted(self, ticket: int, future: asyncio.Future[Lease], timeout_s: float | None) -> Lease:
@@ -113,10 +90,9 @@ class Host:
                 f"{len(self.book.waiting)} wait"
             ) from None
         finally:
-            self._waiting.pop(ticket, None)
-            self.book.forget(ticket)
+            self.links.forget(ticket)
             if future.done() and not future.cancelled() and future.exception() is None and _was_cancelled():
-                self.unused(future.result())
+                future.result().unused()
                 self.give_back(future.result())  # granted in the moment in which nobody wanted it any more
 
     async def _in_turn(self, future: asyncio.Future[Lease]) -> Lease:
@@ -140,10 +116,10 @@ class Host:
 
     async def again(self, lease: Lease, error: Exception, timeout_s: float | None = None) -> Lease:
         """The server refused this channel: wait for another one, before all others."""
-        future = self._waiting[lease.ticket] = self._loop.create_future()
+        future = self.links.wait(lease.ticket)
         refusal = ConnectError(f"{self.target}: the server opens no channel for a command: {_reason(error)}")
         self.book.refused(lease.connection.number, lease.ticket, refusal, self._loop.time())
-        self._step()
+        self.links.step()
         return await self._granted(lease.ticket, future, timeout_s)
 
     def confirmed(self, lease: Lease, *, command: bool = True) -> None:
@@ -199,139 +175,30 @@ class Host:
         if ran:
             lease.connection.count(-1)
         self.book.give_back(lease.connection.number, self._loop.time())
-        self._step()
+        self.links.step()
         if lease.ticket in self._kept:
             self._kept.discard(lease.ticket)
         elif ran:
-            self._shells.stir()
+            self.links.shells.stir()
 
     def occupy(self, step: int) -> None:
         """A command begins or ends on something that stays, as a session."""
         self._occupied += step
         if step < 0:
-            self._shells.stir()
+            self.links.shells.stir()
 
     def stir(self) -> None:
         """Something may change what a login finds, or has done so."""
-        self._shells.stir()
+        self.links.shells.stir()
 
     def shells_fail(self) -> None:
         """A shell that waited has ended without having read what was typed: none is tried again."""
-        self._shells.fail()
+        self.links.shells.fail()
 
     def _rests(self) -> bool:
         """Nothing runs that could change what a login finds, and what one finds is known."""
         busy = sum(link.busy for link in self.book.links.values()) - len(self._kept) + self._occupied
         return not busy and self.has_bash is not None
-
-    def _drop(self, connection: Connection, ahead: Ahead) -> None:
-        """Close a channel that was opened ahead, if nobody has got it; there may be another one later."""
-        if ahead in connection.ahead:
-            connection.ahead.remove(ahead)
-            ahead.let_go()
-            self.book.ahead_gone(connection.number)
-            self._step()
-
-    # -- doing what the book says ------------------------------------------------------------------------
-
-    def _step(self) -> None:
-        now = self._loop.time()
-        for number, connection in [*self._connections.items()]:
-            if not connection.is_open:
-                del self._connections[number]
-                self.book.lost(number)
-        for action in self.book.step(now):
-            match action:
-                case Open(number=number):
-                    self._spawn(self._open(number))
-                case Close(number=number):
-                    connection = self._connections.pop(number)
-                    connection.asyncssh.close()
-                case Give(ticket=ticket, number=number, ahead=ahead):
-                    connection = self._connections[number]
-                    lease = Lease(ticket, connection, connection.ahead.popleft() if ahead else None)
-                    future = self._waiting.get(ticket)
-                    if future is None or future.done():
-                        self.unused(lease)
-                        self.book.give_back(number, now)
-                    else:
-                        future.set_result(lease)
-                case Prepare(number=number):
-                    self._prepare(self._connections[number])
-                case Drop(number=number):
-                    connection = self._connections[number]
-                    while connection.ahead:
-                        connection.ahead.popleft().let_go()
-                case Fail(ticket=ticket, error=error):
-                    future = self._waiting.get(ticket)
-                    if future is not None and not future.done():
-                        future.set_exception(error)
-        self._changed.set()
-        self._changed.clear()
-        if self.book.waiting:
-            for call in self.pressed:
-                self._loop.call_soon(call)
-        self._wake_at(self.book.next_at(now))
-
-    def _prepare(self, connection: Connection) -> None:
-        """Open a channel ahead."""
-        connection.ahead.append(Ahead(connection.asyncssh, partial(self._prepared, connection)))
-
-    def _prepared(self, connection: Connection, ahead: Ahead) -> None:
-        error = ahead.error
-        if isinstance(error, Unknown):
-            self.book.limits = replace(self.book.limits, ahead=0)
-        if ahead not in connection.ahead:
-            return  # whoever was given it is told by himself
-        if error is None:
-            self._shells.let_wait()
-            return
-        connection.ahead.remove(ahead)
-        if isinstance(error, asyncssh.ChannelOpenError) and connection.is_open:
-            self.book.ahead_refused(connection.number, self._loop.time())
-        else:
-            self.book.ahead_gone(connection.number)
-        self._step()
-
-    def unused(self, lease: Lease) -> None:
-        """Nobody runs anything on what was opened ahead for it: that is closed."""
-        if lease.ahead is not None:
-            lease.ahead.let_go()
-
-    def _wake_at(self, time: float | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None if time is None else self._loop.call_at(time + 0.001, self._step)
-
-    def _spawn(self, coroutine: Any) -> None:
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _open(self, number: int) -> None:
-        try:
-            opened = await self._connector.open(self.target)
-        except asyncio.CancelledError:
-            self.book.failed(number, ConnectError(f"{self.target}: connecting was given up"), self._loop.time())
-            raise
-        except Exception as error:  # noqa: BLE001 - whoever waits gets it
-            known = (
-                error
-                if isinstance(error, TransportError)
-                else ConnectError(f"{self.target}: cannot connect: {error!r}")
-            )
-            self.book.failed(number, known, self._loop.time())
-        else:
-            self._connections[number] = Connection(number, opened)
-            self.book.opened(number, self._loop.time())
-            self._spawn(self._watch(number, opened.connection))
-        self._step()
-
-    async def _watch(self, number: int, connection: asyncssh.SSHClientConnection) -> None:
-        await connection.wait_closed()
-        if self._connections.pop(number, None) is not None:
-            self.book.lost(number)
-            self._step()
 
     async def knows_bash(self) -> bool:
         """Whether bash is there; asks, if no command has told yet."""
@@ -349,7 +216,7 @@ class Host:
             TransportError: the host cannot be reached, or does not answer in time.
         """
         async with self._helpers:
-            for connection in [*self._connections.values()]:
+            for connection in [*self.links.connections.values()]:
                 if connection.is_open:
                     with contextlib.suppress(asyncssh.Error, OSError, TimeoutError):
                         found = await asyncio.wait_for(
@@ -359,7 +226,7 @@ class Host:
                             return found
             try:
                 async with asyncio.timeout(2 * seconds):
-                    if not self._connections and not self.book.draining:
+                    if not self.links.connections and not self.book.draining:
                         return await self._helper_on_lease(launch, data)
                     opened = await self._connector.open(self.target)
                     try:
@@ -387,25 +254,10 @@ class Host:
 
     # -- the whole -------------------------------------------------------------------------------------------
 
-    def rows(self) -> list[Row]:
-        """Its connections, for a table."""
-        now = self._loop.time()
-        rows = []
-        for number, link in self.book.links.items():
-            connection = self._connections.get(number)
-            commands = connection.commands if connection is not None else 0
-            reused = max(0, commands - 1)
-            rows.append(Row(
-                self.target.name, link.state, link.busy, link.limit, link.ahead, commands, reused,
-                reused * connection.handshake_s if connection is not None else 0.0,
-                now - (link.opened_at or link.asked_at), None if link.busy or link.state == "opening" else now - link.idle_since,
-            ))  # fmt: skip
-        return rows
-
     async def warm(self) -> None:
         """Open a connection ahead, if there is none."""
         lease = await self.lease()
-        self.unused(lease)
+        lease.unused()
         self.give_back(lease)
 
     def retire(self) -> tuple[int, int]:
@@ -416,7 +268,7 @@ class Host:
         """
         before = len(self.book.links)
         self.book.retire()
-        self._step()
+        self.links.step()
         return before - len(self.book.links), len(self.book.links)
 
     def begin_drain(self) -> None:
@@ -424,31 +276,19 @@ class Host:
         for let_go in [*self.lingering]:
             let_go()
         self.book.drain()
-        self._step()
+        self.links.step()
 
     async def drain(self) -> None:
         """Take no further command, wait for those that run, close all. Cancelling closes nothing."""
         self.begin_drain()
         while self.book.links:
             await asyncio.sleep(0.02)
-            self._step()
+            self.links.step()
         self.book.draining = False
 
     async def close(self) -> None:
         """Cut all connections now, and wait until they are gone."""
-        self.book.draining = True
-        if self._timer is not None:
-            self._timer.cancel()
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(PoolTimeout(f"{self.target}: the pool is closed"))
-        for connection in self._connections.values():
-            connection.asyncssh.abort()
-        ending = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in ending:
-            task.cancel()
-        if ending:
-            await asyncio.wait(ending, timeout=CLOSE_S)
+        await self.links.close()
 
 
 def _was_cancelled() -> bool:

@@ -84,7 +84,7 @@ async def _begin(host: Host) -> tuple[Lease, asyncssh.SFTPClient]:
     lease = await host.lease()
     replaced = False
     while True:
-        host.unused(lease)  # a channel that was opened ahead is for commands
+        lease.unused()  # a channel that was opened ahead is for commands
         try:
             async with asyncio.timeout(BEGIN_S):
                 return lease, await _client(lease.connection.asyncssh)

@@ -41,7 +41,7 @@ class WaitingShells:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-        host.pressed.append(self.make_room)
+        host.links.pressed.append(self.make_room)
         host.lingering.add(self.end_idle)
 
     # -- what commands take ---------------------------------------------------------------------------
