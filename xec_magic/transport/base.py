@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -77,6 +78,12 @@ class StartRequest:
     note: Callable[[str], None] = _ignore
     weighed: bool = False
     grouped: bool = False
+
+    def close_fds(self) -> None:
+        """Close the descriptors, where no transport can take them any more: whoever has their other ends sees it."""
+        for fd in (self.stdin_fd, self.stdout_fd):
+            if fd is not None:
+                os.close(fd)
 
 
 class Unreadable(TransportError):

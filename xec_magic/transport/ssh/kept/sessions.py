@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
@@ -60,9 +59,7 @@ class FarSessions:
                 if await session.in_step():
                     break
         except BaseException:
-            for fd in (request.stdin_fd, request.stdout_fd):
-                if fd is not None:
-                    os.close(fd)
+            request.close_fds()
             raise
         return await session.run(request, first=first)
 
