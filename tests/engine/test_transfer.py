@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from xec_magic.engine.pour import AHEAD_BYTES, Open, fresh_part_path, is_part_of, part_path, pour
-from xec_magic.engine.transfer import FILES_AT_ONCE, CopyPolicy, Transfer
+from xec_magic.engine.partfiles import fresh_part_path, is_part_of, part_path
+from xec_magic.engine.pour import AHEAD_BYTES, Open, pour
+from xec_magic.engine.together import FILES_AT_ONCE
+from xec_magic.engine.transfer import CopyPolicy, Transfer
 from xec_magic.engine.tree import MOST_DEPTH, Item, walk
 from xec_magic.errors import FileError
 from xec_magic.transport.files import Entry

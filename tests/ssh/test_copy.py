@@ -17,7 +17,8 @@ from world import IS_ROOT, Link
 
 import xec_magic as xec
 from xec_magic import runtime
-from xec_magic.engine.pour import AHEAD_BYTES, KEEP_BYTES, part_path
+from xec_magic.engine.partfiles import KEEP_BYTES, part_path
+from xec_magic.engine.pour import AHEAD_BYTES
 from xec_magic.engine.tree import Item
 from xec_magic.transport.files import entry_of_stat
 

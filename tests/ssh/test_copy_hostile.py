@@ -14,7 +14,7 @@ import pytest
 import xec_magic as xec
 from xec_magic import runtime
 from xec_magic.display.copyview import copy_bundle
-from xec_magic.engine.pour import KEEP_BYTES
+from xec_magic.engine.partfiles import KEEP_BYTES
 
 NAUGHTY = b"\x1b[2J<script>alert(1)\xe2\x80\xae"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import posixpath
 import time
 from collections.abc import Callable, Coroutine, Iterable
@@ -12,8 +11,11 @@ from itertools import groupby
 from typing import Any, Final
 
 from xec_magic.copied import Copied, CopyState, Trouble, path_text
-from xec_magic.engine.places import digest_pairs, find_places, make_directory
-from xec_magic.engine.pour import KEEP_BYTES, Open, fresh_part_path, is_part_of, part_path, pour, resume_at
+from xec_magic.engine.destination import Destination
+from xec_magic.engine.partfiles import KEEP_BYTES, PartFiles
+from xec_magic.engine.places import digest_pairs, find_places
+from xec_magic.engine.pour import Open, pour
+from xec_magic.engine.together import for_each
 from xec_magic.engine.tree import Item, Tree, about, find, place_text, walk
 from xec_magic.errors import FileError
 from xec_magic.transport.files import Entry, FileSystem
@@ -21,11 +23,7 @@ from xec_magic.units import format_size
 
 __all__ = ["CopyPolicy", "Transfer"]
 
-FILES_AT_ONCE: Final = 32  # so that many small ones do not wait for each other's round trips
 REQUESTS: Final = 32  # blocks under way at once, of all files of a host together: 8 MiB
-CLEAN_S: Final = 5.0  # to remove what was begun, once it is over
-_FATAL: Final = ("lost", "full")  # what would happen to each further file as well
-_written: set[bytes] = set()  # parts that copies of this process write just now
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +70,11 @@ class Transfer:
         self._began_at: float | None = None
         self._ended_at: float | None = None
         self._finished: list[_Finished] = []
-        self._parts: set[bytes] = set()  # its own of those in `_written`
-        self._not_kept: set[bytes] = set()  # of these, those that are of no use if it ends now
-        self._there: dict[bytes, dict[bytes, Entry]] = {}  # what was in the directories of the sink before
-        self._named = b""
         self._equal: set[bytes] = set()  # files that are there already, by their digests
-        self._wanted: set[bytes] = set()  # directories that are to be there
         self.source: FileSystem
         self.sink: FileSystem
+        self._parts: PartFiles
+        self._destination: Destination
 
     def snapshot(self) -> Copied:
         """How it stands. Any thread."""
@@ -109,23 +104,24 @@ class Transfer:
             FileError: it cannot go on.
         """
         self.source, self.sink = source, sink
+        self._parts = PartFiles(source, sink)
         self._began_at = time.monotonic()
         try:
             await self._run(paths, to)
         finally:
-            await self._let_go()
+            await self._parts.let_go()
 
     async def _run(self, paths: Iterable[tuple[bytes, bool]], to: bytes) -> None:
         source, sink = self.source, self.sink
         self.state = "looking"
         found = [each for path, literal in paths for each in await find(source, path, literal)]
         roots = await find_places(source, sink, found, to)
-        self._named = to
         tree = await walk(source, roots, self._tell)
         self._failures += tree.failures
         self._left_out += tree.left_out
         self._tell(len(tree.files), sum(item.entry.size for item in tree.files))
         self.state = "copying"
+        self._destination = Destination(sink, to, {item.sink for item in tree.directories})
         await self._make_directories(tree)
         if self._policy.checksum and not self._policy.force:
             await self._compare(tree.files)
@@ -135,57 +131,34 @@ class Transfer:
         # Links come last, and nothing is written below one: a name that was a directory cannot become a way out.
         await self._each(self._link, tree.links)
         for _, level in groupby(reversed(tree.directories), key=lambda item: item.sink.count(b"/")):
-            await self._each(self._finish_directory, level)
+            await self._each(self._destination.finish, level)
 
     def _tell(self, files: int, size: int) -> None:
         self._counts["files_total"], self._counts["total_bytes"] = files, size
 
-    # -- where it goes to ----------------------------------------------------------------------------------
-
     async def _make_directories(self, tree: Tree) -> None:
-        """All of them, from above; what is in those that are there already is looked at.
-
-        Below one that is not there as a directory nothing is written: a link in its place would lead out of the destination.
-        """
-        self._wanted = {item.sink for item in tree.directories}
+        """All of them, from above; nothing is copied to where none could be made."""
+        has_way = self._destination.has_way
         for _, level in groupby(tree.directories, key=lambda item: item.sink.count(b"/")):
-            await self._each(self._directory, [item for item in level if self._has_way(item)])
-        tree.files = [item for item in tree.files if self._has_way(item)]
-        tree.links = [item for item in tree.links if self._has_way(item)]
+            await self._each(self._destination.make, [item for item in level if has_way(item)])
+        tree.files = [item for item in tree.files if has_way(item)]
+        tree.links = [item for item in tree.links if has_way(item)]
 
-    def _has_way(self, item: Item) -> bool:
-        folder = posixpath.dirname(item.sink)
-        return folder not in self._wanted or folder in self._there
-
-    async def _directory(self, item: Item) -> None:
-        with about(self._at_sink(item.sink)):
-            # What the user has named may be a link to a directory; what the other side has named may not.
-            there = await self.sink.look(item.sink, follow=item.sink == self._named)
-            if there is None:
-                await make_directory(self.sink, item.sink)
-                self._there[item.sink] = {}
-            elif there.kind != "directory":
-                raise FileError(f"a {there.kind} is there, where a directory is to be; nothing of it was copied")
-            else:
-                self._there[item.sink] = dict(await self.sink.names(item.sink))
-
-    async def _finish_directory(self, item: Item) -> None:
-        if item.sink in self._there:
-            with about(self._at_sink(item.sink)):
-                await self.sink.finish_directory(item.sink, item.entry)
+    async def _each(self, act: Callable[[Item], Coroutine[Any, Any, None]], items: Iterable[Item]) -> None:
+        await for_each(act, items, lambda item: place_text(self.source, item.source), self._failures.append)
 
     # -- files -------------------------------------------------------------------------------------------------
 
     async def _file(self, item: Item) -> None:
         with about(self._at_sink(item.sink)):
-            there = await self._entry_there(item)
+            there = await self._destination.entry(item)
             if there is not None and there.kind == "directory":
                 raise FileError("a directory is there, where a file is to be")
         if self._is_same(item, there):
             self._counts["same"] += 1
             self._tell(self._counts["files_total"] - 1, self._counts["total_bytes"] - item.entry.size)
             return
-        part, start = await self._part(item)
+        part, start = await self._parts.begin(item)
         reader = await self.source.open(item.source)
         try:
             await self._write(item, part, start, reader)
@@ -204,46 +177,6 @@ class Transfer:
         if there is None or self._policy.force or not _looks_same(item.entry, there):
             return False
         return not self._policy.checksum or item.sink in self._equal
-
-    async def _entry_there(self, item: Item) -> Entry | None:
-        known = self._there.get(posixpath.dirname(item.sink))
-        if known is not None:
-            return known.get(posixpath.basename(item.sink))
-        return await self.sink.look(item.sink, follow=False)
-
-    async def _part(self, item: Item) -> tuple[bytes, int | None]:
-        """Where to write a file until it is complete, and where to go on with what is there; None to begin."""
-        if item.entry.size > KEEP_BYTES:
-            part = part_path(item, self.source.name, self.sink.name)
-            if part not in _written:  # two copies of one file at once must not write into one part
-                self._claim(part)
-                start = await resume_at(self.source, self.sink, item, part)
-                if start != 0:
-                    return part, start
-                self._release(part)
-        part = fresh_part_path(item)
-        self._claim(part)
-        self._not_kept.add(part)
-        return part, None
-
-    def _claim(self, part: bytes) -> None:
-        self._parts.add(part)
-        _written.add(part)
-
-    def _release(self, part: bytes) -> None:
-        if part in self._parts:
-            self._parts.discard(part)
-            self._not_kept.discard(part)
-            _written.discard(part)
-
-    async def _let_go(self) -> None:
-        """Remove what was begun and is not worth keeping: also what was asked for and not answered when it was stopped."""
-        try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLEAN_S):
-                    await asyncio.gather(*(self._remove(part) for part in self._not_kept))
-        finally:
-            _written.difference_update(self._parts)
 
     async def _write(self, item: Item, part: bytes, start: int | None, reader: Any) -> None:
         there = self._at_sink(item.sink)
@@ -271,7 +204,7 @@ class Transfer:
                 where = f"{format_size(done)} of {format_size(item.entry.size)} are kept"
                 self._kept.append(Trouble(path_text(item.sink), f"{where}, and the same call goes on from there"))
             elif known.why != "lost":
-                await self._remove(part)
+                await self._parts.remove(part)
             if known is not error and isinstance(error, FileError):
                 raise known from error
             raise
@@ -290,29 +223,15 @@ class Transfer:
     async def _give_name(self, item: Item, part: bytes) -> None:
         with about(self._at_sink(item.sink)):
             await self.sink.replace(part, item.sink)
-        self._release(part)
+        self._parts.release(part)
         self._counts["files"] += 1
         if item.entry.size > KEEP_BYTES:
-            await self._remove_stale(item)
-
-    async def _remove_stale(self, item: Item) -> None:
-        """Parts of earlier states of a file are of no use any more."""
-        folder, name = posixpath.split(item.sink)
-        with contextlib.suppress(FileError):
-            for each, _ in await self.sink.names(folder or b"."):
-                part = posixpath.join(folder, each)
-                if is_part_of(each, name) and part not in _written:
-                    await self._remove(part)
-
-    async def _remove(self, path: bytes) -> None:
-        with contextlib.suppress(FileError):
-            await self.sink.remove(path)
-            self._release(path)
+            await self._parts.remove_stale(item)
 
     async def _link(self, item: Item) -> None:
         to = await self.source.read_link(item.source)
         with about(self._at_sink(item.sink)):
-            there = await self._entry_there(item)
+            there = await self._destination.entry(item)
             if there is not None and there.kind == "link":
                 if await self.sink.read_link(item.sink) == to:
                     return
@@ -330,7 +249,7 @@ class Transfer:
 
         async def look(item: Item) -> None:
             with about(self._at_sink(item.sink)):
-                there = await self._entry_there(item)
+                there = await self._destination.entry(item)
             if there is not None and _looks_same(item.entry, there):
                 alike.append(item)
 
@@ -350,7 +269,7 @@ class Transfer:
             if equal:
                 good.append(each)
                 continue
-            await self._remove(each.part)
+            await self._parts.remove(each.part)
             why = "what has arrived has another digest, so it is not kept; did it change meanwhile?"
             self._failures.append(Trouble(place_text(self.source, here), why))
         await self._each_named(good)
@@ -358,41 +277,6 @@ class Transfer:
     async def _each_named(self, finished: list[_Finished]) -> None:
         parts = {each.item.sink: each.part for each in finished}
         await self._each(lambda item: self._give_name(item, parts[item.sink]), [each.item for each in finished])
-
-    # -- many at once ------------------------------------------------------------------------------------------
-
-    async def _each(self, act: Callable[[Item], Coroutine[Any, Any, None]], items: Iterable[Item]) -> None:
-        """Do this to all of them, several at once. What fails is noted, and does not keep the rest from being done.
-
-        Raises:
-            FileError: what would happen to the rest as well.
-        """
-        rest = iter(items)
-        problem: FileError | None = None
-
-        async def worker() -> None:
-            nonlocal problem
-            for item in rest:
-                if problem is not None:
-                    return
-                try:
-                    await act(item)
-                except FileError as error:
-                    error.where = error.where or place_text(self.source, item.source)
-                    if error.why in _FATAL:
-                        problem = problem or error
-                        return
-                    self._failures.append(Trouble(error.where, str(error)))
-
-        workers = [asyncio.ensure_future(worker()) for _ in range(FILES_AT_ONCE)]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for each in workers:
-                each.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-        if problem is not None:
-            raise problem
 
     def __repr__(self) -> str:
         return f"<Transfer {self.target} {self.state}, {self._counts['files']} files>"
