@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from xec_magic.command import Command, Target
-from xec_magic.transport.ssh.remote import Begun, Refused, launch, quote, read_begin, read_living
+from xec_magic.transport.ssh.living import read_living
+from xec_magic.transport.ssh.remote import Begun, Refused, launch, quote, read_begin
 
 HOST = Target("ssh", "web1", "web1")
 SHELLS = [["bash", "-c"], ["dash", "-c"], ["zsh", "-c"], ["fish", "-c"], ["busybox", "sh", "-c"]]

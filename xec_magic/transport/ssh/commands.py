@@ -17,10 +17,11 @@ from xec_magic.transport.base import Process, Sampler, StartRequest
 from xec_magic.transport.ssh.ahead import Gone, Unused
 from xec_magic.transport.ssh.connection import Lease
 from xec_magic.transport.ssh.hosts import Host
+from xec_magic.transport.ssh.living import living_line, read_living
 from xec_magic.transport.ssh.pipeends import PipeEnds
 from xec_magic.transport.ssh.process import SSHProcess
 from xec_magic.transport.ssh.reading import tree_line
-from xec_magic.transport.ssh.remote import Launch, launch, living_line, read_living
+from xec_magic.transport.ssh.remote import Launch, launch
 from xec_magic.transport.ssh.sampler import HostSampler
 from xec_magic.transport.ssh.scripts import bring_script, forget_script
 

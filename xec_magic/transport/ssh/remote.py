@@ -1,4 +1,4 @@
-"""What a host is told to run, whatever the login shell there: the line that starts a command, and the one that ends it.
+"""What a host is told to run, whatever the login shell there: the line that starts a command.
 
 A login shell gets one line of two words with arguments, `exec /bin/sh -c …`. All further is read by `sh`: it prints a mark that nobody
 can foresee, so that what start-up files print is told from what the command prints, then becomes the command's
@@ -10,20 +10,18 @@ from __future__ import annotations
 import re
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from xec_magic.command import Command, FileInput, encode_script
-from xec_magic.events import ProcessInfo
 from xec_magic.transport.dialects.base import quoted
 from xec_magic.transport.shells import dress, script_for
 from xec_magic.transport.ssh.weighing import programs, weighed_run
 
 __all__ = [
-    "LINE_LIMIT_BYTES", "Begun", "Launch", "Refused", "digest_lines", "escaped", "facts_line", "fresh_mark",
-    "in_home", "launch", "living_line", "long_script", "quote", "read_answer", "read_begin", "read_digests",
-    "read_living", "upload_line", "waiting_launch",
+    "LINE_LIMIT_BYTES", "Begun", "Launch", "Refused", "escaped", "facts_line", "fresh_mark", "in_home", "launch",
+    "long_script", "quote", "read_answer", "read_begin", "upload_line", "waiting_launch",
 ]  # fmt: skip
 
 LINE_LIMIT_BYTES: Final = 100 * 1024  # sshd hands the line on as one argument; Linux allows 128 KiB for one, execve(2)
@@ -230,42 +228,6 @@ def read_answer(output: bytes, mark: bytes) -> str | None:
     return rest.partition(b"\n")[0].decode("utf-8", "surrogateescape") if found else None
 
 
-_DIGEST: Final = r"""
-x_sum() {
-  if command -v sha256sum >/dev/null 2>&1; then sha256sum
-  elif command -v shasum >/dev/null 2>&1; then shasum -a 256
-  elif command -v openssl >/dev/null 2>&1; then openssl dgst -sha256 -r
-  fi
-}
-for x_f do
-  x_d=
-  [ ! -f "$x_f" ] || x_d=$(x_sum <"$x_f" 2>/dev/null)
-  echo "$x_m:${x_d%%[!0-9a-f]*}"
-done
-"""
-
-
-def digest_lines(paths: Sequence[bytes]) -> Iterator[tuple[Launch, int]]:
-    """The lines that print the SHA-256 of these files, in order, and of how many files each. Relative paths lie in the home directory."""
-    at = 0
-    while at < len(paths):
-        count, size = 0, 0
-        while at + count < len(paths) and (not count or size < LINE_LIMIT_BYTES // 4):
-            size += len(paths[at + count]) + 3
-            count += 1
-        mark = fresh_mark()
-        given = [path if path.startswith(b"/") else b"./" + path for path in paths[at : at + count]]
-        yield Launch(f"x_m={mark}" + _DIGEST, given, mark.encode()), count
-        at += count
-
-
-def read_digests(output: bytes, mark: bytes, count: int) -> list[str]:
-    """What such a line has printed; an empty text for each digest that could not be had."""
-    lines = [line.rpartition(mark + b":")[2] for line in output.splitlines() if mark + b":" in line]
-    found = [line.decode("ascii", "replace") if len(line) == 64 else "" for line in lines]  # 64 digits are SHA-256
-    return found if len(found) == count else [""] * count
-
-
 def read_begin(line: bytes) -> Begun | Refused:
     """The line behind a command's mark: `:PID:SHELL:STAT`, or `-` and what is missing."""
     if line.startswith(b"-"):
@@ -274,82 +236,6 @@ def read_begin(line: bytes) -> Begun | Refused:
     fields = stat.split()
     # proc_pid_stat(5): field 22 is the start time, and field 3 the first behind the name.
     return Begun(int(pid), fields[19] if len(fields) > 19 else "", shell == "bash")
-
-
-# A shell takes 1 ms to read of one process what `grep` reads of a hundred: so that chooses, and the shell looks at what it has chosen.
-_LIVING: Final = r"""
-x_alive() {
-  x_own=1
-  if [ -r /proc/self/stat ]; then
-    if { read -r x_l <"/proc/$x_p/stat"; } 2>/dev/null; then
-      set -- ${x_l##*)}
-      shift 19
-      [ -z "$x_t" ] || [ "$1" = "$x_t" ] || x_own=0
-    fi
-    x_e=" $(grep -ls "XEC_RUN_ID=$x_r" /proc/[0-9]*/environ 2>/dev/null | tr "\n" " ") "
-    x_c=$(grep -lsE "[)] [A-Za-z] [0-9]+ [0-9]+ $x_p " /proc/[0-9]*/stat 2>/dev/null)
-    x_seen=" "
-    for x_d in $x_e $x_c; do
-      x_d=${x_d%/*}
-      case $x_seen in *" $x_d "*) continue ;; esac
-      x_seen="$x_seen$x_d "
-      { read -r x_l <"$x_d/stat"; } 2>/dev/null || continue
-      set -- ${x_l##*)}
-      case $1 in Z | X | x) continue ;; esac
-      x_i=${x_d#/proc/}
-      x_g=$3
-      if [ "$4" != "$x_p" ] || [ $x_own = 0 ]; then
-        case $x_e in *" $x_d/environ "*) ;; *) continue ;; esac
-      fi
-      x_n=${x_l#*"("}
-      x_found "$x_i" "$x_g" "${x_n%")"*}"
-    done
-  else
-    ps -A -o pid= -o pgid= -o stat= -o comm= | while read -r x_i x_g x_s x_n; do
-      case $x_s in Z*) continue ;; esac
-      [ "$x_g" != "$x_p" ] || x_found "$x_i" "$x_g" "$x_n"
-    done
-  fi
-}
-x_found() { for x_k in $x_signals; do [ "$2" = "$x_p" ] && [ $x_own = 1 ] || kill -s "$x_k" "$1" 2>/dev/null; done; }
-case $x_signals in ?*)
-  x_alive
-  [ $x_own = 0 ] || for x_k in $x_signals; do kill -s "$x_k" -- "-$x_p" 2>/dev/null; done
-esac
-x_found() { echo "$x_m $1 $3"; }
-x_alive
-echo "$x_m:end"
-"""
-
-
-def living_line(begun: Begun, run_mark: str, signals: Sequence[str]) -> Launch:
-    """The line that signals a command's processes, then lists those that live.
-
-    Args:
-        begun: The command's shell.
-        run_mark: Value of `XEC_RUN_ID`.
-        signals: Names such as `TERM`, in order; none only lists.
-
-    What it signals is the shell's process group, and each process of its session or its mark outside of that; nobody
-    twice. A later process that got the shell's number is left alone.
-    """
-    mark = fresh_mark()
-    wanted = [each for name in signals for each in ((name,) if name == "KILL" else (name, "CONT"))]
-    head = f'x_m={mark} x_p={begun.pid} x_t={begun.born} x_r={run_mark} x_signals="{" ".join(wanted)}"'
-    return Launch(head + _LIVING, [], mark.encode())
-
-
-def read_living(output: bytes, mark: bytes) -> list[ProcessInfo] | None:
-    """The processes that a `living_line` lists; None when its answer is not whole."""
-    if mark + b":end" not in output:
-        return None
-    found = []
-    for line in output.decode("utf-8", "replace").splitlines():
-        first, _, rest = line.partition(" ")
-        pid, _, name = rest.partition(" ")
-        if first.endswith(mark.decode()) and pid.isdigit():
-            found.append(ProcessInfo(int(pid), name))
-    return found
 
 
 def fresh_mark() -> str:

@@ -19,8 +19,8 @@ from xec_magic.errors import ConnectError, FileError, TransportError
 from xec_magic.transport.files import BLOCK_BYTES, PRIVATE, Entry, Reader, Writer
 from xec_magic.transport.ssh.ahead import PACKET_BYTES, WINDOW_BYTES
 from xec_magic.transport.ssh.connection import Lease
+from xec_magic.transport.ssh.digests import digest_lines, read_digests
 from xec_magic.transport.ssh.hosts import Host
-from xec_magic.transport.ssh.remote import digest_lines, read_digests
 
 __all__ = ["SftpFiles", "sftp_files"]
 

@@ -28,8 +28,9 @@ from xec_magic.transport.ssh.kept.lines import KEEPER_DIR, idle_line, keeper_lin
 from xec_magic.transport.ssh.kept.outlets import Outlets
 from xec_magic.transport.ssh.kept.step import Step
 from xec_magic.transport.ssh.kept.talk import Talk, with_home
+from xec_magic.transport.ssh.living import read_living
 from xec_magic.transport.ssh.reading import tree_line
-from xec_magic.transport.ssh.remote import Begun, Launch, read_answer, read_living
+from xec_magic.transport.ssh.remote import Begun, Launch, read_answer
 from xec_magic.transport.ssh.sampler import HostSampler
 
 __all__ = ["FarSession"]
