@@ -16,6 +16,7 @@ from xec_magic.compose.tasks_graph import Graph
 from xec_magic.compose.tasks_result import OVER, TaskResult, TaskResults, TaskState
 from xec_magic.compose.tasks_store import TaskStore
 from xec_magic.engine.executor import Executor
+from xec_magic.engine.interruptible import interruptible
 from xec_magic.engine.portal import WAKE_S
 from xec_magic.engine.run import Run
 from xec_magic.errors import XecError
@@ -112,35 +113,17 @@ class TasksRun:
         """
         if self._executor.inside:
             raise RuntimeError("waiting on the executor's own thread would wait for ever; a callback must not wait")
-        deadline = None if timeout is None else time.monotonic() + timeout
-        interrupted = 0
-        while True:
-            try:
-                pause = min(tick_s, WAKE_S)
-                if deadline is not None:
-                    pause = max(0.0, min(pause, deadline - time.monotonic()))
-                results = self._future.result(pause)
-                break
-            except TimeoutError:
-                if not self._executor.is_open:
-                    self._abandon()
-                    continue
-                if deadline is not None and not interrupted and time.monotonic() >= deadline:
-                    raise TimeoutError(f"the tasks still run after {timeout:g} s") from None
-            except KeyboardInterrupt:
-                interrupted += 1
-                self.request_stop(now=interrupted > 1, cause=Cause.INTERRUPT)
-                continue
-            try:
-                if on_tick is not None:
-                    on_tick()
-            except KeyboardInterrupt:
-                interrupted += 1
-                self.request_stop(now=interrupted > 1, cause=Cause.INTERRUPT)
-            except BaseException:
-                self.request_stop(cause=Cause.CANCEL)
-                raise
-        if interrupted and not results.interrupted:
+
+        def lives() -> bool:
+            if not self._executor.is_open:
+                self._abandon()
+            return self._executor.is_open
+
+        results, interrupts = interruptible(
+            self._future, lambda cause, now: self.request_stop(now, cause), lives, timeout=timeout, late="the tasks still run",
+            on_tick=on_tick, tick_s=tick_s,
+        )  # fmt: skip
+        if interrupts and not results.interrupted:
             raise KeyboardInterrupt  # they had ended by themselves at the same moment; the user's wish still counts
         return results
 

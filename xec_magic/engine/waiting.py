@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from xec_magic.engine.interruptible import interruptible
 from xec_magic.engine.pipes import HAD_ENOUGH
 from xec_magic.engine.portal import WAKE_S
 from xec_magic.events import Cause
@@ -32,41 +32,26 @@ def wait_here(
         TimeoutError: not over after `timeout` seconds.
         RunInterrupted: interrupted while waiting.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
-    interrupts = 0
 
-    def interrupt() -> None:
-        nonlocal interrupts
-        interrupts += 1
-        run.request_stop(now=interrupts > 1, cause=Cause.INTERRUPT)
+    def stop(cause: Cause, now: bool) -> None:
+        run.request_stop(now, cause, "" if cause is Cause.INTERRUPT else "who waited for it failed")
+
+    def lives() -> bool:
+        if not run._engine.is_open:
+            run.abandon()
+        return run._engine.is_open
+
+    def tick() -> None:
+        run._engine.questions.serve()
+        if on_tick is not None:
+            on_tick()
 
     if interrupted:
-        interrupt()
-    while True:
-        try:
-            pause = min(tick_s, WAKE_S)
-            if deadline is not None:
-                pause = max(0.0, min(pause, deadline - time.monotonic()))
-            result = run._future.result(pause)
-            break
-        except TimeoutError:
-            if not run._engine.is_open:
-                run.abandon()
-                continue
-            if deadline is not None and not interrupts and time.monotonic() >= deadline:
-                raise TimeoutError(f"{run.plan.title} still runs after {timeout:g} s") from None
-        except KeyboardInterrupt:
-            interrupt()
-            continue
-        try:
-            run._engine.questions.serve()
-            if on_tick is not None:
-                on_tick()
-        except KeyboardInterrupt:
-            interrupt()
-        except BaseException:
-            run.request_stop(cause=Cause.CANCEL, detail="who waited for it failed")
-            raise
+        stop(Cause.INTERRUPT, False)
+    result, interrupts = interruptible(
+        run._future, stop, lives, timeout=timeout, late=f"{run.plan.title} still runs", on_tick=tick, tick_s=tick_s,
+        interrupts=int(interrupted),
+    )  # fmt: skip
     if interrupts:
         error = result.error()
         if result.outcome is Outcome.INTERRUPTED and error is not None:
