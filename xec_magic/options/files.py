@@ -30,15 +30,20 @@ def nearest_there(path: str) -> str:
     return f"; {hint}" if hint else ""
 
 
+def _there(given: str, where: str, kind: str) -> str:
+    path = absolute_path(given, where)
+    if not os.path.exists(path):
+        raise OptionError(f"{where}: no such {kind}: {path}{nearest_there(path)}")
+    return path
+
+
 def directory_to_enter(given: str, where: str) -> str:
     """The absolute path of a directory that a command can run in.
 
     Raises:
         OptionError: there is none, or it cannot be entered.
     """
-    path = absolute_path(given, where)
-    if not os.path.exists(path):
-        raise OptionError(f"{where}: no such directory: {path}{nearest_there(path)}")
+    path = _there(given, where, "directory")
     if not os.path.isdir(path):
         raise OptionError(f"{where}: {path} is no directory")
     if not os.access(path, os.X_OK):
@@ -52,9 +57,7 @@ def file_to_read(given: str, where: str) -> str:
     Raises:
         OptionError: there is none, or it cannot.
     """
-    path = absolute_path(given, where)
-    if not os.path.exists(path):
-        raise OptionError(f"{where}: no such file: {path}{nearest_there(path)}")
+    path = _there(given, where, "file")
     if os.path.isdir(path):
         raise OptionError(f"{where}: {path} is a directory")
     if not os.access(path, os.R_OK):
