@@ -36,13 +36,11 @@
 
 from __future__ import annotations
 
-import os
-import re
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from xec_magic.brief import Brief, own_frames
 
 if TYPE_CHECKING:
     from xec_magic.compose.tasks_result import TaskResults
@@ -85,48 +83,7 @@ __all__ = [
 ]
 
 
-# Messages quote what commands and hosts say, and a terminal would obey it.
-_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def _harmless(line: str) -> str:
-    """A line without colours, its control characters as signs that show them."""
-    return _CONTROL.sub(
-        lambda found: chr(0x2400 + ord(found[0])) if found[0] < " " else "\ufffd", _COLOUR.sub("", line)
-    )
-
-
-class _Brief:
-    """An error that a notebook shows in few lines: what happened and where in the user's own code, not our internals.
-
-    Attributes:
-        shown: Its output has just been shown, so that its first line is enough.
-        results: Of all commands, where several were run together; empty otherwise.
-    """
-
-    shown = False
-    results: Any = ()  # each kind of error says of what kind
-
-    def _render_traceback_(self) -> list[str]:
-        """What IPython shows instead of a full traceback."""
-        assert isinstance(self, BaseException)
-        name, (first, *more) = type(self).__name__, (str(self).splitlines() or [""])
-        lines = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in _own_frames(self.__traceback__)]
-        if len(lines) == 1:
-            lines = []  # the cell itself: its place is where the error is shown
-        said = [f"{name}: {first}", *([] if self.shown else more), *getattr(self, "__notes__", ())]
-        return [*lines, *map(_harmless, said)]
-
-
-def _own_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
-    """The user's frames: neither this package's nor IPython's, nor those of what this package waits with."""
-    others = (f"{os.sep}{name}{os.sep}" for name in ("IPython", "ipykernel", os.path.join("concurrent", "futures")))
-    hidden = (os.path.dirname(__file__) + os.sep, *others)
-    return [frame for frame in traceback.extract_tb(trace) if not any(part in frame.filename for part in hidden)]
-
-
-class XecError(_Brief, Exception):
+class XecError(Brief, Exception):
     """Base of all errors of this package, except `RunInterrupted`."""
 
 
@@ -253,7 +210,7 @@ class SomeFailed(CommandError):
         return type(self), (str(self), self.result, self.results)
 
 
-class RunInterrupted(_WithResult, _Brief, KeyboardInterrupt):
+class RunInterrupted(_WithResult, Brief, KeyboardInterrupt):
     """The kernel's interrupt stopped the run; `.result` holds what had arrived.
 
     A `KeyboardInterrupt`, so that no `except Exception` swallows it and Run All stops.
@@ -288,7 +245,7 @@ class CallbackError(XecError):
 
     def _render_traceback_(self) -> list[str]:
         cause = self.__cause__
-        frames = _own_frames(cause.__traceback__) if cause is not None else []
+        frames = own_frames(cause.__traceback__) if cause is not None else []
         return [
             *(f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames),
             *super()._render_traceback_(),
