@@ -603,6 +603,16 @@ def test_a_command_that_would_have_ended_its_shell_has_its_use_all_the_same(each
     assert r.usage.written_bytes >= 3_000_000
 
 
+def test_a_command_that_ends_its_shell_has_not_what_others_before_it_have_used(each):
+    first = each.run("head -c 5000000 /dev/zero | cat > /dev/null; i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done")
+    r = each.run("exec sh -c 'i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done; exec head -c 1000000 /dev/zero'")
+    assert len(r.stdout) == 1_000_000
+    assert "was lost" in r.notes[0]
+    assert r.usage.cpu_s < first.usage.cpu_s
+    assert 1_000_000 <= r.usage.written_bytes < 1_100_000
+    assert r.usage.peak_rss_bytes is None
+
+
 def test_a_batch_in_a_session_is_refused_and_the_session_goes_on(bash):
     bash.run("x=1")
     with pytest.raises(OptionError, match="a batch has a shell of its own"):

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from xec_magic.command import Command
@@ -367,6 +368,21 @@ class Session:
             read, written = (max(0, now - then) for now, then in zip(self._io, io_before, strict=True))
         return Usage(max(0, user) / TICKS_A_S, max(0, system) / TICKS_A_S, read_bytes=read, written_bytes=written)
 
+    def _last_use(self, whole: Usage | None) -> Usage | None:
+        """What the last command has used, of what the shell has in all its life. How much memory it took is not known."""
+        if whole is None or self._cpu_ticks is None:
+            return None
+        user, system = (
+            max(0.0, now - ticks / TICKS_A_S)
+            for now, ticks in zip((whole.user_s, whole.system_s), self._cpu_ticks, strict=True)
+        )
+        if not user + system:
+            return None
+        read = written = None
+        if self._io is not None and whole.read_bytes is not None and whole.written_bytes is not None:
+            read, written = max(0, whole.read_bytes - self._io[0]), max(0, whole.written_bytes - self._io[1])
+        return Usage(user, system, read_bytes=read, written_bytes=written)
+
     def _free(self) -> None:
         """The command is over: its streams have no writer of ours any more."""
         if self._closed:
@@ -466,7 +482,9 @@ class Session:
         self._close()
         if process is not None:
             process.lost(
-                ExitStatus(None, None, lost=MUTE) if self._mute else status,
+                ExitStatus(None, None, lost=MUTE)
+                if self._mute
+                else replace(status, usage=self._last_use(status.usage)),
                 f"session {self.label} was lost ({self.ended_because}): its variables are gone, and the next command starts a new one",
             )
 
