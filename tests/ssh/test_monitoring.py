@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import signal
 import threading
 
 import pytest
 from helpers.cells import refusal
+from helpers.marks import needs_root
 from helpers.waiting import until
 from world import Link, public_key
 
@@ -126,6 +128,34 @@ def test_a_command_of_a_session_there_is_watched_without_what_the_shell_has_used
     assert last.cpu_s < 0.1
     assert last.written_bytes < 1_000_000
     assert "sleep" in {part.name for sample in r.timeline.samples for part in sample.parts}
+
+
+@needs_root
+def test_of_a_command_that_becomes_root_there_the_bytes_are_absent_from_then_on(ex, on, world):
+    shell = world.dir / "rootsh"
+    shutil.copy(shutil.which("dash"), shell)
+    shell.chmod(0o4755)
+    home = world.dir / world.user
+    before = f"head -c 3000000 /dev/zero > {home}/some; read -r line < {home}/one"
+    after = f"head -c 5000000 /dev/zero > {home}/more; read -r line < {home}/two"
+    started = ex.start(
+        f"cd {home}; mkfifo one two; {before}; exec {shell} -p -c '{after}'", on=on, monitor=True, rate=20, timeout=60
+    )
+
+    def seen(what):
+        return until(lambda: [s for s in (started.timeline.samples if started.timeline else ()) if what(s)])
+
+    assert seen(lambda s: (s.written_bytes or 0) >= 3_000_000)
+    (home / "one").write_text("go\n")
+    later = seen(lambda s: any(part.name == "rootsh" for part in s.parts) and s.processes == 1)[-1]
+    assert (later.read_bytes, later.written_bytes, later.storage_written_bytes) == (None, None, None)
+    assert later.rss_bytes > 100_000
+    assert later.cpu_s > 0
+    (home / "two").write_text("go\n")
+    r = started.result()
+    assert (r.ok, r.notes) == (True, ())
+    assert r.usage.cpu_s > 0
+    assert until(lambda: not loops(world))
 
 
 def test_a_command_on_several_hosts_is_watched_on_each_once_a_second(ex, world, on):

@@ -101,8 +101,9 @@ function recheck(   pid, c, line, p) {
     split(line, p, " ")
     delete gone[p[1]]
     stat_of(line)
-    if (p[1] in lrd) { rd[p[1]] = lrd[p[1]]; wr[p[1]] = lwr[p[1]]; srd[p[1]] = lsrd[p[1]]; swr[p[1]] = lswr[p[1]] }
-    else if (F[1] != "Z" && F[1] != "X" && F[1] != "x") hidden[p[1]] = 1
+    # Of what lives and has become another user's, the last counters would stand still.
+    if (F[1] != "Z" && F[1] != "X" && F[1] != "x") hidden[p[1]] = 1
+    else if (p[1] in lrd) { rd[p[1]] = lrd[p[1]]; wr[p[1]] = lwr[p[1]]; srd[p[1]] = lsrd[p[1]]; swr[p[1]] = lswr[p[1]] }
     else gone[p[1]] = 1
   }
   close(c)
