@@ -3,6 +3,7 @@ import random
 
 import pytest
 
+from xec_magic.profiles import stats
 from xec_magic.profiles.stats import drift, exponent, outliers, percentile, ratio_interval, summary
 
 
@@ -38,9 +39,36 @@ def test_the_interval_holds_the_true_ratio_about_as_often_as_it_says():
 
 def test_what_slows_a_whole_round_does_not_widen_the_interval():
     noise = [1.0, 5.0, 2.0, 9.0, 1.0, 4.0, 7.0, 1.5]
-    value, low, high = ratio_interval([2 * n for n in noise], noise)
-    assert value == pytest.approx(2.0)
-    assert high - low < 5
+    assert ratio_interval([2 * n for n in noise], noise) == pytest.approx((2.0, 2.0, 2.0))
+
+
+def half_width(values, base):
+    _, low, high = ratio_interval(values, base)
+    assert low <= 1 <= high
+    return (high - low) / 2
+
+
+def test_a_machine_that_goes_at_two_speeds_does_not_make_the_interval_leap_between_them():
+    draw = random.Random(1)
+    values, base = ([draw.choice([31.0, 31.0, 36.0]) + draw.gauss(0, 0.7) for _ in range(50)] for _ in range(2))
+    assert half_width(values, base) < 0.04
+
+
+def test_a_few_late_runs_do_not_widen_the_interval():
+    draw = random.Random(2)
+    values, base = ([31 + draw.gauss(0, 1) + (200 if at % 17 == where else 0) for at in range(50)] for where in (0, 5))
+    assert half_width(values, base) < 0.02
+
+
+def test_rounds_that_only_one_has_do_not_count():
+    assert ratio_interval([2.0, 2.0], [1.0, 1.0, 5.0]) == ratio_interval([2.0, 2.0, 9.0], [1.0, 1.0]) == (2.0, 2.0, 2.0)
+
+
+def test_of_very_many_runs_the_interval_takes_no_longer_than_it_must(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(stats, "_trimmed_mean", lambda values: drawn.append(len(values)) or 0.0)
+    ratio_interval([1.0] * 4000, [1.0] * 4000)
+    assert sum(drawn) <= stats.DRAWS + 4000
 
 
 def test_nothing_can_be_compared_with_nothing():

@@ -11,7 +11,10 @@ from typing import Final, NamedTuple
 __all__ = ["Interval", "Summary", "drift", "exponent", "outliers", "percentile", "ratio_interval", "summary"]
 
 RESAMPLES: Final = 2000  # more moves an end of the interval by less than the runs themselves do
+DRAWS: Final = 2_000_000  # of single runs: a second's work; of very many runs less resamples say as much
+FEWEST_RESAMPLES: Final = 400  # leave ten beyond either end of the interval
 LEVEL: Final = 0.95
+TRIMMED: Final = 0.2  # off either end; Wilcox, Introduction to Robust Estimation, 2012, section 3.3
 OUTLIER: Final = 3.5  # of the modified z-score; Iglewicz and Hoaglin, 1993
 DRIFT_Z: Final = 2.6  # two-sided 1 % of the normal distribution
 FEW: Final = 4  # less say nothing about spread
@@ -65,32 +68,39 @@ def summary(values: Sequence[float]) -> Summary:
 
 
 def ratio_interval(values: Sequence[float], base: Sequence[float], seed: int = 0) -> Interval:
-    """How many times as long `values` take as `base`: the ratio of medians, with its bootstrap interval.
+    """How many times as long `values` take as `base`, by the ratios of their rounds, with the bootstrap interval.
 
-    Runs that took turns are drawn in pairs, so that what slowed a whole round slows both of its runs.
+    Runs that took turns are compared in pairs, so that what slowed a whole round slowed both of its runs. Of the logarithms
+    of the ratios the middle 60 % are averaged: runs of a machine that goes at two speeds make a median leap from
+    one to the other, and a single late run would pull a mean.
 
     Args:
-        values: One contestant's.
-        base: The other's.
+        values: One contestant's, in the order of the rounds.
+        base: The other's. Rounds that only one of them has do not count, nor those in which nothing was left of one.
         seed: Of the draws: the same values give the same interval.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval).
+
+    Example:
+        >>> round(ratio_interval([2.0, 2.2, 2.1], [1.0, 1.1, 1.0]).value, 2)
+        2.03
     """
+    ratios = [math.log(value / below) for value, below in zip(values, base, strict=False) if value > 0 and below > 0]
+    if not ratios:
+        return Interval(math.nan, math.nan, math.nan)
     draw = random.Random(seed)  # noqa: S311 - statistics, no secret
-    count = len(values)
-    paired = count == len(base)
-    found = []
-    for _ in range(RESAMPLES):
-        places = draw.choices(range(count), k=count)
-        others = places if paired else draw.choices(range(len(base)), k=len(base))
-        below = statistics.median([base[at] for at in others])
-        if below > 0:
-            found.append(statistics.median([values[at] for at in places]) / below)
-    below = statistics.median(base)
-    value = statistics.median(values) / below if below > 0 else math.nan
-    if not found:
-        return Interval(value, math.nan, math.nan)
-    return Interval(value, percentile(found, (1 - LEVEL) / 2), percentile(found, (1 + LEVEL) / 2))
+    resamples = max(FEWEST_RESAMPLES, min(RESAMPLES, DRAWS // len(ratios)))
+    found = [_trimmed_mean(draw.choices(ratios, k=len(ratios))) for _ in range(resamples)]
+    return Interval(
+        math.exp(_trimmed_mean(ratios)),
+        math.exp(percentile(found, (1 - LEVEL) / 2)),
+        math.exp(percentile(found, (1 + LEVEL) / 2)),
+    )
+
+
+def _trimmed_mean(values: Sequence[float]) -> float:
+    off = int(len(values) * TRIMMED)
+    return statistics.fmean(sorted(values)[off : len(values) - off])
 
 
 def outliers(values: Sequence[float]) -> list[int]:
