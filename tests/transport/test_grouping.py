@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+from pathlib import Path
 
 import pytest
+from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic.transport.spawn import grouping
@@ -136,6 +140,39 @@ def test_a_group_that_may_not_be_entered_is_no_group(tree, monkeypatch):
     assert groups.make(1) == ""
     assert groups.parent == ""
     assert not list(tree.root.glob("xec-*"))
+
+
+def test_a_group_of_version_2_is_entered_left_read_and_removed_for_real(tmp_path, monkeypatch):
+    # Where version 1 has the memory controller, version 2 has all but that, and so all but the peak.
+    own, mounts = (Path(f"/proc/self/{name}").read_text().splitlines(True) for name in ("cgroup", "mountinfo"))
+    (tmp_path / "cgroup").write_text("".join(line for line in own if line.startswith("0::")))
+    (tmp_path / "mountinfo").write_text("".join(line for line in mounts if " - cgroup2 " in line))
+    monkeypatch.setattr(grouping, "_hands_down", lambda place: True)
+    monkeypatch.setattr(grouping, "peak_file", lambda group: f"{group}/memory.peak")
+    groups = Groups(str(tmp_path))
+    group = groups.make(1)
+    if not groups.parent:  # there is no version 2 here that this user may write to
+        assert group == ""
+        return
+    try:
+        assert f"/{os.path.basename(group)}\n" in Path("/proc/self/cgroup").read_text()
+        script = "exec 2>&-; (while :; do :; done) & echo $!; (exec sleep 60) & echo $!"  # it waits for neither
+        command = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, text=True)
+    finally:
+        groups.leave()
+    busy, idle = (int(command.stdout.readline()) for _ in range(2))
+    _, _, waited_for = os.wait4(command.pid, 0)
+    command.returncode = 0
+    command.stdout.close()
+    try:
+        assert os.path.basename(group) not in Path("/proc/self/cgroup").read_text()
+        _, user_s, system_s = until(lambda: (read := groups.read(group)) and read[1] > 0.05 and read)
+        assert user_s + system_s > waited_for.ru_utime + waited_for.ru_stime + 0.03
+        assert os.path.isdir(group)  # both live on
+    finally:
+        for pid in (busy, idle):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: groups.tidy() or not os.path.exists(group))
 
 
 def test_the_peak_of_two_processes_together_is_known_where_a_group_can_be_made():
