@@ -12,6 +12,7 @@ import threading
 import time
 
 import pytest
+from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic.engine.executor import Executor
@@ -45,6 +46,11 @@ def held(tmp_path, script, start=xec.start, **options):
         return run.result(60)
     finally:
         os.close(opened)
+
+
+def seen(run):
+    """A run's samples until now."""
+    return run.timeline.samples if run.timeline else []
 
 
 def names(samples):
@@ -130,10 +136,17 @@ def test_lines_that_match_are_marked_also_those_printed_at_once():
 
 
 def test_two_runs_at_once_each_have_their_own_curves():
-    one = xec.start(f"exec {PYTHON} 'x=bytearray(90*2**20)\nimport time\ntime.sleep(0.6)'", monitor=True, rate=20)
-    other = xec.start("sleep 0.7", monitor=True, rate=20)
-    assert one.result().timeline.peak.rss_bytes > 90 * 2**20
-    assert other.result().timeline.peak.rss_bytes < 40 * 2**20
+    one = xec.start(f"exec {PYTHON} 'x=bytearray(90*2**20)\nimport time\ntime.sleep(600)'", monitor=True, rate=20)
+    other = xec.start("sleep 600", monitor=True, rate=20)
+    until(lambda: seen(one) and seen(one)[-1].rss_bytes > 90 * 2**20)
+    count = len(seen(other))
+    until(lambda: len(seen(other)) > count + 1)  # both lived all the while
+    for run in (one, other):
+        run.cancel()
+        with contextlib.suppress(xec.Cancelled):
+            run.result(20)
+    assert one.timeline.peak.rss_bytes > 90 * 2**20
+    assert other.timeline.peak.rss_bytes < 40 * 2**20
 
 
 def test_five_thousand_children_are_watched_and_waited_for():
@@ -176,9 +189,9 @@ def test_a_target_that_cannot_be_sampled_gives_totals_and_no_curves(monkeypatch)
     assert r.notes == ("not monitored: what a command on box uses cannot be read",)
 
 
-def test_a_warm_shell_is_watched():
-    warm = [xec.run("sleep 0.15", worker=True, monitor=True, rate=20) for _ in range(2)]
-    assert all(len(r.timeline) > 1 for r in warm)
+def test_a_warm_shell_is_watched(tmp_path):
+    for _ in range(2):
+        assert len(held(tmp_path, "true", worker=True, monitor=True, rate=20).timeline) > 1
 
 
 def test_a_command_of_a_session_is_counted_without_what_the_shell_has_used_before(tmp_path):
@@ -213,8 +226,7 @@ def test_a_job_that_was_started_only_just_before_does_not_count_either(monkeypat
     s = xec.using(session="justbefore", monitor=True, rate=20)
     s.run("sleep 61 >/dev/null 2>&1 &")
     started = s.start(f"exec 9<> {tmp_path}/go; read -u 9")
-    while not started.timeline or not started.timeline.samples:
-        time.sleep(0.01)
+    until(lambda: seen(started))
     (tmp_path / "go").write_text("\n")
     r = started.result(20)
     s.run("kill %1", check=False)
@@ -246,13 +258,14 @@ def test_each_attempt_has_curves_of_its_own(tmp_path):
 
 def test_cancelling_a_watched_run_ends_the_watching():
     run = xec.start("sleep 60", monitor=True, rate=20)
-    while not run.timeline or not run.timeline.samples:
-        time.sleep(0.01)
+    until(lambda: seen(run))
     run.cancel()
     with pytest.raises(xec.Cancelled):
         run.result(20)
     count = len(run.timeline.samples)
-    time.sleep(0.15)
+    other = xec.start("sleep 60", monitor=True, rate=20)
+    until(lambda: len(seen(other)) > 3)  # three beats later
+    other.cancel()
     assert len(run.timeline.samples) == count
 
 
@@ -389,13 +402,8 @@ def test_a_closing_executor_does_not_wait_for_what_it_watches():
     assert one.wait_for(1, 20)
     held = [f"/proc/{os.getpid()}/stat"]
     assert open_files() >= set(held)
-    begun = time.monotonic()
-    made.close()
-    assert time.monotonic() - begun < 4
-    end = time.monotonic() + 10  # they are closed by the thread that reads them, which nobody waits for
-    while open_files() & set(held) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not open_files() & set(held)
+    made.close()  # it would not come back while the watch goes on
+    until(lambda: not open_files() & set(held))  # they are closed by the thread that reads them, which nobody waits for
     with pytest.raises(xec.XecError, match="closed"):
         Watch(made, "kernel").start()
 

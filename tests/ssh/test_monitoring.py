@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import threading
@@ -47,6 +49,22 @@ def loops(world) -> list[int]:
     return found
 
 
+def seen(started):
+    """A run's samples until now."""
+    return started.timeline.samples if started.timeline else []
+
+
+@contextlib.contextmanager
+def gate(world):
+    """A file on the hosts that `read` waits for, and what lets its reader go on."""
+    path = world.dir / f"gate{secrets.token_hex(4)}"
+    os.mkfifo(path)
+    path.chmod(0o666)
+    fd = os.open(path, os.O_RDWR)  # neither end waits for the other
+    yield path, lambda: os.write(fd, b"go\n")
+    os.close(fd)
+
+
 def know(world, server, link):
     """A link leads to this server, and shows its key."""
     with world.known_hosts.open("a") as file:
@@ -76,7 +94,7 @@ def test_when_the_connection_is_lost_the_chart_keeps_what_came_and_says_so(ex, w
     on = f"{world.user}@127.0.0.1:{link.port}"
     know(world, server, link)
     started = ex.start("echo on; exec sleep 20", on=on, monitor=True, rate=20, check=False)
-    assert until(lambda: started.timeline and len(started.timeline) > 2)
+    assert until(lambda: len(seen(started)) > 2)
     link.cut()
     r = started.result()
     link.close()
@@ -92,12 +110,15 @@ def test_when_the_connection_is_lost_the_chart_keeps_what_came_and_says_so(ex, w
 
 
 def test_a_loop_that_is_killed_there_is_said_and_the_command_goes_on(ex, on, world):
-    started = ex.start("sleep 1.5; echo done", on=on, monitor=True, rate=20)
-    assert until(lambda: loops(world))
-    assert until(lambda: started.timeline and len(started.timeline) > 1)
-    for pid in loops(world):
-        os.kill(pid, signal.SIGKILL)
-    r = started.result()
+    with gate(world) as (path, let_go):
+        started = ex.start(f"read -r line < {path}; echo done", on=on, monitor=True, rate=20)
+        assert until(lambda: loops(world))
+        assert until(lambda: len(seen(started)) > 1)
+        for pid in loops(world):
+            os.kill(pid, signal.SIGKILL)
+        assert until(lambda: started._fold._notes)  # it is said while the command still runs
+        let_go()
+        r = started.result()
     assert r.stdout == "done\n"
     assert any(note.startswith("monitoring has stopped after ") for note in r.notes)
 
@@ -111,23 +132,33 @@ def test_a_host_without_proc_says_so_in_one_line_and_the_command_runs(ex, on, mo
 
 
 def test_two_commands_on_one_host_each_have_their_own_curves(ex, on, world):
-    busy = ex.start(f"exec python3 -c '{BUSY.format(0.5)}'", on=on, monitor=True, rate=20)
-    idle = ex.start("sleep 0.6", on=on, monitor=True, rate=20)
-    assert busy.result().timeline.samples[-1].cpu_s > 0.2
-    assert idle.result().timeline.samples[-1].cpu_s < 0.1
+    with gate(world) as (path, let_go):
+        busy = ex.start(f"python3 -c '{BUSY.format(0.5)}'; read -r line < {path}", on=on, monitor=True, rate=20)
+        idle = ex.start(f"read -r line < {path}", on=on, monitor=True, rate=20)
+        assert until(lambda: seen(busy) and seen(busy)[-1].cpu_s > 0.4)
+        count = len(seen(idle))
+        assert until(lambda: len(seen(idle)) > count)
+        let_go()
+        let_go()
+        assert busy.result().timeline.samples[-1].cpu_s > 0.4
+        assert idle.result().timeline.samples[-1].cpu_s < 0.1
     assert until(lambda: not loops(world))
 
 
-def test_a_command_of_a_session_there_is_watched_without_what_the_shell_has_used_before(ex, on):
+def test_a_command_of_a_session_there_is_watched_without_what_the_shell_has_used_before(ex, on, world):
     s = ex.using(on=on, session="watched", monitor=True, rate=20)
     s.run(f"python3 -c '{BUSY.format(0.4)}'; head -c 50000000 /dev/zero > /dev/null")
-    r = s.run("sleep 0.4")
+    with gate(world) as (path, let_go):
+        started = s.start(f"head -n 1 {path}")
+        assert until(lambda: len(seen(started)) > 2)
+        let_go()
+        r = started.result()
     last = r.timeline.samples[-1]
     assert r.notes == ()
     assert len(r.timeline) > 2
     assert last.cpu_s < 0.1
     assert last.written_bytes < 1_000_000
-    assert "sleep" in {part.name for sample in r.timeline.samples for part in sample.parts}
+    assert "head" in {part.name for sample in r.timeline.samples for part in sample.parts}
 
 
 @needs_root
@@ -135,24 +166,24 @@ def test_of_a_command_that_becomes_root_there_the_bytes_are_absent_from_then_on(
     shell = world.dir / "rootsh"
     shutil.copy(shutil.which("dash"), shell)
     shell.chmod(0o4755)
-    home = world.dir / world.user
-    before = f"head -c 3000000 /dev/zero > {home}/some; read -r line < {home}/one"
-    after = f"head -c 5000000 /dev/zero > {home}/more; read -r line < {home}/two"
-    started = ex.start(
-        f"cd {home}; mkfifo one two; {before}; exec {shell} -p -c '{after}'", on=on, monitor=True, rate=20, timeout=60
-    )
+    with gate(world) as (path, let_go):
+        started = ex.start(
+            f"head -c 3000000 /dev/zero > some; read -r line < {path}; "
+            f"exec {shell} -p -c 'head -c 5000000 /dev/zero > more; read -r line < {path}'",
+            on=on, monitor=True, rate=20, timeout=60,
+        )  # fmt: skip
 
-    def seen(what):
-        return until(lambda: [s for s in (started.timeline.samples if started.timeline else ()) if what(s)])
+        def last(what):
+            return until(lambda: [sample for sample in seen(started) if what(sample)])[-1]
 
-    assert seen(lambda s: (s.written_bytes or 0) >= 3_000_000)
-    (home / "one").write_text("go\n")
-    later = seen(lambda s: any(part.name == "rootsh" for part in s.parts) and s.processes == 1)[-1]
+        last(lambda sample: (sample.written_bytes or 0) >= 3_000_000)
+        let_go()
+        later = last(lambda sample: [part.name for part in sample.parts] == ["rootsh"])
+        let_go()
+        r = started.result()
     assert (later.read_bytes, later.written_bytes, later.storage_written_bytes) == (None, None, None)
     assert later.rss_bytes > 100_000
     assert later.cpu_s > 0
-    (home / "two").write_text("go\n")
-    r = started.result()
     assert (r.ok, r.notes) == (True, ())
     assert r.usage.cpu_s > 0
     assert until(lambda: not loops(world))
@@ -255,7 +286,7 @@ def test_a_watch_that_is_stopped_while_its_channel_opens_leaves_no_loop_and_give
 
 def test_a_block_of_python_watches_a_host(on):
     with xec.monitor(on=on, rate=20, alert="mem > 1%") as m:
-        xec.run("sleep 0.3", on=on)
+        assert until(lambda: len(m.timeline) >= 2 and m.alerts)
     assert m.peak.rss_bytes > 0
     assert m.alerts
     assert m.alerts[0].startswith(f"{on}: mem > 1%: ")
