@@ -68,3 +68,15 @@ def test_a_session_is_a_timeline_with_failures_named():
 def test_a_long_session_shows_its_last_runs():
     figure = gantt_figure([record(f"c{n}", 100.0 + n) for n in range(300)])
     assert figure.get_figheight() < 8
+
+
+def test_a_long_command_takes_lines_and_its_figures_do_not_and_a_picture_says_that_it_is_cut():
+    long = "sort -n " + "x" * 80
+    base = made([1.0, 2.0], [2.0, 4.0], values=("1", "2"))
+    variants = tuple((Variant(long, each.plan, each.param, each.value), runs) for each, runs in base.variants)
+    html = profile_bundle(Profile(variants, {}, "warm"))["text/html"]
+    cells = re.findall(r"<td style='([^']*)'>([^<]*)</td>", html)
+    assert [text for style, text in cells if "white-space:normal" in style] == [f"{long} [n=1]", f"{long} [n=2]"]
+    assert all("…" in picture for picture in words(html))
+    (picture,) = words(report_bundle(Report((record(long),), 1))["text/html"])
+    assert f"{long[:45]}…" in picture

@@ -27,9 +27,12 @@ GANTT_RUNS: Final = 40  # the last ones: more rows are no picture any more
 NAME: Final = 46  # characters of a command above its row
 # Each cell has colours of its own: a page's theme colours the rows of any table.
 _CELL: Final = (
-    f"background:{palette.BACKGROUND};color:{palette.FOREGROUND};padding:2px 9px;text-align:{{}};"
-    f"border-bottom:1px solid {palette.RULE};white-space:nowrap;font-size:12px"
+    f"background:{palette.BACKGROUND};color:{palette.FOREGROUND};padding:2px 6px;vertical-align:top;"
+    f"border-bottom:1px solid {palette.RULE};font-size:12px;"
 )
+# Commands and headings may take several lines, so that all figures are seen.
+_NAME: Final = "text-align:left;white-space:normal;min-width:7em"
+_FIGURE: Final = {"th": "text-align:right;white-space:normal", "td": "text-align:right;white-space:nowrap"}
 _SMALL: Final = f"padding:3px 10px;color:{palette.MUTED};background:{palette.BACKGROUND};font-size:12px;line-height:1.6"
 
 
@@ -137,7 +140,7 @@ def scaling_figure(profile: Profile, mask: Mask = str) -> Figure:
         if law is not None:
             axes.plot(
                 xs, [law.factor * x**law.exponent * factor for x in xs], color=colour, linewidth=1.3,
-                label=f"{chart.plain(mask(plain_line(name))[:NAME])}: power {law.exponent:.2f}",
+                label=f"{chart.plain(_cut(mask(plain_line(name)), NAME))}: power {law.exponent:.2f}",
             )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -204,7 +207,7 @@ def gantt_figure(records: Sequence[Record]) -> Figure:
             row, max(record.duration_s * factor, end * factor / 400), left=begin + wait, height=0.62, color=colour,
             linewidth=0, hatch=None if record.ok else "////", edgecolor=palette.BACKGROUND,
         )  # fmt: skip
-        word = plain_line(record.name)[:NAME] + ("" if record.ok else f" ({record.outcome})")
+        word = _cut(plain_line(record.name), NAME) + ("" if record.ok else f" ({record.outcome})")
         late = begin > end * factor * 0.6
         axes.annotate(
             chart.plain(word), (begin if late else begin + wait + record.duration_s * factor, row),
@@ -236,7 +239,7 @@ def _html_table(head: list[str], rows: list[list[str]]) -> str:
 
     def cells(row: list[str], tag: str) -> str:
         return "".join(
-            f"<{tag} style='{_CELL.format('right' if column else 'left')}'>{escape(cell)}</{tag}>"
+            f"<{tag} style='{_CELL}{_FIGURE[tag] if column else _NAME}'>{escape(cell)}</{tag}>"
             for column, cell in enumerate(row)
         )
 
