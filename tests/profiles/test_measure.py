@@ -31,6 +31,13 @@ def test_each_variant_runs_as_often_as_said_and_they_take_turns(tmp_path):
     assert [len(runs) for _, runs in p.variants] == [3, 3]
 
 
+def test_what_a_ratio_cannot_tell_is_not_said():
+    column = made([1.0], [2.0]).table()[0].index("ratio (95 %)")
+    assert made([1.0], [2.0]).table()[1][1][column] == "2.00"
+    assert made([1.0, 2.0], [2.0, 4.0]).table()[1][1][column] == "2.00 (2.00–2.00)"
+    assert made([1.0, 0.001], [2.0, 4.0], startup=0.01).table()[1][1][column] == ""
+
+
 def test_prepare_runs_before_each_run_and_cleanup_once_at_the_end(tmp_path):
     log = tmp_path / "log"
     xec.profile(

@@ -72,7 +72,15 @@ def test_of_very_many_runs_the_interval_takes_no_longer_than_it_must(monkeypatch
 
 
 def test_nothing_can_be_compared_with_nothing():
-    assert math.isnan(ratio_interval([1.0, 2.0], [0.0, 0.0]).value)
+    for values, base in (([1.0, 2.0], [0.0, 0.0]), ([1.0, 2.0], [0.0, 1.0]), ([0.0, 2.0], [1.0, 1.0]), ([], [])):
+        assert all(math.isnan(each) for each in ratio_interval(values, base))
+
+
+def test_a_single_round_has_a_ratio_and_no_certainty():
+    value, low, high = ratio_interval([2.0], [1.0])
+    assert value == 2.0
+    assert math.isnan(low)
+    assert math.isnan(high)
 
 
 def test_outliers_are_found_and_equal_values_are_none():

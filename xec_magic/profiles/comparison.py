@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class VariantSummary(NamedTuple):
         peak_rss_bytes: The most that any run's largest process held.
         read_bytes: Mean, through calls.
         written_bytes: Mean, through calls.
-        ratio: To the first variant; None for the first.
+        ratio: To the first variant; None for the first. Its numbers are NaN where they cannot be told.
     """
 
     variant: Variant
@@ -246,7 +247,7 @@ class Profile:
         rows = []
         for one in self.summaries:
             sd = f" ± {format_duration(one.wall.sd)}" if one.wall.sd is not None else ""
-            ratio = "1" if one.ratio is None else f"{one.ratio.value:.2f} ({one.ratio.low:.2f}–{one.ratio.high:.2f})"
+            ratio = "1" if one.ratio is None else _ratio(one.ratio)
             rows.append([
                 one.variant.title, str(one.runs), format_duration(one.wall.median),
                 format_duration(one.wall.mean) + sd, format_duration(one.wall.p95), ratio,
@@ -302,3 +303,11 @@ def _mean(values: Sequence[float | None], off: float | None = 0.0) -> float | No
 
 def _most(values: Sequence[int | None]) -> int | None:
     return max((value for value in values if value is not None), default=None)
+
+
+def _ratio(ratio: stats.Interval) -> str:
+    """In words; nothing of what cannot be told."""
+    if math.isnan(ratio.value):
+        return ""
+    within = "" if math.isnan(ratio.low) else f" ({ratio.low:.2f}–{ratio.high:.2f})"
+    return f"{ratio.value:.2f}{within}"

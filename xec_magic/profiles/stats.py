@@ -76,8 +76,11 @@ def ratio_interval(values: Sequence[float], base: Sequence[float], seed: int = 0
 
     Args:
         values: One contestant's, in the order of the rounds.
-        base: The other's. Rounds that only one of them has do not count, nor those in which nothing was left of one.
+        base: The other's. Rounds that only one of them has do not count.
         seed: Of the draws: the same values give the same interval.
+
+    Returns:
+        NaN for what cannot be told: all of it where nothing is left of a run, the interval of a single round.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval).
 
@@ -85,9 +88,12 @@ def ratio_interval(values: Sequence[float], base: Sequence[float], seed: int = 0
         >>> round(ratio_interval([2.0, 2.2, 2.1], [1.0, 1.1, 1.0]).value, 2)
         2.03
     """
-    ratios = [math.log(value / below) for value, below in zip(values, base, strict=False) if value > 0 and below > 0]
-    if not ratios:
+    rounds = list(zip(values, base, strict=False))
+    if not rounds or any(value <= 0 or below <= 0 for value, below in rounds):
         return Interval(math.nan, math.nan, math.nan)
+    ratios = [math.log(value / below) for value, below in rounds]
+    if len(ratios) == 1:
+        return Interval(math.exp(ratios[0]), math.nan, math.nan)
     draw = random.Random(seed)  # noqa: S311 - statistics, no secret
     resamples = max(FEWEST_RESAMPLES, min(RESAMPLES, DRAWS // len(ratios)))
     found = [_trimmed_mean(draw.choices(ratios, k=len(ratios))) for _ in range(resamples)]
