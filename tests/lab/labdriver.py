@@ -11,13 +11,16 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from helpers.ports import free_port
 
 CHROMIUM = os.environ.get("XEC_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 CHROMIUM_ARGS = [
@@ -45,12 +48,6 @@ SETTINGS = {  # no news, no update checks, no toasts
         "fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True,
     },
 }  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def make_notebook(cells, kernel="python3"):

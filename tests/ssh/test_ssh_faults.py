@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from helpers.marks import needs_root
+from helpers.ports import free_port
 from helpers.waiting import until
-from world import Dropbear, children, environ_has, free_port, generate_key
+from world import Dropbear, children, environ_has, generate_key
 
 import xec_magic as xec
 from xec_magic.command import Target

@@ -13,9 +13,9 @@ import threading
 
 import pytest
 from helpers.cells import said
+from helpers.ports import free_port
 from helpers.waiting import until
 from IPython.core.completer import provisionalcompleter
-from world import free_port
 
 import xec_magic as xec
 from xec_magic import runtime

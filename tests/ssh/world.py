@@ -14,6 +14,8 @@ import threading
 import time
 from pathlib import Path
 
+from helpers.loginshells import LoginShells
+from helpers.ports import free_port
 from helpers.waiting import until
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
@@ -34,12 +36,6 @@ def fingerprint(path: Path) -> str:
         ["ssh-keygen", "-l", "-f", path.with_name(path.name + ".pub")], check=True, capture_output=True, text=True
     )
     return listing.stdout.split()[1]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def children(pid: int) -> list[int]:
@@ -247,7 +243,7 @@ class Dropbear:
         with world.known_hosts.open("a") as file:
             file.write(f"[127.0.0.1]:{self.port} {' '.join(public.split()[:2])}\n")
         self._log = (world.dir / "dropbear.log").open("ab")
-        self._added: list[str] = []
+        self._shells = LoginShells()
         self.process = subprocess.Popen(
             [shutil.which("dropbear") or "dropbear", "-F", "-E", "-r", key, "-p", f"127.0.0.1:{self.port}", "-s", "-P", ""],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._log,
@@ -261,11 +257,7 @@ class Dropbear:
 
     def account(self, shell: str) -> str:
         """An account that it lets in."""
-        with open("/etc/shells", "a+") as shells:
-            shells.seek(0)
-            if shell not in shells.read().splitlines():  # others are not let in
-                shells.write(f"{shell}\n")
-                self._added.append(shell)
+        self._shells.add(shell)  # with another one nobody is let in
         user = self.world.account(shell)
         entry = pwd.getpwnam(user)
         directory = Path(entry.pw_dir) / ".ssh"
@@ -283,5 +275,4 @@ class Dropbear:
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self._log.close()
-        shells = Path("/etc/shells")
-        shells.write_text("".join(f"{line}\n" for line in shells.read_text().splitlines() if line not in self._added))
+        self._shells.close()
