@@ -182,8 +182,15 @@ def test_a_passphrase_is_asked_for_once_however_many_hosts_want_the_key(server, 
     assert all(isinstance(seconds, float) for seconds in found)
 
 
+def test_who_types_a_passphrase_wrong_is_asked_again_and_loses_no_host_by_it(server, other_key):
+    questions, found = asked(server, ["open sesam", "", "open sesame"])
+    assert [question.startswith("That is not it. Passphrase") for question in questions] == [False, True, True]
+    assert all(isinstance(seconds, float) for seconds in found)
+
+
 def test_a_wrong_passphrase_and_nobody_to_ask_are_told(server, other_key):
-    _, found = asked(server, ["wrong", "wrong"])
+    questions, found = asked(server, ["wrong"] * 6)
+    assert len(questions) == 6
     assert "is not the passphrase of" in str(found[0])
     _, found = asked(server, [])
     assert "nobody can be asked for it here" in str(found[0])

@@ -15,6 +15,7 @@ from xec_magic.errors import AuthError
 
 __all__ = ["Ask", "Keys", "Logins", "nobody_to_ask"]
 
+PASSPHRASE_TRIES: Final = 3  # as many as ssh gives (NumberOfPasswordPrompts)
 USUAL_KEYS: Final = tuple(f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa", "ed25519_sk", "ecdsa_sk"))
 
 Ask = Callable[[str], Awaitable[str | None]]
@@ -98,21 +99,29 @@ class Logins:
             for path in keys.locked:
                 key = self._unlocked.get(path)
                 if key is None:
-                    passphrase = await self._ask(f"Passphrase for {path}, to log in on {target}: ")
-                    if passphrase is None:
-                        raise AuthError(
-                            f"{target}: the key {path} has a passphrase, and nobody can be asked for it here; give the key to an "
-                            f"agent first: ssh-add {path}"
-                        )
-                    try:
-                        key = await asyncio.get_running_loop().run_in_executor(
-                            None, asyncssh.read_private_key, path, passphrase
-                        )
-                    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
-                        raise AuthError(f"{target}: that is not the passphrase of {path}") from error
-                    self._unlocked[path] = key
+                    key = self._unlocked[path] = await self._ask_for_key(target, path)
                 keys.pairs += _with_certificates(key, path, keys.certificates)
             keys.locked.clear()
+
+    async def _ask_for_key(self, target: Target, path: str) -> asyncssh.SSHKey:
+        """A key that has a passphrase; who types it wrong is asked again, as `ssh` does it: else each typing error costs a host."""
+        again = ""
+        for more in reversed(range(PASSPHRASE_TRIES)):
+            passphrase = await self._ask(f"{again}Passphrase for {path}, to log in on {target}: ")
+            if passphrase is None:
+                raise AuthError(
+                    f"{target}: the key {path} has a passphrase, and nobody can be asked for it here; give the key to an "
+                    f"agent first: ssh-add {path}"
+                )
+            try:
+                return await asyncio.get_running_loop().run_in_executor(
+                    None, asyncssh.read_private_key, path, passphrase
+                )
+            except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+                if not more:
+                    raise AuthError(f"{target}: that is not the passphrase of {path}") from error
+                again = "That is not it. "
+        raise AssertionError("the last wrong answer raises")
 
     def password(self, target: Target) -> Callable[[str], Awaitable[str | None]] | None:
         """Answers a server's question for a password; None where a password was not asked for: nobody is told anything then.
