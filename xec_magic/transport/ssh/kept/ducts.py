@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import asyncssh
 
@@ -15,8 +15,9 @@ from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.input import ChannelInput
 from xec_magic.transport.ssh.remote import Launch
 
-__all__ = ["Cutter", "Duct", "Feeder", "Keeper", "Streams", "open_duct"]
+__all__ = ["LOST", "Cutter", "Duct", "Feeder", "Keeper", "Streams", "open_duct"]
 
+LOST: Final = "the connection was lost: "  # before the cause, where no host is named
 READY_S = 60.0  # a profile may be slow; what was forced upon the login in place of our line never gets there
 CHATTER_BYTES = 4096  # kept of what a login prints, for the message when it ends there
 
@@ -80,7 +81,7 @@ class Duct(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is closed."""
-        self.lost = f"the connection was lost: {exc}" if exc is not None else "its channel was closed"
+        self.lost = f"{LOST}{exc}" if exc is not None else "its channel was closed"
         if not self._ready.done():
             self._fail(self._never_ready())
         self.on_lost()

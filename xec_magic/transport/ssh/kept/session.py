@@ -22,7 +22,7 @@ from xec_magic.transport.shells import script_for
 from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.kept.command import KeptProcess
 from xec_magic.transport.ssh.kept.counting import Counted, read_count, use_between
-from xec_magic.transport.ssh.kept.ducts import Keeper, open_duct
+from xec_magic.transport.ssh.kept.ducts import LOST, Keeper, open_duct
 from xec_magic.transport.ssh.kept.input import FarInput
 from xec_magic.transport.ssh.kept.lines import KEEPER_DIR, idle_line, keeper_line, session_line
 from xec_magic.transport.ssh.kept.outlets import Outlets
@@ -390,9 +390,9 @@ class FarSession:
             if status is not None:
                 process.ended(ExitStatus(None, None, lost=MUTE) if self._mute else status, note=note)
             else:
+                cause = self.ended_because.removeprefix(LOST)
                 process.lost(
-                    ExitStatus(None, None, lost=f"the connection to {self.host.target} was lost: {self.ended_because}"),
-                    note,
+                    ExitStatus(None, None, lost=f"the connection to {self.host.target} was lost: {cause}"), note
                 )
         # What a command has printed last is on its way, in another channel than the news of its end.
         flowing = process is not None and process.streams_open
