@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from array import array
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -44,6 +45,26 @@ def sample(count=10):
     rows.append(result(f"web{count - 2:02}", f"app 1 on web{count - 2:02}\nsecond\n".encode(), code=3))
     rows += [fresh(f"web{n:02}") for n in (count - 1, count)]
     return Results(rows)
+
+
+def test_what_single_targets_have_to_say_besides_their_outputs_is_told_once_for_equal_ones():
+    note = "the connection is gone: what runs on {} may go on"
+    rows = [
+        replace(result(name, b"x\n"), notes=(note.format(name),) if name != "web03" else (), attempts=tries)
+        for name, tries in (("web01", ()), ("web02", (result("web02"),) * 2), ("web03", (result("web02"),) * 2))
+    ]
+    rows.append(replace(result("db1", b"x\n"), notes=("not cached: s3cret is one of db1",)))
+    text = fleet_text(Results(rows), mask=lambda words: words.replace("s3cret", "***"))
+    said = [
+        "[xec] web[01-02]: the connection is gone: what runs on {host} may go on",
+        "[xec] web[02-03]: attempt 3",
+        "[xec] db1: not cached: *** is one of db1",
+    ]
+    assert text.splitlines()[-3:] == said
+    page = fleet_html(Results(rows))
+    assert all(f"<div>{line.removeprefix('[xec] ')}</div>" in page for line in said[:2])
+    many = [replace(result(f"web{n}", b"x\n"), notes=(f"note {n}",)) for n in range(10)]
+    assert fleet_text(Results(many)).splitlines()[-1] == "[xec] 5 more remarks: see notes of each result"
 
 
 class Fleet:

@@ -11,6 +11,7 @@ from xec_magic.display.markup import RULE, SMALL, Mask, safe_html, strong_html
 from xec_magic.display.table import render_results_html, render_results_text
 from xec_magic.formats import to_lines
 from xec_magic.inventory.nodeset import fold
+from xec_magic.likeness import own_name
 from xec_magic.units import format_duration
 from xec_magic.verdict import tally
 
@@ -25,6 +26,7 @@ GROUPS: Final = 8  # shown one by one; of more the rest is named
 OUTPUT_LINES: Final = 30  # of a group
 DIFF_LINES: Final = 40
 UNFOLDED: Final = 20  # so many targets have their outputs below the groups, to unfold
+REMARKS: Final = 6  # lines of what is to be known of single targets besides their outputs
 NAMES: Final = 160  # characters of a list of targets in a line
 
 _PRE: Final = (
@@ -58,6 +60,22 @@ def closing_lines(results: Results, duration_s: float | None, mask: Mask = str) 
     if results.not_started:
         why = plain_line(mask(results.not_started[0].verdict().removeprefix("not started: ")))
         lines.append(f"[xec] not started: {folded(results.not_started.targets)} ({why})")
+    return [*lines, *_remarks(results, mask)]
+
+
+def _remarks(results: Results, mask: Mask) -> list[str]:
+    """What the run of a target would say of itself: what may go on there, a session that is gone, that it was tried again."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        said = [f"attempt {len(result.attempts) + 1}"] if result.attempts else []
+        for note in [*said, *map(own_name(result.plan.command.target), result.notes)]:
+            found.setdefault(note, []).append(result.target)
+    lines = []
+    for note, names in found.items():
+        words = note.replace("{host}", names[0]) if len(names) == 1 else note
+        lines.append(f"[xec] {folded(names)}: {plain_line(mask(words))}")
+    if len(lines) > REMARKS:
+        lines[REMARKS - 1 :] = [f"[xec] {len(lines) - REMARKS + 1} more remarks: see notes of each result"]
     return lines
 
 
