@@ -112,6 +112,7 @@ VARIABLES = {
     "no background process at the start": "echo [$!]",
     "status of pipes": "true | false | (exit 3); echo ${PIPESTATUS[@]}",
     "status of pipes at the start": "echo [${PIPESTATUS[@]}]; declare -p PIPESTATUS",
+    "arguments of functions": "f() { echo ${#BASH_ARGC[@]} ${#BASH_ARGV[@]}; }; f a b",
     "the name": "echo $0",
     "the script itself": 'echo "$BASH_EXECUTION_STRING"',
     "no source": "echo ${#BASH_SOURCE[@]} ${#FUNCNAME[@]} ${BASH_SOURCE-none}",

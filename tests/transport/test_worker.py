@@ -192,7 +192,7 @@ def test_there_are_enough_snippets():
 
 def shows_a_spare(script):
     """It reads what a spare has other than a new shell, so it gets a new one."""
-    return "BASH_COMMAND" in script or "PIPESTATUS" in script
+    return any(name in script for name in ("BASH_ARG", "BASH_COMMAND", "PIPESTATUS"))
 
 
 @pytest.mark.parametrize("group", groups())
@@ -233,6 +233,7 @@ IN_BASH = IN_ANY_SESSION | {
     "options: ulimit beyond",  # the shell's own descriptors are beyond it
     "flow: functions for everything",  # those that the shell needs itself: it is ended
     "traps: exit in a trap without a code",
+    "variables: arguments of functions",  # of the session's own as well
     "traps: a trap shown",  # the shell's own is
     "traps: the command in a trap at exit",  # it is that of the trap
     "traps: the line in a trap",

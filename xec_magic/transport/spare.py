@@ -33,9 +33,15 @@ __all__ = ["ROOM_BYTES", "Kind", "Spare", "start_spare"]
 
 ROOM_BYTES: Final = 16 * 1024  # the placeholder's length; a longer script is started as a plain run is
 PLACEHOLDER: Final = b"exit 96".ljust(ROOM_BYTES)
-ARG_END: Final = 46  # field 49 of proc_pid_stat(5), counted behind the process's name
+STATE: Final = 0  # field 3 of proc_pid_stat(5), counted behind the process's name
+FLAGS: Final = 6  # field 9
+PENDING: Final = 28  # field 31: signals that it has not yet heard; one that ends it shows there as KILL
+ARG_END: Final = 46  # field 49
 ARGUMENT_TRIES: Final = 100
 ARGUMENT_PAUSE_S: Final = 0.005
+_WAITING: Final = (b"S", b"R", b"D")
+_KILL: Final = 1 << (signal.SIGKILL - 1)
+_EXITING: Final = 4  # PF_EXITING of linux/sched.h
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +85,15 @@ class Spare:
     def waits(self) -> bool:
         """It has not ended, by an error in its profile or from outside."""
         return not self.spawned.exit.done()
+
+    def is_alive(self) -> bool:
+        """Nothing has ended or stopped it, of which its end has not been told yet."""
+        try:
+            fields = stat_fields(self.spawned.pid)
+            ending = int(fields[PENDING]) & _KILL or int(fields[FLAGS]) & _EXITING
+            return fields[STATE] in _WAITING and not ending
+        except (OSError, ValueError, IndexError):
+            return False
 
     def is_where_it_should(self) -> bool:
         """Its directory still is what its path names: a directory may have been removed and made anew."""

@@ -32,7 +32,7 @@ REFILL_S: Final = 0.002  # after a command's end: by then its result is on its w
 # With these, bash does something before it comes to BASH_ENV, or says something while it reads it.
 _BEFORE_US: Final = frozenset({b"BASH_ENV", b"SHELLOPTS", b"BASHOPTS", b"POSIXLY_CORRECT", b"BASH_XTRACEFD"})
 # What a spare has read before its script is a command, too: these show it, so a script that names one has a shell of its own.
-_SHOW_US: Final = ("BASH_COMMAND", "PIPESTATUS")
+_SHOW_US: Final = ("BASH_ARG", "BASH_COMMAND", "PIPESTATUS")
 _OVERRIDES: Final = frozenset({b"BASH_FUNC_unset%%", b"BASH_FUNC_builtin%%", b"BASH_FUNC_:%%"})
 
 
@@ -131,7 +131,7 @@ class Spares:
         for spare in reversed(self.idle):
             if spare.kind is kind:
                 self.idle.remove(spare)
-                if spare.waits and (kind.rc or spare.is_where_it_should()):
+                if spare.waits and spare.is_alive() and (kind.rc or spare.is_where_it_should()):
                     return spare
                 spare.let_go()
         return None
