@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import traceback
@@ -50,4 +51,8 @@ def own_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
     """The user's frames: neither this package's nor IPython's, nor those of what this package waits with."""
     others = (f"{os.sep}{name}{os.sep}" for name in ("IPython", "ipykernel", os.path.join("concurrent", "futures")))
     hidden = (os.path.dirname(__file__) + os.sep, *others)
-    return [frame for frame in traceback.extract_tb(trace) if not any(part in frame.filename for part in hidden)]
+    made = ("<string>", dataclasses.__file__)  # what dataclasses makes for this package has no file
+    return [
+        frame for frame in traceback.extract_tb(trace)
+        if frame.filename not in made and not any(part in frame.filename for part in hidden)
+    ]  # fmt: skip

@@ -153,6 +153,8 @@ class Commands(Calls):
         """
         merged = over(self._defaults, options)
         read = self._options(merged)
+        if read.stdin is not None:
+            raise OptionError("stdin: operations on files read nothing; leave it out")
 
         def run(batch: Batch, check: bool | None) -> Results:
             asked = read if check is None else replace(read, check=check, sources={**read.sources, "check": "the call"})

@@ -399,6 +399,11 @@ def test_what_cannot_be_meant_is_refused_before_anything_runs(make, why):
         make(xec.files())
 
 
+def test_input_for_operations_is_refused():
+    with pytest.raises(OptionError, match="stdin: operations on files read nothing"):
+        xec.files(stdin="x")
+
+
 def test_a_dry_run_gives_the_script_and_does_nothing(work):
     (work / "a b").write_bytes(b"A")
     script = xec.files(cwd=work).move("a b", "-c").run(dry_run=True)

@@ -137,6 +137,8 @@ def test_wrong_tasks_are_refused_and_nothing_runs(ex, host):
         of(ex, host, build="", test="biuld").run()
     with pytest.raises(OptionError, match="already a task a"):
         of(ex, host, a="").add("a", "a")
+    with pytest.raises(OptionError, match=r"tee belongs to one task; give it to add\(\)"):
+        ex.tasks(tee="all.log")
     with pytest.raises(OptionError, match="an option's name"):
         of(ex, host).add("--jobs", "a")
     with pytest.raises(OptionError, match=r"needs: 'a' is a text; give a list of names, such as \['a'\]"):

@@ -53,7 +53,8 @@ def test_what_looks_equal_and_means_something_else_is_another_call():
     assert name_of("ls", {"a": "1"}) != name_of(b"ls", {"a": "1"})
     assert name_of("ls", {"env": {"A": "1"}}) != name_of("ls", {"env": (("A", "1"),)})
     assert name_of("ls" * 100_000, {}) is None
-    assert name_of(object(), {}) is None
+    for no_script in (object(), None, 5, True):
+        assert name_of(no_script, {}) is None
 
 
 def test_what_can_change_between_two_calls_is_planned_again():

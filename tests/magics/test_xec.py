@@ -157,6 +157,21 @@ def test_a_wrong_cell_is_refused_in_one_line_and_nothing_runs(run, source, words
     assert xec.last is None or xec.last.command != "true"
 
 
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("run(None)", "a script is text, bytes or a template string, not NoneType"),
+        ("run('true', timeout=0)", "timeout must be more than 0 seconds"),
+        ("using(cache=60).batch(['true'])", "cache: a batch is not kept"),
+    ],
+)
+def test_a_wrong_call_is_refused_in_one_line(run, call, words):
+    cell = run(f"import xec_magic as xec\nxec.{call}")
+    shown = (cell.out + cell.err).rstrip("\n").split("\n")
+    assert len(shown) == 1, shown
+    assert shown[0].startswith(f"OptionError: {words}")
+
+
 def test_an_unknown_form_of_the_page_is_refused(run, monkeypatch):
     monkeypatch.setenv("XEC_UI", "fancy")
     assert "XEC_UI" in refusal(run("%%xec\ntrue"))

@@ -194,6 +194,9 @@ def test_what_belongs_to_an_option_that_is_not_given_is_refused_and_may_stand_in
     assert refused("--retry-codes 75") == "--retry-codes belongs to --retries N, which is not given"
     assert refused("--backoff 2s") == "--backoff belongs to --retries N, which is not given"
     assert refused("--rate 2") == "--rate belongs to --monitor, which is not given"
+    unkept = RunOptions.from_keywords({"max_output": 1, "keep": False})
+    with pytest.raises(OptionError, match="max_output counts what is kept, and keep=False keeps nothing"):
+        unkept.plan("true")
     user, project, environ = places
     user.write_text("backoff = 9\nretry-codes = [75]\nrate = 2\n")
     options = line("true", settings=Settings(project.parent, environ))

@@ -57,7 +57,9 @@ class Tasks:
         self._executor = executor
         self._settings = settings
         self._target = defaults.get("target")
-        self._defaults = TaskOptions.read_call({name: value for name, value in defaults.items() if name != "target"})
+        self._defaults = TaskOptions.read_call_for_all(
+            {name: value for name, value in defaults.items() if name != "target"}
+        )
         self._read_script = read_script
         self._tasks: dict[str, Task] = {}
 

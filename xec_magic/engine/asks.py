@@ -36,7 +36,7 @@ def name_of(script: object, options: Mapping[str, Any]) -> _Name | None:
     """
     parts: list[object] = [script]
     kind = type(script)
-    if kind not in _CONSTANT or len(script) > LARGEST:  # type: ignore[arg-type]  # only str and bytes get here in earnest
+    if (kind is not str and kind is not bytes) or len(script) > LARGEST:  # type: ignore[arg-type]  # it is one of them
         return None
     for name, value in options.items():
         kind = type(value)

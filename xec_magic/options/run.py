@@ -179,6 +179,8 @@ class RunOptions(DeclaredOptions):
                 if name in asked:
                     what = on_line if self.sources[name] == THE_LINE else in_call
                     raise OptionError(f"{self.who(name)} belongs to {what}, which is not given")
+        if self.asks("max_output") and self.max_output is not None and self.asks("keep") and not self.keep:
+            raise OptionError("max_output counts what is kept, and keep=False keeps nothing; leave one of them out")
 
     def plan(self, script: str | bytes, namespace: Mapping[str, Any] | None = None, target: Target = LOCAL) -> Plan:
         """The complete plan to run a script by these options. Looks at directories and files, and runs nothing.

@@ -104,6 +104,17 @@ class TaskOptions(RunOptions):
         return cls._fit(cls.SPEC.read_keywords(keywords), line=False)
 
     @classmethod
+    def read_call_for_all(cls, keywords: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The options of all tasks in Python.
+
+        Raises:
+            OptionError: one is wrong, makes no sense for a task, or belongs to one task.
+        """
+        for name in sorted(_ONE_TASK_ONLY & keywords.keys()):
+            raise OptionError(f"{name} belongs to one task; give it to add()")
+        return cls.read_call(keywords)
+
+    @classmethod
     def _fit(cls, values: Mapping[str, Any], *, line: bool) -> Mapping[str, Any]:
         for name in values:
             if name not in cls.names():
