@@ -84,7 +84,9 @@ def test_the_tail_of_stderr_is_short_whatever_its_size():
 
 def test_a_grep_that_finds_nothing_gets_advice():
     assert "--ok-codes 0,1" in explain_exit(1, "cat log | grep ERROR")
-    assert explain_exit(1, "make") == ""
+    assert "--ok-codes 0,1" in explain_exit(1, "cd /\nls | grep -v 'a;b' 2>&1")
+    for other in ("make", "grep ERROR log; make", "zgrep a b", "f() { grep x f; }; f"):
+        assert explain_exit(1, other) == ""
 
 
 def test_bytes_that_are_no_text_are_kept():

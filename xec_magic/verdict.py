@@ -44,6 +44,7 @@ _EXIT_MEANINGS: Final = {
     127: "command not found",
     128: "an exit code out of range",
 }
+_NO_COMMANDS: Final = re.compile(r"""'[^']*'|"[^"]*"|[<>]&|&>""")  # what `;` and `&` in them mean is nothing
 _ERRORS: Final[dict[Outcome, type[CommandError]]] = {
     Outcome.FAILED: NonZeroExit,
     Outcome.SIGNALLED: Signalled,
@@ -130,9 +131,7 @@ def error_of(result: Result) -> XecError | RunInterrupted | None:
         return ConnectionLost(message, result)
     if result.outcome is Outcome.FAILED and result.plan.command.target.kind == "function":
         return CallbackError(message)
-    tail = stderr_tail(result)
-    if tail:
-        message += "\n" + tail
+    message = "\n".join(part for part in (message, stderr_tail(result), *result.notes) if part)
     if result.outcome is Outcome.INTERRUPTED:
         return RunInterrupted(message, result)
     return _ERRORS[result.outcome](message, result)
@@ -166,12 +165,19 @@ def explain_exit(code: int, script: str = "") -> str:
         name = signal_name(code - 128)
         return f"ended by {name}" if name.startswith("SIG") else ""
     if code == 1 and script:
-        last = script.rstrip().splitlines()[-1] if script.strip() else ""
-        if re.search(r"(^|[|;&(]\s*)\b[ef]?grep\b", last):
+        last = _last_program(script)
+        if last in {"grep", "egrep", "fgrep"}:
             return "grep found nothing; --ok-codes 0,1 accepts that"
-        if re.search(r"(^|[|;&(]\s*)(diff|cmp)\b", last):
+        if last in {"diff", "cmp"}:
             return "there are differences; --ok-codes 0,1 accepts that"
     return ""
+
+
+def _last_program(script: str) -> str:
+    """The first word of a script's last command, by the look of its last line."""
+    line = script.rstrip().rpartition("\n")[2]
+    commands = [part.split() for part in re.split("[;&|()]", _NO_COMMANDS.sub("-", line))]
+    return next((words[0] for words in reversed(commands) if words), "")
 
 
 def signal_name(number: int) -> str:

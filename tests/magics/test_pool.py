@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+import xec_magic as xec
 from xec_magic import runtime
 from xec_magic.errors import NonZeroExit
 from xec_magic.transport.spawn import proctree
@@ -18,6 +19,16 @@ def test_a_session_goes_on_from_cell_to_cell_also_after_one_that_failed(run):
     assert isinstance(run("%%xec --session etl\ny=6; false; y=7").error, NonZeroExit)
     assert run("%%xec --session etl\necho $PWD $x $y").out == "/usr 5 6\n"
     assert run("%%xec --session etl --reset\necho ${x-new}").out == "new\n"
+
+
+def test_a_session_that_a_failing_cell_has_ended_is_said_on_a_terminal_and_by_the_error(run):
+    said = run("%%xec --session etl\nx=1\nexit 3").said.splitlines()
+    assert said[0] == (
+        "[xec] session etl was lost (the script called exit): its variables are gone, and the next command starts a new one"
+    )
+    assert len(said) == 2  # and the error, which does not say it again
+    with pytest.raises(NonZeroExit, match="exit 3\nsession etl was lost"):
+        xec.run("exit 3", session="etl")
 
 
 def test_a_worker_shows_what_the_command_prints(run):

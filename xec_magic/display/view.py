@@ -200,6 +200,9 @@ class View:
             said = render.closing_line(result, mask=self._mask)
             if said and not self.error_follows:
                 self._printer.say(said)
+            elif self.error_follows:
+                for note in result.notes:
+                    self._printer.say(f"[xec] {self._mask(note)}")
         else:
             self._publish(self._ended(result))
 
