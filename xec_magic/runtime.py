@@ -6,7 +6,7 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from xec_magic.engine.executor import Executor
@@ -39,8 +39,8 @@ class Runtime:
         self._registry: Cleanup | None = None
         self._mutex = threading.Lock()
 
-    def _record(self, result: Result, asked_at: float) -> None:
-        self.profiler.record(result, asked_at, self.executor.redactor.mask(result.plan.title))
+    def _record(self, over: Sequence[tuple[Result, float]]) -> None:
+        self.profiler.record(over, lambda plan: self.executor.redactor.mask(plan.title))
 
     def registry(self, make: Callable[[Runtime], Cleanup]) -> Cleanup:
         """What is to be cleaned up at the kernel's end; made on first use."""
@@ -90,16 +90,25 @@ class Runtime:
 
 _lock = threading.Lock()
 _runtime: Runtime | None = None
+_pid = os.getpid()  # kept, since to ask the system at each call is a tenth of what a hit of the cache costs
+
+
+def _after_fork() -> None:
+    global _pid
+    _pid = os.getpid()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def current() -> Runtime:
     """This kernel's runtime. In a forked process a new one: the runs of the parent are not its own."""
     global _runtime
     known = _runtime
-    if known is not None and known.pid == os.getpid():
+    if known is not None and known.pid == _pid:
         return known
     with _lock:
-        if _runtime is None or _runtime.pid != os.getpid():
+        if _runtime is None or _runtime.pid != _pid:
             _runtime = Runtime()
         return _runtime
 

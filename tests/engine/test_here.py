@@ -251,6 +251,26 @@ def test_it_waits_for_its_place_where_all_are_taken():
                 run.cancel(now=True)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore::ResourceWarning")
+def test_a_forked_process_runs_its_own(executor):
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        with contextlib.suppress(BaseException):
+            signal.alarm(10)
+            said = str(xec.run("echo from there")), runtime.current().executor is not executor
+            os.write(write, repr(said).encode())
+            runtime.close()
+            code = 0
+        os._exit(code)
+    os.close(write)
+    with open(read, "rb") as file:
+        assert file.read() == b"('from there', True)"
+    assert os.waitpid(pid, 0)[1] == 0
+    assert str(xec.run("echo here")) == "here"
+
+
 def test_many_are_listed_within_the_bound(executor, monkeypatch):
     monkeypatch.setattr("xec_magic.engine.executor.HISTORY_RUNS", 5)
     monkeypatch.setattr("xec_magic.engine.executor.FORGET_RUNS", 5)

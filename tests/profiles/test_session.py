@@ -9,7 +9,7 @@ from xec_magic.profiles.session import Profiler
 
 def taken(profiler, seconds, code=0, script="make", **more):
     result = make_result(b"x", code=code, script=script, seconds=seconds, **more)
-    profiler.record(result, result.started_at.timestamp() - 0.25, result.plan.title)
+    profiler.record([(result, result.started_at.timestamp() - 0.25)], lambda plan: plan.title)
 
 
 def test_a_report_has_totals_average_slowest_failures_and_waiting():
@@ -37,7 +37,7 @@ def test_answers_from_the_cache_saved_what_they_had_taken():
 
     p = Profiler()
     result = replace(make_result(b"x", seconds=7.0), cached=60.0)
-    p.record(result, datetime.now(UTC).timestamp(), "make")
+    p.record([(result, datetime.now(UTC).timestamp())], lambda plan: plan.title)
     assert p.report().saved_s == 7.0
     assert p.report().total_s == 0.0
     assert "saved 7 s" in str(p.report())

@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -90,7 +90,9 @@ class Executor:
         self._owner = os.getpid()
         self._closed = False
         self._unchecked = 0
-        self.observers: list[Callable[[Result, float], None]] = []  # told of each result, and when it was asked for
+        self.observers: list[
+            Callable[[Sequence[tuple[Result, float]]], None]
+        ] = []  # told of results, and when each was asked for
 
     # -- the outside: any thread ------------------------------------------------------------------
 
@@ -332,12 +334,15 @@ class Executor:
 
     def settle(self) -> None:
         """Tell the observers what they have not been told yet. Any thread."""
+        over = []
         while self._untold:
             try:
-                result, asked_at = self._untold.popleft()
+                over.append(self._untold.popleft())
             except IndexError:  # another thread does the same
-                return
-            self._tell(result, asked_at)
+                break
+        if over:
+            for observer in self.observers:
+                observer(over)
 
     def _list_ended(self) -> None:
         """Make runs of the results that have been kept without one."""
@@ -558,10 +563,6 @@ class Executor:
             hear(run.snapshot())
         else:
             run.hear = hear
-
-    def _tell(self, result: Result, asked_at: float) -> None:
-        for observer in self.observers:
-            observer(result, asked_at)
 
     def _forget_old(self) -> None:
         runs = self.runs()

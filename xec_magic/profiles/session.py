@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xec_magic.errors import OptionError
+from xec_magic.outcome import Outcome
 from xec_magic.units import format_duration
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from xec_magic.command import Command
+    from xec_magic.plan import Plan
     from xec_magic.result import Result
 
 __all__ = ["Profiler", "Record", "Report"]
@@ -62,26 +64,39 @@ class Profiler:
         self._lock = threading.Lock()
         self._all = 0
 
-    def record(self, result: Result, began_at: float, name: str) -> None:
-        """Take a run that is over."""
-        ran = result.started_at if result.cached is None else None  # what was answered at once has not waited
-        started = ran.timestamp() if ran is not None else began_at
-        usage = result.usage
-        entry = Record(
-            result.run_id, name, result.target, began_at, max(0.0, started - began_at), result.duration_s,
-            result.outcome.value, result.ok, usage.cpu_s if usage else None, usage.peak_rss_bytes if usage else None,
-            result.cached,
-        )  # fmt: skip
+    def record(self, over: Sequence[tuple[Result, float]], name_of: Callable[[Plan], str]) -> None:
+        """Take runs that are over.
+
+        Args:
+            over: Each with the moment when it was asked for, in seconds since the epoch.
+            name_of: What the run of a plan is called.
+        """
+        entries = []
+        plan, name, target = None, "", ""
+        for result, began_at in over:
+            if result.plan is not plan:  # many hits in a row are often of one call, and have one plan
+                plan = result.plan
+                name, target = name_of(plan), plan.command.target.name
+            usage, outcome, waited_s = result.usage, result.outcome, 0.0
+            if result.cached is None and result.started_at is not None:  # what was answered at once has not waited
+                waited_s = max(0.0, result.started_at.timestamp() - began_at)
+            entries.append(Record(
+                result.run_id, name, target, began_at, waited_s, result.duration_s, outcome.value, outcome is Outcome.OK,
+                usage.cpu_s if usage else None, usage.peak_rss_bytes if usage else None, result.cached,
+            ))  # fmt: skip
         with self._lock:
-            self._all += 1
-            self._records.append(entry)
-            if result.ok and result.cached is None:
-                command = result.plan.command
-                times = self._times.pop(command, None) or deque(maxlen=LAST_TIMES)
-                times.append(result.duration_s)
-                self._times[command] = times  # the last used stay
-                if len(self._times) > MOST_RECORDS:
-                    del self._times[next(iter(self._times))]
+            self._all += len(entries)
+            self._records.extend(entries)
+            for result, _ in over:
+                if result.cached is None and result.ok:
+                    self._note_time(result.plan.command, result.duration_s)
+
+    def _note_time(self, command: Command, duration_s: float) -> None:
+        times = self._times.pop(command, None) or deque(maxlen=LAST_TIMES)
+        times.append(duration_s)
+        self._times[command] = times  # the last used stay
+        if len(self._times) > MOST_RECORDS:
+            del self._times[next(iter(self._times))]
 
     def usual_s(self, command: Command) -> float | None:
         """What this very command usually takes, by its last good runs; None when there was none."""
