@@ -279,6 +279,7 @@ def test_a_renewal_behind_a_stale_result_is_joined_by_the_next_and_not_by_a_refr
 
 
 def test_who_joins_has_the_result_kept_as_it_asks(executor, host):
+    executor.cache.disk.totals()  # opens it: that may take longer than the leader
     host.on("slow", Wait(0.3), Say("x"), Exit(0))
     leader = executor.start(plan("slow", ttl=1, target=host.target))
     until(lambda: leader.state == "running")
