@@ -12,8 +12,7 @@ from xec_magic.atend import registry
 from xec_magic.calls import Calls, text_of, with_rc
 from xec_magic.command import Target, decode_script
 from xec_magic.compose.batch import check_results, plan_batch, results_of, with_results
-from xec_magic.compose.chunks import Batches, FileThere, cut
-from xec_magic.compose.chunks import chunks as chunks_here
+from xec_magic.compose.chunks import Batches, FileThere, cut, readable
 from xec_magic.compose.cleanup import Cleanup
 from xec_magic.compose.files import Files, path_word
 from xec_magic.compose.lazy import Lazy
@@ -221,7 +220,8 @@ class Commands(Calls):
             options["on"] = on
         target = self._target(self._options(options), options)
         if target.kind == "local":
-            return chunks_here(source, lines=lines, size=size, errors=errors)  # type: ignore[call-overload, no-any-return]
+            path = readable(source)
+            return cut(path, path, lines, size, errors)
         options |= {"keep": False, "shell": "sh", "max_output": None, "label": f"read {os.fspath(source)}"}
         start = Commands(self._executor, self._settings).start
         file = FileThere(lambda script: start(script, **options), path_word(source), f"{target}:{os.fspath(source)}")

@@ -1,4 +1,4 @@
-"""`chunks`: a large file, or the output of a run, in batches of lines or in blocks; one pass, bounded memory."""
+"""A large file, or the output of a run, in batches of lines or in blocks; one pass, bounded memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import aclosing, closing, contextmanager
-from typing import Any, Final, Generic, TypeVar, cast, overload
+from typing import Any, Final, Generic, TypeVar, cast
 
 from xec_magic.engine.run import Run
 from xec_magic.errors import CommandError, OptionError, XecError, map_errors
@@ -17,7 +17,7 @@ from xec_magic.units import format_size, parse_size
 
 T = TypeVar("T")
 
-__all__ = ["Batches", "FileThere", "chunks", "cut"]
+__all__ = ["Batches", "FileThere", "cut", "readable"]
 
 READ_BYTES: Final = 2**20
 DEFAULT_LINES: Final = 1000
@@ -102,51 +102,6 @@ class Batches(Generic[T]):
         return f"<Batches of {self._what}: {self._name}>"
 
 
-@overload
-def chunks(
-    source: str | os.PathLike[str] | Run, *, lines: int | None = ..., errors: Decoding = ...
-) -> Batches[list[str]]: ...
-@overload
-def chunks(source: str | os.PathLike[str] | Run, *, size: float | str) -> Batches[bytes]: ...
-
-
-def chunks(
-    source: str | os.PathLike[str] | Run,
-    *,
-    lines: int | None = None,
-    size: float | str | None = None,
-    errors: Decoding = "strict",
-) -> Batches[Any]:
-    """A large file in one pass: an iterator over lists of lines, or with `size` over blocks of bytes.
-
-    Nothing is read before the loop begins, and no more than a batch and 1 MiB is held. A run in the place of the file gives its
-    output: `xec.chunks(xec.start("zcat big.gz"))`.
-
-    Args:
-        source: A file of this machine, or a run.
-        lines: Lines a batch, without their newlines; 1,000 by default. The last has fewer, and one that holds 64 MiB already.
-        size: Bytes a block instead, as 65536 or `"1MiB"`; the last is smaller.
-        errors: What becomes of bytes that are no UTF-8: `strict` raises `ParseError` with the line's number, `replace` puts a
-            mark there, `surrogateescape` keeps them.
-
-    Raises:
-        OptionError: there is no such file, it is a directory or may not be read; a wrong number.
-        ParseError: in the loop: bytes that are no UTF-8, or a line of more than 64 MiB.
-
-    Example:
-        >>> import xec_magic as xec
-        >>> path = xec.temp_file(content="".join(f"{n}\\n" for n in range(2500)))
-        >>> [len(batch) for batch in xec.chunks(path)]
-        [1000, 1000, 500]
-        >>> sum(len(block) for block in xec.chunks(path, size="4KiB"))
-        11390
-    """
-    if isinstance(source, Run):
-        return cut(source, source.plan.title, lines, size, errors)
-    path = _readable(source)
-    return cut(path, path, lines, size, errors)
-
-
 def cut(
     source: str | Run | FileThere, name: str, lines: int | None, size: float | str | None, errors: Decoding
 ) -> Batches[Any]:
@@ -170,7 +125,7 @@ def cut(
     return Batches(source, lambda: LineBatches(number, name, errors), f"{number:,} lines", name)
 
 
-def _readable(source: object) -> str:
+def readable(source: object) -> str:
     """The absolute path of a file that can be read, as far as can be told before.
 
     Raises:
