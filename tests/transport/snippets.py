@@ -296,6 +296,7 @@ TRAPS = {
     "a failure in a trap": "trap 'false' EXIT; exit 0",
     "a trap taken back": "trap 'echo no' EXIT; trap - EXIT; echo hi",
     "a trap in a subshell": "trap 'echo outer' EXIT; (trap 'echo inner' EXIT; echo in); echo out",
+    "a trap in a subshell that fails": "(trap 'echo bye $?' EXIT; set -e; false; echo no); echo $?",
     "a trap in a function": "f() { trap 'echo bye' EXIT; }; f; echo hi",
     "a trap by number": "trap 'echo bye' 0; echo hi",
     "a trap shown": "trap 'echo bye' EXIT; trap -p EXIT; trap",

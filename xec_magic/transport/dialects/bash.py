@@ -246,6 +246,10 @@ class _Bash:
         if own:
             words.append(b"__xec_own=%s; " % quoted(b" ".join(own)))
         run = b'\\builtin eval "$BASH_EXECUTION_STRING"'
+        if traps:
+            # In a group: where a failure ends a subshell, bash takes back what a builtin is redirected to, and only then does
+            # the trap of the subshell run. In no group otherwise, since a trap on DEBUG would print into the output.
+            run = b"{ %s; }" % run
         if order.env:
             variables = [(name.encode(), quoted(value)) for name, value in order.env]
             words += [b"[[ ! -v %s ]] || __xec_old+=\"${%s@A}\"$'\\n'; " % (name, name) for name, _ in variables]
