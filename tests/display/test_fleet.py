@@ -47,6 +47,13 @@ def sample(count=10):
     return Results(rows)
 
 
+def test_hosts_whose_results_were_kept_are_named():
+    rows = [result("web01", b"x\n"), *(replace(result(f"web0{n}", b"x\n"), cached=90.0) for n in (2, 3))]
+    assert fleet_text(Results(rows)).splitlines()[-1] == "[xec] web[02-03]: cached"
+    assert fleet_text(Results(rows), 0.1).splitlines()[-1] == "[xec] web[02-03]: cached 1 min ago"
+    assert "<div>web[02-03]: cached</div>" in fleet_html(Results(rows))
+
+
 def test_what_single_targets_have_to_say_besides_their_outputs_is_told_once_for_equal_ones():
     note = "the connection is gone: what runs on {} may go on"
     rows = [

@@ -8,6 +8,7 @@ from xec_magic.display import palette
 from xec_magic.display.ansi import plain_line
 from xec_magic.display.hostsview import results_html, results_lines
 from xec_magic.display.markup import RULE, SMALL, Mask, safe_html, strong_html
+from xec_magic.display.render import badge
 from xec_magic.display.table import render_results_html, render_results_text
 from xec_magic.formats import to_lines
 from xec_magic.inventory.nodeset import fold
@@ -60,14 +61,15 @@ def closing_lines(results: Results, duration_s: float | None, mask: Mask = str) 
     if results.not_started:
         why = plain_line(mask(results.not_started[0].verdict().removeprefix("not started: ")))
         lines.append(f"[xec] not started: {folded(results.not_started.targets)} ({why})")
-    return [*lines, *_remarks(results, mask)]
+    return [*lines, *_remarks(results, mask, duration_s is not None)]
 
 
-def _remarks(results: Results, mask: Mask) -> list[str]:
-    """What the run of a target would say of itself: what may go on there, a session that is gone, that it was tried again."""
+def _remarks(results: Results, mask: Mask, volatile: bool) -> list[str]:
+    """What the run of a target would say of itself: what may go on there, a session that is gone, a kept result, further attempts."""
     found: dict[str, list[str]] = {}
     for result in results:
         said = [f"attempt {len(result.attempts) + 1}"] if result.attempts else []
+        said += [badge(result, volatile)] if result.cached is not None else []
         for note in [*said, *map(own_name(result.plan.command.target), result.notes)]:
             found.setdefault(note, []).append(result.target)
     lines = []
