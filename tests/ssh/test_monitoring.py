@@ -183,7 +183,7 @@ def test_of_a_command_that_becomes_root_there_the_bytes_are_absent_from_then_on(
         r = started.result()
     assert (later.read_bytes, later.written_bytes, later.storage_written_bytes) == (None, None, None)
     assert later.rss_bytes > 100_000
-    assert later.cpu_s > 0
+    assert later.cpu_s is not None  # ticks of 10 ms
     assert (r.ok, r.notes) == (True, ())
     assert r.usage.cpu_s > 0
     assert until(lambda: not loops(world))
