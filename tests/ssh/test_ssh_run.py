@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from helpers.marks import needs_root
 from helpers.waiting import until
-from world import children, environ_has
+from world import environ_has
 
 import xec_magic as xec
 from xec_magic.plan import Plan
@@ -414,9 +414,7 @@ def lost(run):
 def test_a_killed_session_loses_its_command_with_what_arrived_and_the_next_one_connects_anew(ex, world):
     server = world.sshd()
     run = started(ex, server, "echo partial; echo $$ >&2; exec sleep 300")
-    for pid in children(server.process.pid):
-        if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
-            os.kill(pid, 9)
+    server.kill_connections()
     lost(run)
     assert until(lambda: not left(ex))  # what ran there is ended over a new connection
     assert ex.run("echo again", on=server.spec).ok
@@ -426,9 +424,7 @@ def test_a_killed_server_loses_its_commands_and_says_what_may_go_on(ex, world):
     server = world.sshd()
     run = started(ex, server)
     pid = run.process.pid
-    family = [server.process.pid, *(p for p in server.sessions() if "sshd" in Path(f"/proc/{p}/comm").read_text())]
-    for each in family:
-        os.kill(each, 9)
+    server.kill_connections(daemon=True)
     error = lost(run)
     assert any(f"pid {pid}" in note for note in error.result.notes)
     os.kill(pid, 9)

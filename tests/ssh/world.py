@@ -50,6 +50,13 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def _name_of(pid: int) -> str:
+    """What a process is called; nothing when it has gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text()
+    return ""
+
+
 def environ_has(text: str) -> list[int]:
     """Processes with `text` in their environment."""
     found = []
@@ -99,6 +106,19 @@ class Sshd:
     def sessions(self) -> list[int]:
         """Its session processes and what they run."""
         return children(self.process.pid)
+
+    def kill_connections(self, *, daemon: bool = False) -> None:
+        """Kill what serves its connections, with `daemon` the daemon as well, and nothing of what the commands are."""
+        # All are stopped before one is killed: none is told of another's end and leaves by itself, and none is made meanwhile.
+        os.kill(self.process.pid, signal.SIGSTOP)
+        family = [pid for pid in self.sessions() if _name_of(pid).startswith("sshd")]
+        for sign in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, sign)
+        os.kill(self.process.pid, signal.SIGKILL if daemon else signal.SIGCONT)
+        if daemon:
+            self.process.wait()
 
     def stop(self) -> None:
         """End the daemon, its sessions and what they run, by pid."""
