@@ -66,6 +66,10 @@ def test_a_child_that_holds_the_streams_does_not_hold_up_the_command(hosts, ex):
     assert time.monotonic() - started < 40
 
 
+def test_who_waits_for_children_gets_what_they_print(hosts, ex):
+    assert ex.run("(sleep 1; echo late) & echo now", on="web01", wait=True).lines() == ["now", "late"]
+
+
 def test_the_environment_is_the_hosts_own(hosts, ex, monkeypatch):
     monkeypatch.setenv("KERNELS_OWN", "1")
     assert str(ex.run('echo "${KERNELS_OWN-none} $USER"', on="web01")) == "none demo"

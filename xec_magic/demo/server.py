@@ -24,7 +24,7 @@ import asyncssh
 
 HERE: Final = "127.0.0.1"
 MARK: Final = "XEC_DEMO"  # in the environment of every command: what strays is found by it at the end
-PIPES_S: Final = 0.5  # so long a channel stays open for children that hold the streams of their shell
+PIPES_S: Final = 0.5  # so long the status waits for what a shell's streams still hold
 BACKLOG: Final = 128
 
 
@@ -243,7 +243,11 @@ class Host:
                 await asyncio.wait(reading, timeout=PIPES_S)
                 status = ended.result()
                 if status >= 0:
-                    process.exit(status)
+                    # As sshd: the status at once, the end of the channel when nobody holds the streams, or who asked has closed it.
+                    process.channel._send_request(b"exit-status", asyncssh.packet.UInt32(status))
+                    over: list[asyncio.Future[Any]] = [asyncio.gather(*reading, return_exceptions=True), gone]
+                    await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
+                    process.channel.close()
                 else:
                     process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
         finally:
