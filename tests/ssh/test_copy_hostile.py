@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import asyncssh
 import pytest
+from scripted import serving
 
 import xec_magic as xec
 from xec_magic import runtime
@@ -92,32 +93,9 @@ class Lying(asyncssh.SFTPServer):
 @pytest.fixture(scope="module")
 def liar(world):
     """`HOST` of a server whose SFTP is `Lying`, in a loop of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-
-    async def serve():
-        return await asyncssh.listen(
-            "127.0.0.1", 0, server_host_keys=[str(world.host_key)], authorized_client_keys=str(world.authorized),
-            sftp_factory=Lying,
-        )  # fmt: skip
-
-    server = asyncio.run_coroutine_threadsafe(serve(), loop).result(10)
-    port = server.get_port()
-    with world.known_hosts.open("a") as file:
-        file.write(f"[127.0.0.1]:{port} {' '.join((world.host_key.with_suffix('.pub')).read_text().split()[:2])}\n")
-    yield f"{world.user}@127.0.0.1:{port}"
-    runtime.close()
-
-    async def end():
-        server.close()
-        await server.wait_closed()
-        await asyncio.sleep(0.1)
-
-    asyncio.run_coroutine_threadsafe(end(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with serving(world, sftp_factory=Lying) as host:
+        yield host
+        runtime.close()
 
 
 @pytest.fixture(autouse=True)
