@@ -2,11 +2,11 @@
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 
 import pytest
+from helpers.interrupts import interrupt_when
 from helpers.waiting import until
 
 sys.path.insert(0, os.path.dirname(__file__))
@@ -176,11 +176,9 @@ def test_an_interrupt_ends_the_follower_that_waits_and_nobody_else(executor, hos
     host.on("slow", Wait(1.0), Say("x"), Exit(0))
     leader = executor.start(plan("slow", target=host.target))
     follower = follower_of(executor, plan("slow", target=host.target))
-    timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(errors.RunInterrupted):
-        follower.wait(20)
-    timer.join()
+    waiting = threading.Event()
+    with pytest.raises(errors.RunInterrupted), interrupt_when(waiting.is_set):
+        follower.wait(20, on_tick=waiting.set)
     assert not leader.done()
     assert str(leader.result(20)) == "x"
 

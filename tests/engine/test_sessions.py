@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ import threading
 import time
 
 import pytest
+from helpers.interrupts import interrupt_when
 from helpers.waiting import until
 
 import xec_magic as xec
@@ -448,14 +448,11 @@ def test_output_beyond_the_bound_stops_the_command_and_keeps_the_session(bash):
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.005, 0.3])
-def test_the_kernels_interrupt_ends_the_command_and_keeps_the_session(after_s, bash):
+def test_the_kernels_interrupt_ends_the_command_and_keeps_the_session(after_s, bash, tmp_path):
+    begun = tmp_path / "begun"
     bash.run("x=1")
-    timer = threading.Timer(0.2 + after_s, _thread.interrupt_main)
-    timer.start()
-    with pytest.raises(xec.RunInterrupted) as caught:
-        time.sleep(0.2 - 0.02)
-        bash.run("x=2; sleep 60")
-    timer.join()
+    with pytest.raises(xec.RunInterrupted) as caught, interrupt_when(begun.exists, after_s):
+        bash.run(f"x=2; : >{begun}; sleep 60")
     assert caught.value.result.outcome is Outcome.INTERRUPTED
     assert bash.run("echo $x").text() == "2"
 

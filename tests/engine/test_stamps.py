@@ -1,11 +1,10 @@
 """What `Stamps` promises: a digest of what files hold, read again only when something has changed."""
 
 import os
-import signal
-import threading
 import time
 
 import pytest
+from helpers.interrupts import interrupt_when
 
 from xec_magic.engine.stamps import Stamps
 from xec_magic.errors import OptionError
@@ -74,13 +73,8 @@ def test_ten_gigabytes_are_not_read_again_and_a_first_reading_hears_an_interrupt
     path = tmp_path / "huge"
     with path.open("wb") as file:
         file.truncate(10 * 2**30)  # sparse: it takes no room, and as long to read
-    timer = threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            stamps.digest(str(path))
-    finally:
-        timer.join()
+    with pytest.raises(KeyboardInterrupt), interrupt_when(lambda: stamps.read_bytes):
+        stamps.digest(str(path))
     assert 0 <= stamps.read_bytes < 10 * 2**30
     # As if it had been read to its end: from now on only its stamp is looked at.
     read = stamps.read_bytes

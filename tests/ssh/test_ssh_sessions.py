@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import contextlib
 import os
 import pwd
 import signal
-import threading
 from pathlib import Path
 
 import pytest
 from contract import ShellContract
+from helpers.interrupts import interrupt_when
 from helpers.marks import needs_root
 from helpers.waiting import until
 from test_ssh_transport import KERNEL_ID, target_of
@@ -240,12 +239,11 @@ def test_a_stop_there_keeps_the_session(each):
 
 
 def test_an_interrupt_there_keeps_the_session(bash):
-    bash.run("x=1")
-    timer = threading.Timer(0.3, _thread.interrupt_main)
-    timer.start()
-    with pytest.raises(xec.RunInterrupted):
-        bash.run("x=2; sleep 60")
-    timer.join()
+    bash.run("x=1; begun=$(mktemp -u)")
+    begun = Path(bash.run("echo $begun").text())
+    with pytest.raises(xec.RunInterrupted), interrupt_when(begun.exists):
+        bash.run("x=2; : >$begun; sleep 60")
+    begun.unlink()
     assert bash.run("echo $x").text() == "2"
 
 
