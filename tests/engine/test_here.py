@@ -29,8 +29,7 @@ def executor():
 
 @pytest.fixture
 def by_itself(executor, monkeypatch):
-    """No run may go by the loop, however long it takes."""
-    monkeypatch.setattr("xec_magic.engine.here.PATIENCE_S", 10)
+    """No run may go by the loop."""
     monkeypatch.setattr(executor, "plan_run", None)
     monkeypatch.setattr(executor, "adopt", None)
     return executor
