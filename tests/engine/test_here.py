@@ -201,42 +201,6 @@ def test_a_message_to_the_helper_goes_whole_although_an_interrupt_comes_meanwhil
     assert received == message
 
 
-def test_an_alarm_of_the_users_own_ends_it_and_it_is_not_begun_again(executor, tmp_path, monkeypatch):
-    begun = tmp_path / "begun"
-    send = Spawner._send
-
-    def send_and_ring(self, *order, **more):
-        send(self, *order, **more)
-        raise TimeoutError("it rings")
-
-    monkeypatch.setattr(Spawner, "_send", send_and_ring)
-    with pytest.raises(TimeoutError, match="it rings"):
-        xec.run(f"echo begun >> {begun}; sleep 30")
-    monkeypatch.undo()
-    (run,) = [run for run in executor.runs() if "sleep 30" in run.plan.command.script]
-    assert run.wait(20).outcome.value == "cancelled"
-    assert not begun.exists() or begun.read_text() == "begun\n"
-    assert str(xec.run("echo again")) == "again"
-
-
-def test_where_the_helper_takes_nothing_it_is_the_loops_business(executor):
-    spawner = executor.transports._local.spawner
-    helper = spawner._process.pid
-    os.kill(helper, signal.SIGSTOP)
-    filling = socket.socket(fileno=os.dup(spawner._socket.fileno()))
-    try:
-        filling.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            while True:
-                filling.send(bytes(4096))
-        assert not spawner.put([b"true"], "/", {}, {}, [])
-    finally:
-        filling.close()
-        os.kill(helper, signal.SIGKILL)
-    until(lambda: not spawner.is_ready)
-    assert str(xec.run("echo again")) == "again"
-
-
 @pytest.mark.parametrize("patience_s", [0.02, 10])
 def test_a_helper_that_is_lost_takes_it_with_it_and_the_next_one_succeeds(executor, monkeypatch, patience_s):
     monkeypatch.setattr("xec_magic.engine.here.PATIENCE_S", patience_s)

@@ -8,7 +8,6 @@ import contextlib
 import itertools
 import marshal
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -120,7 +119,7 @@ class Spawner:
         self._starting[number] = started
         try:
             with self._sending:
-                self._send(number, argv, cwd, environ, own, descriptors, umask, grouped=grouped)
+                self._send(number, argv, cwd, environ, own, descriptors, umask, grouped)
         except OSError as error:
             del self._starting[number]
             self._lost()
@@ -144,11 +143,12 @@ class Spawner:
             own: Variables besides.
         """
         with self._sending:  # by `with`: an interrupt of this thread must not leave it locked
-            if self._socket is None or not _has_room(self._socket):
+            if self._socket is None:
                 return False
             try:
                 self._send(next(self._numbers), argv, cwd, environ, own, descriptors, None, grouped=False)
-            except ConnectionError:  # any other one may be an alarm of the user's own
+            except OSError:
+                self._hang_up()
                 return False
             return True
 
@@ -161,7 +161,6 @@ class Spawner:
         own: dict[bytes, bytes] | None,
         descriptors: Sequence[int],
         umask: int | None,
-        *,
         grouped: bool,
     ) -> None:
         """The lock is held."""
@@ -177,15 +176,10 @@ class Spawner:
             self._environ = environ
 
     def _write(self, to: socket.socket, message: bytes, descriptors: Sequence[int]) -> None:
-        """Write a message whole or not at all, also where an interrupt of this thread, or an alarm of the user's own, comes meanwhile.
-
-        Args:
-            to: The socket.
-            message: With its length before it.
-            descriptors: What goes with it.
+        """Write a message whole, also where an interrupt of this thread comes meanwhile; or none of it.
 
         Raises:
-            OSError: the helper process does not take it; after half a message nothing else goes there.
+            OSError: the helper process does not take it; what it has of it is no message.
         """
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
         sent: list[int] = []  # filled by `map` within one step, so that an interrupt leaves no doubt of what has gone
@@ -198,17 +192,12 @@ class Spawner:
 
         try:
             write()
-        except OSError as error:
-            if 0 < sum(sent) < len(message):
-                self._hang_up()
-                raise ConnectionAbortedError("half a message was sent") from error
-            raise
-        except BaseException:
-            try:
-                if sent:
+        except KeyboardInterrupt:
+            if sent:
+                try:
                     write()
-            except BaseException:  # noqa: BLE001 - again, while the helper process takes nothing
-                self._hang_up()
+                except KeyboardInterrupt:  # a second one, while the helper process takes nothing
+                    self._hang_up()
             raise
 
     def _hang_up(self) -> None:
@@ -333,13 +322,6 @@ class Spawner:
     def __repr__(self) -> str:
         state = f"pid {self._process.pid}" if self._process is not None and self._socket is not None else "not started"
         return f"<Spawner {state}, {len(self._running)} running>"
-
-
-def _has_room(to: socket.socket) -> bool:
-    """It takes something without any waiting, or says at once that it takes no more."""
-    poll = select.poll()
-    poll.register(to, select.POLLOUT)
-    return bool(poll.poll(0))
 
 
 _status: tuple[int, int] = (0, -1)  # of which process, and its open file
