@@ -163,14 +163,10 @@ class PlainRun:
             os.close(self._theirs.pop())
 
     def wait(self, patience_s: float) -> ExitStatus | None:
-        """How it ended, with all that it printed; None when that needs more patience, or more room, or was no plain end.
-
-        It is over when nobody can print any more: a child that holds the pipes is the loop's business.
-        """
+        """How it ended, with all that it printed; None when that needs more patience, or more room, or was no plain end."""
         poll = select.poll()
         for fd in (self.answers.fd, *self.pipes):
             os.set_blocking(fd, False)
-        for fd in self.pipes:
             poll.register(fd, select.POLLIN)
         until = self.started_at + patience_s
         while True:
@@ -183,12 +179,10 @@ class PlainRun:
                         return None
                 elif not self._read(fd):
                     poll.unregister(fd)
-                    if not self._open:  # not before: that it has been started is of no use as long as it runs
-                        poll.register(self.answers.fd, select.POLLIN)
             status = self.answers.status
             if status is not None:
                 self.started_at = self.answers.started[1] if self.answers.started is not None else self.started_at
-                return status if status.exit_code is not None else None
+                return status if status.exit_code is not None and self._has_all() else None
 
     def _read(self, fd: int) -> bool:
         data = os.read(fd, MOST_BYTES)
@@ -198,6 +192,17 @@ class PlainRun:
         else:
             self._open.discard(fd)
         return bool(data)
+
+    def _has_all(self) -> bool:
+        """Take what is left in the pipes; False when a child holds them."""
+        for fd in self.pipes:
+            try:
+                while fd in self._open and self._read(fd):
+                    if self._size >= MOST_BYTES:  # what it has left behind may print without end
+                        return False
+            except BlockingIOError:
+                return False
+        return True
 
     def release(self) -> None:
         """The loop goes on with it."""
