@@ -12,7 +12,7 @@ from xec_magic.compose.workers import start_text, with_start_text
 from xec_magic.engine import executor as engine
 from xec_magic.engine.asks import Ask, Asks, holds, name_of
 from xec_magic.engine.run import Run
-from xec_magic.errors import OptionError
+from xec_magic.errors import OptionError, RunInterrupted
 from xec_magic.inventory import Inventory
 from xec_magic.keywords import RunKeywords, Script, over, read_keep
 from xec_magic.options import RunOptions, Settings
@@ -87,13 +87,15 @@ class Calls:
     @staticmethod
     def _run(executor: engine.Executor, plan: Plan, check: bool, keep: bool | None) -> Result:
         now = runtime.current()
-        begun = executor.run_here(plan, keep)
-        if begun is None:
+        try:
+            result = executor.run_here(plan, keep) if plan.command.session else None
+        except RunInterrupted as error:
+            now.last = error.result
+            raise
+        if result is None:
             result = now.wait(executor.plan_run(plan, check=False, keep=keep))
-        elif begun.result is None:
-            result = now.wait(begun.run, interrupted=begun.interrupted)
         else:
-            result = now.last = begun.result
+            now.last = result
         return result.check() if check and not result.ok else result
 
     def cached(self, key: str, script: Script, ttl: float | str = 60.0, **options: Unpack[RunKeywords]) -> Result:

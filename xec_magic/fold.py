@@ -19,7 +19,6 @@ from xec_magic.events import (
     Retrying,
     Sample,
     Started,
-    Usage,
 )
 from xec_magic.outcome import Outcome, outcome_of
 from xec_magic.output import OutputLog
@@ -120,9 +119,9 @@ class ResultFold:
 
 
 def ended_by_itself(
-    run_id: str, plan: Plan, log: OutputLog, exit_code: int, usage: Usage | None, wall_time: float, duration_s: float
+    run_id: str, plan: Plan, log: OutputLog, exit_code: int, wall_time: float, duration_s: float
 ) -> Result:
-    """The result of a command of which nothing else is to be told than its output, its exit code and what it used.
+    """The result of a command of which nothing else is to be told than its output and its exit code.
 
     Args:
         wall_time: When it was started, in seconds since the epoch.
@@ -136,7 +135,7 @@ def ended_by_itself(
         signal=None,
         started_at=datetime.fromtimestamp(wall_time, UTC),
         duration_s=duration_s,
-        usage=usage,
+        usage=None,
         truncated=False,
         left_behind=(),
         attempts=(),

@@ -7,7 +7,6 @@ import concurrent.futures
 import itertools
 import os
 import secrets
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -20,7 +19,7 @@ from xec_magic.engine.cachekey import Captured, Key
 from xec_magic.engine.drive import Drive
 from xec_magic.engine.express import Express
 from xec_magic.engine.flight import Flights
-from xec_magic.engine.here import Begun, run_here
+from xec_magic.engine.here import run_here
 from xec_magic.engine.pipefunctions import plan_of_function
 from xec_magic.engine.pipes import DEFER_S, Pipes
 from xec_magic.engine.portal import WAKE_S, Portal
@@ -34,7 +33,7 @@ from xec_magic.redact import Redactor
 from xec_magic.result import Result
 from xec_magic.transport import Transports
 from xec_magic.transport.base import Function, Process
-from xec_magic.transport.here import HereRun, PlainRun
+from xec_magic.transport.here import HereRun
 from xec_magic.transport.pool import PoolLimits
 from xec_magic.transport.terminate import stop
 
@@ -83,7 +82,6 @@ class Executor:
         self._pipes = Pipes(self)
         self._runs: dict[str, Run] = {}
         self._ended_here: deque[Result] = deque(maxlen=HISTORY_RUNS)
-        self._listing = threading.Lock()
         self._untold: deque[tuple[Result, float]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._beside: set[concurrent.futures.Future[Any]] = set()
@@ -132,12 +130,12 @@ class Executor:
             run.snapshot().check()
             raise
 
-    def _new_run(self, plan: Plan, *, check: bool, background: bool, keep: bool | None, run_id: str = "") -> Run:
+    def _new_run(self, plan: Plan, *, check: bool, background: bool, keep: bool | None) -> Run:
         if plan.cache is not None:
             if keep is False:
                 raise OptionError("cache: without its output there is nothing to keep; leave out cache or keep=False")
             keep = True  # also what is read as it comes
-        run_id = run_id or self.new_id()
+        run_id = str(next(self._numbers))
         run = Run(
             self, run_id, plan, lambda: self.spool.new_log(run_id, plan.limits.memory_bytes),
             check=check, background=background, keep=keep,
@@ -293,11 +291,12 @@ class Executor:
         else:
             self._portal.post(self.start_now, run)
 
-    def run_here(self, plan: Plan, keep: bool | None) -> Begun | None:
-        """Run a short command in the calling thread, in an idle session or by itself; None when it is to be run as others are.
+    def run_here(self, plan: Plan, keep: bool | None) -> Result | None:
+        """The result of a short command in an idle session, run by the calling thread; None when it is to be run as others are.
 
         Raises:
             OptionError: a secret stands where others can read it; nothing has run.
+            RunInterrupted: interrupted while waiting.
         """
         if self._closed or not self._portal.is_open or self._portal.inside or os.getpid() != self._owner:
             return None
@@ -308,14 +307,11 @@ class Executor:
         """An id for a run."""
         return str(next(self._numbers))
 
-    def adopt(self, plan: Plan, here: HereRun | PlainRun, keep: bool | None, *, interrupted: bool = False) -> Run:
-        """A run that goes on with what the calling thread has begun, or was about to when it was interrupted."""
-        keep = keep if plan.limits.keep else False
-        run = self._new_run(plan, check=False, background=False, keep=keep, run_id=here.run_id)
+    def adopt(self, plan: Plan, here: HereRun, keep: bool | None) -> Run:
+        """A run that goes on with what the calling thread has begun in a session."""
+        run = self._new_run(plan, check=False, background=False, keep=keep if plan.limits.keep else False)
         run.begun = True
         run.state = "running"
-        if interrupted:  # said before the loop sees it: it may not even have been asked for
-            run.stop_cause = Cause.INTERRUPT
         self._runs[run.run_id] = run
         self.post(self.take_over, run, here)
         return run
@@ -326,11 +322,6 @@ class Executor:
         if self.observers:
             assert result.started_at is not None
             self._untold.append((result, result.started_at.timestamp()))
-
-    def run_of(self, result: Result) -> Run:
-        """The run of a result that was noted just now."""
-        self._list_ended()
-        return self._runs[result.run_id]
 
     def settle(self) -> None:
         """Tell the observers what they have not been told yet. Any thread."""
@@ -346,19 +337,17 @@ class Executor:
 
     def _list_ended(self) -> None:
         """Make runs of the results that have been kept without one."""
-        if self._ended_here and len(self._runs) > HISTORY_RUNS + FORGET_RUNS:
-            self.post(self._forget_old)
-        with self._listing:  # whoever asks for one that another thread makes just now gets it
-            while self._ended_here:
+        while self._ended_here:
+            try:
                 result = self._ended_here.popleft()
-                run = Run(
-                    self, result.run_id, result.plan, lambda: OutputLog(0), check=False, background=False, keep=True
-                )
-                run.begun = True
-                run.conclude(result)
-                self._runs[run.run_id] = run
+            except IndexError:  # another thread does the same
+                return
+            run = Run(self, result.run_id, result.plan, lambda: OutputLog(0), check=False, background=False, keep=True)
+            run.begun = True
+            run.conclude(result)
+            self._runs[run.run_id] = run
 
-    def take_over(self, run: Run, here: HereRun | PlainRun) -> None:
+    def take_over(self, run: Run, here: HereRun) -> None:
         """Go on with a run that the waiting thread has begun. On the loop's thread."""
         Express(self, run, self.keep).take_over(here)
 

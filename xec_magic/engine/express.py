@@ -17,7 +17,7 @@ from xec_magic.engine.run import Run
 from xec_magic.errors import SpawnError, TransportError
 from xec_magic.events import Cause, Exited, Started
 from xec_magic.transport.base import Process, StartRequest
-from xec_magic.transport.here import HereRun, PlainRun
+from xec_magic.transport.here import HereRun
 from xec_magic.transport.local import Starting
 from xec_magic.transport.terminate import LAST_GRACE_S
 
@@ -118,22 +118,15 @@ class Express(Drive):
         if self._plan.stop.timeout_s is not None and self._timer is None:
             self._timer = self._loop.call_at(begun + self._plan.stop.timeout_s, self._go_on)
 
-    def take_over(self, here: HereRun | PlainRun) -> None:
+    def take_over(self, here: HereRun) -> None:
         """Go on with a command that the thread that waits for it has begun."""
-        run, transports = self._run, self._executor.transports
+        run = self._run
         # It runs already, so it takes what places there are.
-        self._enter(transports.turn(self._plan.command))
+        self._enter(self._executor.transports.turn(self._plan.command))
         self._enter(self._executor.admission)
         self._changed.call = self._hold
         request = StartRequest(self._plan.command, run.run_id, self._way.output, self._changed.set, note=self._way.note)
-        if isinstance(here, HereRun):
-            self._there(here.session.adopt(here, request))
-        else:
-            run.wake = self._changed.set
-            starting = self._starting = transports.adopt(here, request, self._answered)
-            transports.follow(here, request, starting)
-            if self._process is None:
-                self._time_out_after(here.started_at)
+        self._there(here.session.adopt(here, request))
         self._changed.call = self._look
         self._look()
 
@@ -146,8 +139,7 @@ class Express(Drive):
         status = None if process is None else process.exit
         if self._refusal is not None:
             self._done()
-            stopped = run.stop_cause is not None  # the first cause counts
-            self._end_with(self._stopped_before_start() if stopped else self._not_started(self._refusal))
+            self._end_with(self._not_started(self._refusal))
         elif process is None or status is None:
             if run.stop_cause is not None or self._intake.over:
                 self._go_on()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-__all__ = ["Gate", "is_full", "take_at_once"]
+__all__ = ["Gate", "take_at_once"]
 
 Gate = asyncio.Lock | asyncio.Semaphore
 
@@ -21,11 +21,3 @@ def take_at_once(gate: Gate) -> bool:
         return True
     acquiring.close()  # leaves the line
     return False
-
-
-def is_full(gate: Gate) -> bool:
-    """Whoever comes now has to wait. Any thread may ask; it may have changed when the answer is there."""
-    try:
-        return gate.locked()
-    except RuntimeError:  # the loop lets somebody in just now: there is a line
-        return True

@@ -154,14 +154,12 @@ class CommandMagics(Magics):
             plan = options.plan(expand(text, evaluate, family=family_of(shell)), namespace, target)
         mode = mode_of(self.shell)
         usual_s = now.profiler.usual_s(plan.command)
-        begun = None if options.bg else now.executor.run_here(plan, None)
-        run = begun.run if begun is not None else now.executor.start(plan, check=options.check, background=options.bg)
+        run = now.executor.start(plan, check=options.check, background=options.bg)
         view = View(run, mode, mask=redactor.mask, quiet=options.quiet, show=options.show, usual_s=usual_s)
         self._remember(view)
         if options.bg:
             return self._in_background(run, view, options)
-        stopped = begun is not None and begun.interrupted
-        return self._in_foreground(now, run, view, options, is_cell=cell is not None, interrupted=stopped)
+        return self._in_foreground(now, run, view, options, is_cell=cell is not None)
 
     def _skip(self, now: Runtime, text: str, options: RunOptions, mode: Mode, *, is_cell: bool) -> Any:
         """Say that the condition of `--if` does not hold; the variable of `--out` gets what says so, too."""
@@ -196,9 +194,7 @@ class CommandMagics(Magics):
         if options.out:
             self._namespace()[options.out] = run
 
-    def _in_foreground(
-        self, now: Runtime, run: Run, view: View, options: RunOptions, *, is_cell: bool, interrupted: bool
-    ) -> Any:
+    def _in_foreground(self, now: Runtime, run: Run, view: View, options: RunOptions, *, is_cell: bool) -> Any:
         from xec_magic.events import Cause
 
         run.button_cause = Cause.INTERRUPT  # a Stop button while the cell waits stands for the kernel's interrupt
@@ -217,7 +213,7 @@ class CommandMagics(Magics):
 
         error: BaseException | None
         try:
-            result = now.wait(run, on_tick=tick, tick_s=TICK_S, interrupted=interrupted)
+            result = now.wait(run, on_tick=tick, tick_s=TICK_S)
         except RunInterrupted as interrupt:
             result, error = interrupt.result, interrupt
         except KeyboardInterrupt as interrupt:  # it ended by itself in the same moment

@@ -13,7 +13,6 @@ from xec_magic.transport import fake
 from xec_magic.transport.base import Process, Sampler, StartRequest, Transport
 from xec_magic.transport.files import FileSystem
 from xec_magic.transport.function import FunctionTransport
-from xec_magic.transport.here import HereRun, PlainRun
 from xec_magic.transport.local import LocalTransport, Starting
 from xec_magic.transport.localfiles import LocalFiles, Submit
 from xec_magic.transport.pool import PoolLimits
@@ -127,25 +126,6 @@ class Transports:
         command = request.command
         plain = command.target.kind == "local" and not (command.worker or command.session)
         return self._local.post(request, started) if plain else None
-
-    def lend(self, command: Command, new_id: Callable[[], str]) -> HereRun | PlainRun | None:
-        """A command of this machine for the calling thread, any but the loop's; None when that must be the loop's business.
-
-        Args:
-            command: Which.
-            new_id: Gives its run's id, once it is sure that it is lent.
-        """
-        if command.session:
-            return self.workers.lend(command, new_id)
-        return None if command.worker else self._local.lend(command, new_id)
-
-    def adopt(self, here: PlainRun, request: StartRequest, started: Callable[[Process | SpawnError], None]) -> Starting:
-        """Go on with a plain command that another thread has begun; nothing is heard of it before `follow`."""
-        return self._local.adopt(here, request, started)
-
-    def follow(self, here: PlainRun, request: StartRequest, starting: Starting) -> None:
-        """Hear and read of it from now on, and of what has come of it before."""
-        self._local.follow(here, request, starting)
 
     async def pool(self) -> list[PoolEntry]:
         """The shells that are kept ready."""

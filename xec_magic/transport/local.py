@@ -8,10 +8,8 @@ import fcntl
 import os
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from xec_magic.command import Command, FileInput
@@ -19,13 +17,11 @@ from xec_magic.errors import SpawnError, map_errors
 from xec_magic.events import ProcessInfo, Stream
 from xec_magic.private import temp_path_of
 from xec_magic.transport.base import ExitStatus, Process, Sampler, Sink, StartRequest
-from xec_magic.transport.here import PlainRun
 from xec_magic.transport.sampling import tree_reader
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.shells import dress
 from xec_magic.transport.spawn import proctree
-from xec_magic.transport.spawned import Spawned
-from xec_magic.transport.spawner import Spawner, give_up
+from xec_magic.transport.spawner import Spawned, Spawner, give_up
 
 __all__ = [
     "LocalProcess", "LocalTransport", "Reader", "Starting", "current_environ", "directory_of", "environment", "memory_file",
@@ -312,7 +308,6 @@ class LocalTransport:
         self._kernel_marker = f"XEC_RUN_ID={kernel_id}."
         self._spawner = Spawner(self._kernel_marker, temp_path_of(kernel_id))
         self._script_dir = script_dir
-        self._lent = threading.Lock()
         self.sampling = SamplingThreads()
 
     @property
@@ -375,50 +370,6 @@ class LocalTransport:
             for fd in theirs:
                 os.close(fd)
         return starting
-
-    def lend(self, command: Command, new_id: Callable[[], str]) -> PlainRun | None:
-        """A plain command for the calling thread, which may be any but the loop's; None when that must be the loop's business.
-
-        Nothing has been started before its `begin`.
-        """
-        argv, text = dress(command)
-        if text is not None or isinstance(command.stdin, FileInput) or not self._spawner.is_ready:
-            return None
-        if not self._lent.acquire(blocking=False):  # one at a time: several at once are what the loop is for
-            return None
-        try:
-            directory, run_id = directory_of(command), new_id()
-            own = _own_variables(command, f"{self._kernel_id}.{run_id}")
-            order = argv, directory, current_environ(), own
-            return PlainRun(run_id, lambda: open_stdin(command), partial(self._spawner.put, *order), self._lent.release)
-        except (OSError, SpawnError):  # the loop says what is wrong
-            self._lent.release()
-            return None
-        except BaseException:
-            self._lent.release()
-            raise
-
-    def adopt(self, here: PlainRun, request: StartRequest, started: Callable[[Process | SpawnError], None]) -> Starting:
-        """Go on with a command that another thread has begun; on the loop's thread, `started` as for `post`."""
-        starting = Starting(request, f"{self._kernel_id}.{here.run_id}", started, self.sampling)
-        starting.stdout, starting.stderr = here.pipes
-        return starting
-
-    def follow(self, here: PlainRun, request: StartRequest, starting: Starting) -> None:
-        """Hand on what the other thread has heard of it and read from it, and listen from now on."""
-        here.release()
-        unread, here.pieces = here.pieces, []
-
-        def answered(answer: Spawned | SpawnError) -> None:
-            starting.answered(answer)
-            take()
-
-        def take() -> None:
-            while unread:
-                request.sink(*unread.pop(0))
-
-        self._spawner.follow(here.answers, answered)
-        take()  # it was not said yet that it has been started
 
     def _dress(self, command: Command) -> tuple[list[bytes], str | None]:
         argv, text = dress(command)

@@ -28,8 +28,7 @@ from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.session_process import SessionProcess
 from xec_magic.transport.shells import default_shell, script_for
 from xec_magic.transport.spawn import proctree
-from xec_magic.transport.spawned import Spawned
-from xec_magic.transport.spawner import Spawner
+from xec_magic.transport.spawner import Spawned, Spawner
 
 __all__ = ["MUTE", "Session"]
 
@@ -215,7 +214,7 @@ class Session:
 
     # -- loans to the thread that waits ---------------------------------------------------------------
 
-    def lend(self, command: Command, new_id: Callable[[], str]) -> HereRun | None:
+    def lend(self, command: Command) -> HereRun | None:
         """Put a command to the shell from any thread but the loop's; None when that must be the loop's business.
 
         Whoever gets it has the session, until `give_back` or `adopt`.
@@ -231,7 +230,7 @@ class Session:
             return None
         if not self._observed and time.monotonic() < self.used_at + AS_ONE_S:
             self._children = children(self.shells)
-        return HereRun(self, self._order(command, first=False), pipes, new_id())
+        return HereRun(self, self._order(command, first=False), pipes)
 
     def put(self, order: bytes) -> None:
         """Write an order that a pipe takes at once."""

@@ -27,8 +27,7 @@ from xec_magic.errors import SpawnError
 from xec_magic.transport.base import ExitStatus
 from xec_magic.transport.dialects.base import quoted
 from xec_magic.transport.spawn.proctree import stat_fields
-from xec_magic.transport.spawned import Spawned
-from xec_magic.transport.spawner import Spawner
+from xec_magic.transport.spawner import Spawned, Spawner
 
 __all__ = ["ROOM_BYTES", "Kind", "Spare", "start_spare"]
 

@@ -2,37 +2,69 @@
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextlib
+import errno
 import itertools
 import marshal
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from xec_magic.errors import SpawnError
+from xec_magic.events import Usage
 from xec_magic.transport.base import ExitStatus
 from xec_magic.transport.spawn import proctree
-from xec_magic.transport.spawned import GONE, LENGTH, Answers, Followed, Spawned, advice, refusal, status_of, tell
 
-__all__ = ["Spawner", "current_umask", "give_up"]
+__all__ = ["Spawned", "Spawner", "current_umask", "give_up"]
 
 SEND_TIMEOUT_S: Final = 10.0  # a spawner that takes no message for so long is stopped or stuck
 GIVE_UP_S: Final = 4.0  # who stops a command that is being started waits so long for it to come and to go
+LENGTH: Final = struct.Struct("<I")
 PROGRAM: Final = Path(__file__).parent / "spawn" / "__main__.py"
+
+_ADVICE: Final = {
+    errno.E2BIG: "its environment or arguments are too large for the operating system; pass data by --stdin or a file",
+    errno.EAGAIN: "no further process is allowed (ulimit -u); end some first",
+    errno.EMFILE: "too many open files (ulimit -n); close some first",
+    errno.ENFILE: "too many open files on this machine",
+    errno.ENOMEM: "not enough memory to start a process",
+}
+
+
+class Spawned:
+    """A command that the spawner has started, when (monotonic seconds), and how it ends.
+
+    Attributes:
+        at_exit: Called, on the loop's thread, when it has ended: sooner than what waits for the future hears of it.
+    """
+
+    def __init__(self, pid: int, started_at: float, exit: asyncio.Future[ExitStatus]) -> None:  # noqa: A002 - the word for it
+        self.pid = pid
+        self.started_at = started_at
+        self.exit = exit
+        self.at_exit: Callable[[], None] = _nothing
+
+    def end(self) -> None:
+        """Kill it and its group."""
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+def _nothing() -> None:
+    """Nobody has asked to hear of it."""
 
 
 class Spawner:
     """One helper process a kernel, started on first use and again when it was lost.
 
-    All methods but `put` run on the loop's thread.
+    All methods run on the loop's thread.
 
     Args:
         marker: Begin of the `XEC_RUN_ID=…` that all its commands carry in their environment.
@@ -48,14 +80,7 @@ class Spawner:
         self._starting: dict[int, Callable[[Spawned | SpawnError], None]] = {}
         self._running: dict[int, Spawned] = {}
         self._environ: dict[bytes, bytes] | None = None  # which one the helper process knows
-        self._sending = threading.Lock()  # held while the socket is written to, or changed
-        self._followed: set[Followed] = set()
         self._received = bytearray()
-
-    @property
-    def is_ready(self) -> bool:
-        """The helper process lives, as far as is known. Any thread may ask."""
-        return self._socket is not None
 
     def start(self) -> None:
         """Start the helper process, unless it lives already.
@@ -68,7 +93,7 @@ class Spawner:
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         except OSError as error:
-            raise SpawnError(f"cannot start commands: {advice(error.errno, str(error))}") from error
+            raise SpawnError(f"cannot start commands: {_advice(error.errno, str(error))}") from error
         with theirs:
             flags = [] if proctree.HAS_PROC else ["--portable"]
             try:
@@ -79,10 +104,10 @@ class Spawner:
                 )  # fmt: skip
             except OSError as error:
                 ours.close()
-                raise SpawnError(f"cannot start commands: {advice(error.errno, str(error))}") from error
+                raise SpawnError(f"cannot start commands: {_advice(error.errno, str(error))}") from error
         ours.settimeout(SEND_TIMEOUT_S)
-        self._environ = None  # before other threads see the socket
         self._socket = ours
+        self._environ = None
         self._received.clear()
         asyncio.get_running_loop().add_reader(ours, self._receive)
 
@@ -115,104 +140,23 @@ class Spawner:
             SpawnError: the operating system refuses; the message says why and what to do.
         """
         self.start()
+        assert self._socket is not None
         number = next(self._numbers)
+        known = own is not None and environ is self._environ
+        mask = current_umask() if umask is None else umask
+        body = marshal.dumps((number, list(argv), cwd, None if known else environ, own, mask, grouped))
         self._starting[number] = started
         try:
-            with self._sending:
-                self._send(number, argv, cwd, environ, own, descriptors, umask, grouped)
+            message = LENGTH.pack(len(body)) + body
+            sent = socket.send_fds(self._socket, [message], list(descriptors))
+            if sent < len(message):
+                self._socket.sendall(message[sent:])
         except OSError as error:
             del self._starting[number]
             self._lost()
             raise SpawnError(f"cannot start commands: the helper process does not answer ({error})") from error
-
-    def put(
-        self,
-        argv: Sequence[bytes],
-        cwd: str,
-        environ: dict[bytes, bytes],
-        own: dict[bytes, bytes],
-        descriptors: Sequence[int],
-    ) -> bool:
-        """Ask for a command from any thread; False when that must be the loop's business.
-
-        Args:
-            descriptors: For its streams, and one that the answers are written to; see `Answers`.
-            argv: As for `post`, as all others.
-            cwd: Its directory.
-            environ: Its environment.
-            own: Variables besides.
-        """
-        with self._sending:  # by `with`: an interrupt of this thread must not leave it locked
-            if self._socket is None:
-                return False
-            try:
-                self._send(next(self._numbers), argv, cwd, environ, own, descriptors, None, grouped=False)
-            except OSError:
-                self._hang_up()
-                return False
-            return True
-
-    def _send(
-        self,
-        number: int,
-        argv: Sequence[bytes],
-        cwd: str | None,
-        environ: dict[bytes, bytes],
-        own: dict[bytes, bytes] | None,
-        descriptors: Sequence[int],
-        umask: int | None,
-        grouped: bool,
-    ) -> None:
-        """The lock is held."""
-        assert self._socket is not None
-        known = own is not None and environ is self._environ
-        mask = current_umask() if umask is None else umask
-        body = marshal.dumps((number, list(argv), cwd, None if known else environ, own, mask, grouped))
-        message = LENGTH.pack(len(body)) + body
-        if own is not None and not known:
-            self._environ = None  # until the new one has gone for sure
-        self._write(self._socket, message, descriptors)
         if own is not None:
             self._environ = environ
-
-    def _write(self, to: socket.socket, message: bytes, descriptors: Sequence[int]) -> None:
-        """Write a message whole, also where an interrupt of this thread comes meanwhile; or none of it.
-
-        Raises:
-            OSError: the helper process does not take it; what it has of it is no message.
-        """
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
-        sent: list[int] = []  # filled by `map` within one step, so that an interrupt leaves no doubt of what has gone
-
-        def write() -> None:
-            if not sent:
-                sent.extend(map(to.sendmsg, [[message]], [rights]))
-            while (gone := sum(sent)) < len(message):
-                sent.extend(map(to.send, [message[gone:]]))
-
-        try:
-            write()
-        except KeyboardInterrupt:
-            if sent:
-                try:
-                    write()
-                except KeyboardInterrupt:  # a second one, while the helper process takes nothing
-                    self._hang_up()
-            raise
-
-    def _hang_up(self) -> None:
-        """What follows half a message would mean nothing: the loop hears that this is the end."""
-        with contextlib.suppress(OSError, AttributeError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]  # gone already
-
-    def follow(self, answers: Answers, started: Callable[[Spawned | SpawnError], None]) -> None:
-        """Go on with a command that another thread has asked for by `put`.
-
-        Args:
-            answers: What it has heard so far.
-            started: As for `post`.
-        """
-        self._followed.add(Followed(answers, started, self._followed.discard))
 
     async def spawn(
         self,
@@ -261,13 +205,42 @@ class Spawner:
         match message:
             case ("started", int(number), int(pid), float(at)):
                 spawned = self._running[number] = Spawned(pid, at, asyncio.get_running_loop().create_future())
-                tell(self._starting.pop(number), spawned)
+                self._tell(self._starting.pop(number), spawned)
             case ("refused", int(number), int(code), str(where)):
-                tell(self._starting.pop(number), SpawnError(refusal(code, where)))
-            case ("exited", int(number), *_):
+                self._tell(self._starting.pop(number), SpawnError(_refusal(code, where)))
+            case (
+                "exited",
+                int(number),
+                _,
+                int(status),
+                float(user),
+                float(system),
+                peak,
+                int(blocks_in),
+                int(blocks_out),
+                read,
+                written,
+                tree_peak,
+            ):
                 ended = self._running.pop(number, None)
                 if ended is not None:
-                    ended.exited(status_of(message))
+                    usage = Usage(user, system, peak, blocks_in, blocks_out, read, written, tree_peak)
+                    code = os.waitstatus_to_exitcode(status)
+                    self._exited(ended, ExitStatus(code, None, usage) if code >= 0 else ExitStatus(None, -code, usage))
+
+    def _exited(self, spawned: Spawned, status: ExitStatus) -> None:
+        if not spawned.exit.done():
+            spawned.exit.set_result(status)
+            self._tell(spawned.at_exit)
+
+    @staticmethod
+    def _tell(who: Callable[..., None], *what: Spawned | SpawnError) -> None:
+        """Call back. A fault of who is called must not keep others from being called."""
+        try:
+            who(*what)
+        except Exception as error:  # noqa: BLE001 - said as asyncio says it of any callback
+            context = {"message": f"a fault in {who!r}", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def _lost(self) -> None:
         """The helper process has gone: whatever it was to report will not come."""
@@ -276,37 +249,25 @@ class Spawner:
             self._process.kill()  # gone already, or stuck: a stopped one would hold its commands for ever
             self._process.wait()
             self._process = None
+        words = "the helper process that starts commands was ended from outside"
         starting, self._starting = self._starting, {}
         running, self._running = self._running, {}
         for started in starting.values():
-            tell(started, SpawnError(GONE))
+            self._tell(started, SpawnError(words))
         for spawned in running.values():
-            spawned.exited(ExitStatus(None, None, lost=GONE))
-        self._forsake()
-
-    def _forsake(self) -> None:
-        """The same for those with answers of their own."""
-        for followed in list(self._followed):
-            followed.close()
+            self._exited(spawned, ExitStatus(None, None, lost=words))
 
     def _close_socket(self) -> None:
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket)
             with contextlib.suppress(OSError):  # a forked copy of this process may hold it open
                 self._socket.shutdown(socket.SHUT_RDWR)
-            with self._sending:  # its number may soon name another file
-                self._socket.close()
-                self._socket = None
+            self._socket.close()
+            self._socket = None
 
     async def close(self, within_s: float) -> None:
         """Let the helper process end; what it still has to end, it ends by the stop ladder."""
         self._close_socket()
-        try:
-            await self._end(within_s)
-        finally:
-            self._forsake()
-
-    async def _end(self, within_s: float) -> None:
         process = self._process
         if process is None:
             return
@@ -362,3 +323,15 @@ async def give_up(answer: asyncio.Future[Spawned | SpawnError]) -> None:
     await asyncio.wait([answer], timeout=GIVE_UP_S)
     if answer.done() and isinstance(spawned := answer.result(), Spawned):
         await asyncio.wait([spawned.exit], timeout=GIVE_UP_S)
+
+
+def _advice(code: int | None, text: str) -> str:
+    return _ADVICE.get(code or 0) or text
+
+
+def _refusal(code: int, where: str) -> str:
+    if code in _ADVICE:
+        return f"cannot start it: {_ADVICE[code]}"
+    if code == 0:
+        return f"cannot start it: {where}"
+    return f"cannot start {where or 'it'}: {os.strerror(code)}"

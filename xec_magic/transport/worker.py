@@ -92,12 +92,12 @@ class WorkerTransport:
             return None
         return session.run(request, first=False)
 
-    def lend(self, command: Command, new_id: Callable[[], str]) -> HereRun | None:
+    def lend(self, command: Command) -> HereRun | None:
         """Begin a command in its session, from any thread but the loop's; None when that must be the loop's business."""
         if command.reset or command.cwd is not None:
             return None
         session, turn = self.sessions.get(command.session), self._turns.get(command.session)
-        return session.lend(command, new_id) if session is not None and turn is not None and not turn.locked() else None
+        return session.lend(command) if session is not None and turn is not None and not turn.locked() else None
 
     def turn(self, command: Command) -> asyncio.Lock | None:
         """What a command must hold while it runs: a session runs one at a time."""

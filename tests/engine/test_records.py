@@ -1,0 +1,50 @@
+"""What a kernel, and a fork of it, keeps of its runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+
+import pytest
+from helpers.waiting import until
+
+import xec_magic as xec
+from xec_magic import runtime
+
+
+@pytest.fixture
+def executor():
+    runtime.close()
+    xec.run("true")
+    yield runtime.current().executor
+    runtime.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore::ResourceWarning")
+def test_a_forked_process_has_an_executor_of_its_own(executor):
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        with contextlib.suppress(BaseException):
+            signal.alarm(10)
+            said = str(xec.run("echo from there")), runtime.current().executor is not executor
+            os.write(write, repr(said).encode())
+            runtime.close()
+            code = 0
+        os._exit(code)
+    os.close(write)
+    with open(read, "rb") as file:
+        assert file.read() == b"('from there', True)"
+    assert os.waitpid(pid, 0)[1] == 0
+    assert str(xec.run("echo here")) == "here"
+
+
+def test_many_are_listed_within_the_bound(executor, monkeypatch):
+    monkeypatch.setattr("xec_magic.engine.executor.HISTORY_RUNS", 5)
+    monkeypatch.setattr("xec_magic.engine.executor.FORGET_RUNS", 5)
+    for _ in range(40):
+        executor.runs()
+        xec.run("true", session="s")
+    until(lambda: len(executor.runs()) <= 12)
