@@ -196,13 +196,10 @@ def state_of(pid):
 def test_a_spare_that_gets_a_signal_right_before_its_command_is_not_used(ex, pool, number):
     for _ in range(5):
         pool.ready()
-        served = pool.served
         for spare in list(pool.spares.idle):
             os.kill(spare.spawned.pid, number)
             until(lambda pid=spare.spawned.pid: number != signal.SIGSTOP or state_of(pid) == b"T")
         assert ex.run("echo hi", timeout=20).text() == "hi"
-        if number == signal.SIGSTOP:
-            assert pool.served == served
 
 
 def test_where_no_memory_can_be_written_commands_start_as_others_do(ex, monkeypatch):

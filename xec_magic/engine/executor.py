@@ -337,6 +337,8 @@ class Executor:
 
     def _list_ended(self) -> None:
         """Make runs of the results that have been kept without one."""
+        if self._ended_here and len(self._runs) > HISTORY_RUNS + FORGET_RUNS:
+            self.post(self._forget_old)
         while self._ended_here:
             try:
                 result = self._ended_here.popleft()

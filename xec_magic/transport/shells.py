@@ -11,12 +11,14 @@ from typing import Final, Literal, TypeAlias
 from xec_magic.command import Command, encode_script
 from xec_magic.transport.strict import strict_script
 
-__all__ = ["Family", "default_shell", "dress", "family_of", "is_warmable", "script_for"]
+__all__ = ["Family", "default_shell", "dress", "family_of", "is_warmable", "script_for", "shows_its_begin"]
 
 Family: TypeAlias = Literal["bash", "zsh", "sh", "other"]
 
 ARGUMENT_LIMIT_BYTES: Final = 120 * 1024  # Linux allows 128 KiB for one argument (MAX_ARG_STRLEN, execve(2))
 _SH: Final = {"sh", "dash", "ash", "ksh", "mksh", "busybox"}
+# What a waiting shell has read before its script is a command, too: these show it.
+_SHOWN: Final = ("BASH_ARG", "BASH_COMMAND", "PIPESTATUS")
 _INLINE: Final = {"python": "-c", "pypy": "-c", "node": "-e", "perl": "-e", "ruby": "-e", "Rscript": "-e", "php": "-r"}
 
 
@@ -105,3 +107,8 @@ def _inline_option(interpreter: str) -> bytes | None:
     name = PurePath(interpreter).name.rstrip("0123456789.")
     option = _INLINE.get(name)
     return option.encode() if option else None
+
+
+def shows_its_begin(script: str) -> bool:
+    """Whether a script names what would differ in a shell that has waited for it, so that it needs one of its own."""
+    return any(name in script for name in _SHOWN)

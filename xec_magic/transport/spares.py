@@ -17,7 +17,7 @@ from xec_magic.errors import SpawnError
 from xec_magic.transport.base import StartRequest
 from xec_magic.transport.local import LocalProcess, current_environ, directory_of
 from xec_magic.transport.sampling.threads import SamplingThreads
-from xec_magic.transport.shells import default_shell, dress
+from xec_magic.transport.shells import default_shell, dress, shows_its_begin
 from xec_magic.transport.spare import ROOM_BYTES, Kind, Spare, start_spare
 from xec_magic.transport.spawner import Spawner, current_umask
 from xec_magic.transport.warmpool import Demand, Idle, step
@@ -31,8 +31,6 @@ REFILL_S: Final = 0.002  # after a command's end: by then its result is on its w
 
 # With these, bash does something before it comes to BASH_ENV, or says something while it reads it.
 _BEFORE_US: Final = frozenset({b"BASH_ENV", b"SHELLOPTS", b"BASHOPTS", b"POSIXLY_CORRECT", b"BASH_XTRACEFD"})
-# What a spare has read before its script is a command, too: these show it, so a script that names one has a shell of its own.
-_SHOW_US: Final = ("BASH_ARG", "BASH_COMMAND", "PIPESTATUS")
 _OVERRIDES: Final = frozenset({b"BASH_FUNC_unset%%", b"BASH_FUNC_builtin%%", b"BASH_FUNC_:%%"})
 
 
@@ -99,7 +97,7 @@ class Spares:
         """The kind of a command; None when no spare could run it."""
         if self._closed or command.secret_env or command.stdin is not None or sys.platform != "linux":
             return None
-        if any(name in command.script for name in _SHOW_US):
+        if shows_its_begin(command.script):
             return None
         shell = command.shell or default_shell()
         if len(shell) != 1 or PurePath(shell[0]).name != "bash":

@@ -13,6 +13,7 @@ import asyncssh
 from xec_magic.command import Command, Target
 from xec_magic.errors import SpawnError
 from xec_magic.transport.base import StartRequest
+from xec_magic.transport.shells import shows_its_begin
 from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.process import SSHProcess
 from xec_magic.transport.ssh.remote import Launch, launch
@@ -53,6 +54,8 @@ class FarWorkers:
         command, shells = request.command, self.of(host)
         if request.stdin_fd is not None or request.stdout_fd is not None:
             return None  # where a waiting shell has just ended, they could not be given to another start
+        if shows_its_begin(command.script) and not command.rc:
+            return None
         kind = await self._kind(host, command)
         if request.weighed and kind.shell:  # its shell has no parent that could tell what it has used
             if not kind.rc:
