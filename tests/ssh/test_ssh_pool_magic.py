@@ -18,6 +18,7 @@ from xec_magic import runtime
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
+    runtime.close()  # other tests of this process may have sessions on the same server
     monkeypatch.setenv("XEC_UI", "text")
     monkeypatch.chdir(tmp_path)
     InteractiveShell.clear_instance()
