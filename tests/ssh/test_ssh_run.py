@@ -134,9 +134,11 @@ def test_the_login_shell_does_not_matter(ex, world, server, shell):
         if not os.path.exists(path):
             os.symlink("/bin/busybox", path)
     user = world.account(path)
-    script = """echo 'a "b"' "c\\\\d" $HOME; ! false; x=$(printf '%s' "it's"); echo "$x"; exit 4"""
-    result = ex.run(script, on=f"{user}@{server.address}:{server.port}", env={"V": "a'b\\c"}, check=False)
-    assert (result.stdout, result.stderr, result.exit_code) == (f'a "b" c\\d {world.dir}/{user}\nit\'s\n', "", 4)
+    script = """echo 'a "b"' "c\\\\d" $HOME; ! false; x=$(printf '%s' "it's"); echo "$x"; printf '%s' "$V"; exit 4"""
+    value = "a'b\\\\c\\"  # fish would make one backslash of two within quotes
+    result = ex.run(script, on=f"{user}@{server.address}:{server.port}", env={"V": value}, check=False)
+    shown = f'a "b" c\\d {world.dir}/{user}\nit\'s\n{value}'
+    assert (result.stdout, result.stderr, result.exit_code) == (shown, "", 4)
 
 
 @needs_root
