@@ -18,6 +18,7 @@ from world import children
 import xec_magic as xec
 from xec_magic import runtime
 from xec_magic.transport.ssh import shellahead as module
+from xec_magic.transport.ssh import shellpool
 from xec_magic.transport.ssh.remote import Launch, waiting_launch
 
 
@@ -134,13 +135,29 @@ def test_none_waits_while_anything_runs_there(ex, on, server):
     the_one(server)
 
 
+def test_none_waits_while_a_worker_runs_a_command_there(ex, on, server, monkeypatch):
+    ex.run("true", on=on, worker=True)
+    assert until(lambda: ex._engine.transports.ssh.workers.pool())
+    # No worker more, which could be given the channel of the waiting shell.
+    monkeypatch.setattr(shellpool, "EARLY_ENDS", 0)
+    warmed(ex, on, server)
+    run = ex.start("echo ready; sleep 300", on=on, worker=True, check=False, grace=0.1)
+    ex._engine.begin(run)
+    assert until(lambda: run.log.size() > 0)
+    # Not by and by: the end of a command is told before its channel is closed, and the next one may come in between.
+    assert not any(each.has_shell for each in spares(ex))
+    assert ex._engine.transports.ssh.workers.of(hosts(ex)[0]).served == 1  # and no command of its own has had it
+    run.cancel()
+    run.wait(10)
+    the_one(server)
+
+
+def hosts(ex):
+    return [*ex._engine.transports.ssh._hosts.values()]
+
+
 def spares(ex):
-    return [
-        each
-        for host in ex._engine.transports.ssh._hosts.values()
-        for connection in host.links.connections.values()
-        for each in connection.ahead
-    ]
+    return [each for host in hosts(ex) for connection in host.links.connections.values() for each in connection.ahead]
 
 
 def test_of_many_hosts_only_some_have_one(ex, world, server, monkeypatch):
