@@ -147,6 +147,8 @@ def test_none_waits_while_a_worker_runs_a_command_there(ex, on, server, monkeypa
     # Not by and by: the end of a command is told before its channel is closed, and the next one may come in between.
     assert not any(each.has_shell for each in spares(ex))
     assert ex._engine.transports.ssh.workers.of(hosts(ex)[0]).served == 1  # and no command of its own has had it
+    assert until(lambda: [each.is_open for each in spares(ex)] == [True])
+    assert not any(each.has_shell for each in spares(ex))
     run.cancel()
     run.wait(10)
     the_one(server)
