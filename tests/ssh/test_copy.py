@@ -324,7 +324,7 @@ def test_an_account_for_sftp_alone_is_enough_also_for_digests(world, tree, tmp_p
 
 @needs_root
 def test_a_full_disk_is_told_and_nothing_half_done_stays(place, on, home, world, tmp_path):
-    (tmp_path / "big").write_bytes(os.urandom(3 * 2**20))
+    large(tmp_path / "big", KEEP_BYTES + 2**20)  # of which a part would be worth keeping
     small = home / "small"
     small.mkdir(parents=True, exist_ok=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=777", "none", small], capture_output=True)
