@@ -8,14 +8,17 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from dataclasses import fields, replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from cacheparts import Hands, plan
+from helpers.waiting import until
 
 from xec_magic.engine import diskfiles
 from xec_magic.engine.cache import ResultCache, matcher
@@ -249,10 +252,22 @@ def test_what_one_kernel_has_renewed_another_one_gives_at_once(kernels):
     assert str(ask(two, "date", host)) == "new"
 
 
-def test_a_forgotten_result_that_was_on_its_way_to_the_disk_does_not_come_back(kernels, host):
+def test_a_forgotten_result_that_was_on_its_way_to_the_disk_does_not_come_back(kernels, host, monkeypatch):
     one = kernels()
+    begun, held = threading.Event(), threading.Event()
+    one.cache.disk._writer.post(
+        lambda _: begun.set() or held.wait(20)
+    )  # a disk that is so slow that nobody waits for it
+    assert begun.wait(20)
     ask(one, "uptime", host)
-    one.cache.forget(matcher("*"))
+    waiting = one.cache.disk._writer._jobs
+    with monkeypatch.context() as patch:
+        patch.setattr(one.cache.disk, "flush", Mock(side_effect=TimeoutError))
+        forgetting = threading.Thread(target=one.cache.forget, args=(matcher("*"),))
+        forgetting.start()
+        until(lambda: waiting.qsize() == 2 or not forgetting.is_alive())
+    held.set()
+    forgetting.join(20)
     one.cache.disk.flush()
     assert one.cache.disk.rows() == []
 
