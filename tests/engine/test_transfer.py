@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from xec_magic.engine.partfiles import fresh_part_path, is_part_of, part_path
+from xec_magic.engine.partfiles import KEEP_BYTES, PartFiles, fresh_part_path, is_part_of, part_path
 from xec_magic.engine.pour import AHEAD_BYTES, Open, pour
 from xec_magic.engine.together import FILES_AT_ONCE
 from xec_magic.engine.transfer import CopyPolicy, Transfer
@@ -135,6 +135,21 @@ class Endless(LocalFiles):
 async def test_a_tree_without_an_end_is_refused(files):
     with pytest.raises(FileError, match=f"directories {MOST_DEPTH} deep are too deep"):
         await walk(Endless(files._submit), [Item(b"/", b"x", Entry("directory"))], lambda *_: None)
+
+
+async def test_a_part_that_is_being_written_is_nobody_elses_and_not_taken_for_a_stale_one(files, tmp_path):
+    item = Item(b"/a/big", os.fsencode(tmp_path / "big"), Entry("file", KEEP_BYTES + 1, 0o644, 0, 1000))
+    one, other = PartFiles(files, files), PartFiles(files, files)
+    mine, yours = [(await each.begin(item))[0] for each in (one, other)]
+    assert mine != yours
+    for part in (mine, yours):
+        await (await files.create(part)).close()
+    stale = fresh_part_path(item)
+    await (await files.create(stale)).close()
+    one.release(mine)
+    await one.remove_stale(item)
+    assert os.listdir(os.fsencode(tmp_path)) == [os.path.basename(yours)]
+    await other.let_go()
 
 
 def test_a_part_belongs_to_one_state_of_one_source():
