@@ -57,6 +57,13 @@ def test_the_order_of_variables_counts_and_their_borders_too():
     assert key(env=(("A", "1B"),)).full != key(env=(("A1", "B"),)).full
 
 
+@pytest.mark.parametrize("kind", [str, str.encode])
+@pytest.mark.parametrize("border", ["", "s", "s:", "s1:", "y", "y:", "y1:"])
+def test_no_value_can_look_like_the_border_between_two(kind, border):
+    one, other = ("a", f"b{border}c"), (f"a{border}b", "c")
+    assert encode(tuple(map(kind, one))) != encode(tuple(map(kind, other)))
+
+
 def test_the_kernels_directory_and_path_count_for_commands_of_this_machine(tmp_path, monkeypatch):
     before = key().full
     assert key(environ=ENVIRON | {"PATH": "/opt/bin"}).full != before
