@@ -293,6 +293,18 @@ def test_a_waiter_does_not_hang_when_its_executor_is_closed(host):
     assert run.result(20).states == {"hang": "stopped", "later": "blocked"}
 
 
+def test_a_waiter_does_not_hang_when_its_executor_is_closed_while_files_are_read():
+    with open("large", "wb") as file:
+        file.truncate(2**43)
+    ex = xec.Executor()
+    run = ex.tasks().add("a", "true", depends="large").start(check=False)
+    until(lambda: run._busy)
+    ex.close()
+    r = run.result(20)
+    assert r.states == {"a": "skipped"}
+    assert r["a"].reason == "its executor is closed"
+
+
 def test_an_interrupt_while_files_are_read_ends_it(ex, tmp_path):
     with open("large", "wb") as file:
         file.truncate(2**43)
