@@ -292,12 +292,13 @@ def test_a_shell_there_that_says_nothing_after_a_signal_is_replaced(kept, bash, 
     assert session_there(kept) is not session
 
 
-def test_an_order_that_was_cut_short_there_is_not_taken_for_another(kept, every):
+@pytest.mark.parametrize("rest", [b".y=2\n\n.x=2\n\np\n.x=3\n", b"p\n\n.x=3\n"], ids=["its middle", "its begin"])
+def test_an_order_that_was_cut_short_there_is_not_taken_for_another(kept, every, rest):
     dash = every("dash")
     dash.run("x=1")
 
     async def rest_of_an_order():
-        session_there(kept)._keeper.write(b".y=2\n\n.x=2\n\np\n.x=3\n")
+        session_there(kept)._keeper.write(rest)
 
     kept._engine.ask(rest_of_an_order())
     r = dash.run("echo $x")
