@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pathlib
 import re
+from dataclasses import replace
 
 import pytest
 from helpers.cells import said
@@ -145,9 +146,11 @@ def test_of_many_hosts_those_that_failed_are_all_shown():
 
 
 def test_secrets_are_masked_in_what_is_shown():
-    done = Copied("web1", "failed", failures=(Trouble("/srv/hunter2", "permission denied"),))
-    bundle = copy_bundle(result_of(done), mask=lambda text: text.replace("hunter2", "***"))
+    done = Copied("web-hunter2", "failed", failures=(Trouble("/srv/hunter2", "permission denied"),), error="no hunter2")
+    result = CopyResult("web:/srv/hunter2", "hunter2/", [done, replace(done, state="interrupted")])
+    bundle = copy_bundle(result, mask=lambda text: text.replace("hunter2", "***"))
     assert "hunter2" not in bundle["text/plain"] + bundle["text/html"]
+    assert bundle["text/plain"].count("***") == 10
 
 
 def test_results_can_be_chosen_from_and_become_a_frame():
