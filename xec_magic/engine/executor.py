@@ -88,9 +88,8 @@ class Executor:
         self._owner = os.getpid()
         self._closed = False
         self._unchecked = 0
-        self.observers: list[
-            Callable[[Sequence[tuple[Result, float]]], None]
-        ] = []  # told of results, and when each was asked for
+        # Told of results, and when each was asked for.
+        self.observers: list[Callable[[Sequence[tuple[Result, float]]], None]] = []
 
     # -- the outside: any thread ------------------------------------------------------------------
 

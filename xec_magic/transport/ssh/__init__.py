@@ -73,11 +73,7 @@ class SSHTransport:
             return await self.sessions.start(host, request)
         if not request.command.worker:
             return await self._commands.start(request)
-        try:
-            process = await self.workers.start(host, request, self._commands.mark(request))
-        except BaseException:
-            request.close_fds()
-            raise
+        process = await self.workers.start(host, request, self._commands.mark(request))
         if process is not None:
             return process
         started = await self._commands.start(request)
