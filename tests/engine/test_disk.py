@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -139,11 +140,17 @@ def test_directory_and_files_are_the_users_alone(kernels, host):
     assert [stat.S_IMODE(path.stat().st_mode) for path in (home() / "outputs").iterdir()] == [0o600]
 
 
-def test_a_directory_of_somebody_else_is_not_used(kernels, host, tmp_path):
+@pytest.mark.parametrize("how", ["by a link", "by its owner"])
+def test_a_directory_of_somebody_else_is_not_used(kernels, host, tmp_path, monkeypatch, how):
     elsewhere = tmp_path / "theirs"
     elsewhere.mkdir()
     (tmp_path / "root").mkdir()
-    (tmp_path / "root" / "results").symlink_to(elsewhere)
+    if how == "by a link":
+        (tmp_path / "root" / "results").symlink_to(elsewhere)
+    else:
+        # To give a directory away takes root; that this process is somebody else does not.
+        monkeypatch.setattr(diskfiles, "os", SimpleNamespace(**{**vars(os), "getuid": lambda: os.getuid() + 1}))
+        elsewhere = elsewhere.rename(tmp_path / "root" / "results")
     executor = kernels(root=lambda: tmp_path / "root")
     result = ask(executor, "uptime", host)
     assert list(elsewhere.iterdir()) == []
@@ -622,7 +629,7 @@ def test_cost_does_not_grow_with_what_is_kept(kernels, host):
     """Linear in what is done, not in what is there: rows looked at, not times."""
     one = kernels()
     keep(one, "uptime", host)
-    plans = one.cache.disk._read(
+    plans = one.cache.disk._place.read(
         lambda db: [
             row[3]
             for query in (

@@ -1,0 +1,83 @@
+"""The database of the persistent tier: its tables, a connection that knows its file, and what its errors mean."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+__all__ = ["NAME", "Database", "inode_of", "is_busy", "is_damage", "open_database"]
+
+READ_PATIENCE_S: Final = 0.25  # for another kernel that recovers the database; then it is a miss
+
+NAME: Final = "results-1.db"  # another form of the tables is another name
+_TABLES: Final = """
+create table if not exists entries(
+    digest integer primary key, wall real not null, keep real not null, used real not null, size integer not null,
+    hits integer not null default 0, file text, file_stamp text, record blob not null, log blob not null, proof blob not null,
+    target text not null, script blob not null, full blob not null, output blob);
+create index if not exists by_use on entries(used);
+create index if not exists by_end on entries(wall + keep);
+create table if not exists totals(one integer primary key check (one = 1), bytes integer not null, count integer not null);
+insert or ignore into totals values(1, 0, 0);
+create trigger if not exists added after insert on entries begin
+    update totals set bytes = bytes + new.size, count = count + 1; end;
+create trigger if not exists removed after delete on entries begin
+    update totals set bytes = bytes - old.size, count = count - 1; end;
+create table if not exists stamps(path blob primary key, stamp text not null, digest blob not null, used real not null);
+"""
+
+
+class Database(sqlite3.Connection):
+    """A connection that knows which file it has open: another one of its name is another database."""
+
+    path = ""
+    inode = 0
+
+    @property
+    def is_named(self) -> bool:
+        """Its file still has its name: nobody has removed the directory, or set a damaged file aside."""
+        return self.inode != 0 and self.inode == inode_of(self.path)
+
+
+def open_database(path: Path) -> Database:
+    """A connection for any thread; the database is made if it is not there.
+
+    Raises:
+        sqlite3.Error: it cannot be opened, or is none.
+    """
+    db = sqlite3.connect(path, timeout=READ_PATIENCE_S, isolation_level=None, check_same_thread=False, factory=Database)
+    try:
+        if not db.execute("select 1 from sqlite_master where name = 'stamps'").fetchone():
+            db.execute("pragma auto_vacuum = incremental")
+            db.execute("pragma journal_mode = wal")
+            db.executescript(f"begin immediate; {_TABLES} commit;")
+        db.execute("pragma synchronous = normal")
+        db.execute("pragma secure_delete = on")  # what is forgotten is not to be found in the file either
+        db.path = str(path)
+        db.inode = inode_of(path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def inode_of(path: str | Path) -> int:
+    """The number of a file; 0 when it is not there."""
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
+
+
+def is_busy(error: Exception) -> bool:
+    """Another kernel has it to itself for a moment."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_damage(error: Exception) -> bool:
+    """The file is no database, or none of ours; not: the disk is full, read-only, or slow."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    damage = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+    return isinstance(error, sqlite3.Error) and code in damage

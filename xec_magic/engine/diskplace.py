@@ -1,0 +1,148 @@
+"""`DiskPlace`: where the persistent tier lies, the way into it, and what is said when it refuses."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from xec_magic.engine.diskdb import NAME, Database, inode_of, is_busy, is_damage, open_database
+from xec_magic.engine.diskfiles import OutputFiles, private_directory, set_aside
+
+__all__ = ["DiskPlace"]
+
+T = TypeVar("T")
+
+
+class DiskPlace:
+    """The directory of the tier: database and files, made on first use, and again where somebody has removed them.
+
+    Args:
+        root: Gives the directory to make it in.
+        resting: The disk is left alone for a while.
+        rest: Leaves it alone.
+
+    Attributes:
+        directory: Once it is in use.
+        files: Beside the database, once it is in use.
+        complaints: What is wrong with it, each thing once.
+    """
+
+    def __init__(self, root: Callable[[], Path], resting: Callable[[], bool], rest: Callable[[], None]) -> None:
+        self._root = root
+        self._resting, self._rest = resting, rest
+        self.directory: Path | None = None
+        self.files: OutputFiles | None = None
+        self.complaints: deque[str] = deque(maxlen=20)
+        self._said: set[str] = set()
+        self._reader: Database | None = None
+        self._reader_lock = threading.Lock()
+        self._inode = 0  # of the database that was used last
+        self._failures = 0
+        self._reader_failures = 0  # as many as there had been when the reader was opened
+
+    def read(self, work: Callable[[sqlite3.Connection], T], default: T) -> T:
+        """What there is to know of the database; `default` where it refuses. Any thread."""
+        with self._reader_lock:
+            try:
+                reader = self._reader
+                if reader is None or self._reader_failures != self._failures or not self._is_named(reader):
+                    reader = self._open_reader()
+                return default if reader is None else work(reader)
+            except (sqlite3.Error, OSError) as error:
+                self.failed(error)
+                return default
+
+    def _open_reader(self) -> Database | None:
+        """A new connection; None while the disk is left alone. The lock is held."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if not self._resting():
+            self._reader_failures = self._failures
+            self._reader = self.connect()
+        return self._reader
+
+    def _is_named(self, db: Database) -> bool:
+        if not db.is_named:
+            return False
+        self._inode = db.inode
+        return True
+
+    def is_there(self, db: Database) -> bool:
+        """The file of a connection has its name, and the files beside it are there; those are made again where they were removed.
+
+        Raises:
+            OSError: they are gone and cannot be made.
+        """
+        if not self._is_named(db):
+            return False
+        if self.files is None or self.files.gone:
+            assert self.directory is not None
+            self._make_files(self.directory)
+        return True
+
+    def _make_files(self, directory: Path) -> None:
+        """The files beside the database, again where they were removed. Those made before may still be in use."""
+        if self.files is None or self.files.gone:
+            self.files = OutputFiles(directory)
+
+    def connect(self) -> Database:
+        """A connection to the database, which is made if it is not there.
+
+        Raises:
+            OSError: its directory cannot be made.
+            sqlite3.Error: it cannot be opened, or is none.
+        """
+        self.directory = private_directory(self._root() / "results")
+        path = self.directory / NAME
+        self._make_files(self.directory)
+        self._inode = inode_of(path)
+        db = open_database(path)
+        self._inode = db.inode
+        return db
+
+    def exists(self) -> bool:
+        """There is something on disk, of this kernel or of others."""
+        try:
+            return (self._root() / "results" / NAME).exists()
+        except OSError:
+            return False
+
+    def failed(self, error: Exception) -> None:
+        """A disk or database refuses: say so once; a damaged database is set aside, so that a new one can be made."""
+        if is_busy(error):
+            return
+        self._failures += 1
+        if is_damage(error) and self.directory is not None:
+            try:
+                kept = set_aside(self.directory / NAME, self._inode)
+            except OSError as problem:
+                self.complain(f"the results on disk are damaged ({error}) and cannot be set aside: {problem.strerror}")
+                self._rest()
+            else:
+                if kept is not None:
+                    self.complain(f"the results on disk were damaged ({error}); set aside as {kept}, a new file begun")
+            return
+        where = self.directory or getattr(error, "filename", None) or "the cache directory"
+        reason = getattr(error, "strerror", None) or str(error)
+        self.complain(f"results cannot be kept on disk ({where}: {reason}); they are kept in memory only")
+        self._rest()
+
+    def complain(self, text: str) -> None:
+        """Say what is wrong, once."""
+        if text not in self._said:
+            self._said.add(text)
+            self.complaints.append(text)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        with self._reader_lock:
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
+            if self.files is not None:
+                self.files.close()
