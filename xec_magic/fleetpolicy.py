@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
+from xec_magic.defaults import FANOUT
 from xec_magic.errors import OptionError
 
-__all__ = ["FANOUT", "FleetPolicy", "Share", "read_share"]
+__all__ = ["FleetPolicy", "Share", "read_share"]
 
-FANOUT: Final = 100  # connections that are made at once: more is hardly faster, and every one costs a descriptor
 MOST_FANOUT: Final = 1000
 
 

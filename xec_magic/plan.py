@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Final
 
 from xec_magic.cachepolicy import CachePolicy
 from xec_magic.command import Command, encode_script
+from xec_magic.defaults import MAX_OUTPUT_BYTES
 from xec_magic.errors import OptionError
 from xec_magic.units import format_count
 
-__all__ = ["DEFAULT_MAX_OUTPUT_BYTES", "Batch", "Limits", "MonitorPolicy", "Plan", "RetryPolicy", "StopPolicy"]
-
-DEFAULT_MAX_OUTPUT_BYTES: Final = 2**30  # 1 GiB: more than a person reads, less than a disk holds
+__all__ = ["Batch", "Limits", "MonitorPolicy", "Plan", "RetryPolicy", "StopPolicy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ class Limits:
         keep: Keep the output for the result. Without it only consumers see it, and nothing is counted.
     """
 
-    max_output_bytes: int | None = DEFAULT_MAX_OUTPUT_BYTES
+    max_output_bytes: int | None = MAX_OUTPUT_BYTES
     memory_bytes: int = 8 * 2**20
     keep: bool = True
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from xec_magic.command import FileInput
+from xec_magic.defaults import MAX_OUTPUT_BYTES
 from xec_magic.errors import OptionError
 from xec_magic.options import RunOptions, Settings, Variable
 from xec_magic.options.tasks import TaskOptions
-from xec_magic.plan import DEFAULT_MAX_OUTPUT_BYTES, Plan
+from xec_magic.plan import Plan
 
 
 def line(text, **keywords):
@@ -25,7 +26,7 @@ def refused(text, script="true", namespace=None):
 def test_the_defaults_are_those_of_the_policies():
     plan = line("ls").plan("ls")
     assert plan == Plan(plan.command)
-    assert RunOptions.SPEC.by_name["max_output"].default == DEFAULT_MAX_OUTPUT_BYTES
+    assert RunOptions.SPEC.by_name["max_output"].default == MAX_OUTPUT_BYTES
 
 
 def test_every_option_reaches_the_plan(tmp_path):

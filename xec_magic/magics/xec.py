@@ -15,10 +15,7 @@ from traitlets import Any as AnyTrait
 from traitlets import TraitError, validate
 from traitlets.config import Configurable
 
-from xec_magic.command import LOCAL
 from xec_magic.errors import OptionError, ParseError, RunInterrupted, XecError
-from xec_magic.magics.batch import check_batch_options, plan_of_cell, verdict
-from xec_magic.magics.fleet import run_fleet, targets_of
 from xec_magic.magics.lines import asks_for_help, one_line_errors
 from xec_magic.options import RunOptions, Variable
 
@@ -115,6 +112,8 @@ class CommandMagics(Magics):
         from xec_magic import runtime
         from xec_magic.display.mode import mode_of
         from xec_magic.display.view import View
+        from xec_magic.magics.batch import check_batch_options, plan_of_cell
+        from xec_magic.magics.fleet import run_fleet, targets_of
         from xec_magic.options.condition import holds
         from xec_magic.quoting import expand, expand_value, namespace_evaluator
         from xec_magic.transport.shells import family_of
@@ -222,6 +221,8 @@ class CommandMagics(Magics):
             error = result.error()
         kept: Result | Results = result
         if options.batch:
+            from xec_magic.magics.batch import verdict
+
             kept, failure = verdict(result)
             if isinstance(error, RunInterrupted):
                 error.results = kept
@@ -261,6 +262,8 @@ class CommandMagics(Magics):
 
 
 def _one_target(now: Runtime, options: RunOptions) -> Target:
+    from xec_magic.command import LOCAL
+
     if not options.on:
         return LOCAL
     return now.settings.inventory().one(options.on)

@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from xec_magic.cachepolicy import CachePolicy, Condition, parse_ttl
 from xec_magic.errors import OptionError
 from xec_magic.options.files import absolute_path, nearest_there
 from xec_magic.optionspec import IDENTIFIER, PATH, TEXT, Unit
 
 if TYPE_CHECKING:
+    from xec_magic.cachepolicy import CachePolicy, Condition
     from xec_magic.options.declared import DeclaredOptions
 
 __all__ = [
@@ -38,15 +38,29 @@ def _listed(read: Callable[[Any], str]) -> Callable[[Any], tuple[str, ...]]:
     return read_all
 
 
-TTL: Final = Unit("duration", parse_ttl)
-CONDITION: Final = Unit("expression", lambda value: Condition(TEXT.read(value)))
+def _ttl(value: Any) -> float:
+    from xec_magic.cachepolicy import parse_ttl  # here, as below: loading the extension need not wait for it
+
+    return parse_ttl(value)
+
+
+def _condition(value: Any) -> Condition:
+    from xec_magic.cachepolicy import Condition
+
+    return Condition(TEXT.read(value))
+
+
+TTL: Final = Unit("duration", _ttl)
+CONDITION: Final = Unit("expression", _condition)
 PATHS: Final = Unit("paths", _listed(PATH.read))
 NAMES: Final = Unit("names", _listed(IDENTIFIER.read))
 
 
 def policy_of_python(value: Any) -> CachePolicy | float:
     """`cache=` takes a duration or a whole policy."""
-    return value if isinstance(value, CachePolicy) else parse_ttl(value)
+    from xec_magic.cachepolicy import CachePolicy
+
+    return value if isinstance(value, CachePolicy) else _ttl(value)
 
 
 def condition_of_python(value: Any) -> Callable[..., object]:
@@ -78,6 +92,8 @@ def cache_policy(options: DeclaredOptions, directory: str | None = None) -> Cach
             name = next(iter(given))
             raise OptionError(f"{options.who(name)} does nothing without a cache; give --cache TTL as well")
         return None
+    from xec_magic.cachepolicy import CachePolicy
+
     names: Mapping[str, str] = {
         "cache_key": "key", "cache_if": "when", "cache_env": "env", "cache_failures": "failures",
     }  # fmt: skip

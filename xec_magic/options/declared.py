@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from xec_magic.cachepolicy import CachePolicy
-from xec_magic.command import FileInput, Target
+from xec_magic.defaults import FANOUT, MAX_OUTPUT_BYTES
 from xec_magic.errors import OptionError
-from xec_magic.fleetpolicy import FANOUT, Share, read_share
 from xec_magic.options.cache import (
     CONDITION,
     NAMES,
@@ -20,7 +18,7 @@ from xec_magic.options.cache import (
     policy_of_python,
 )
 from xec_magic.options.input import SECRETS, STDIN, Variable, secrets_of_python, stdin_of_python
-from xec_magic.options.where import SESSION, TARGETS
+from xec_magic.options.where import SESSION, SHARE, TARGETS
 from xec_magic.optionspec import (
     CODES,
     COUNT,
@@ -36,12 +34,15 @@ from xec_magic.optionspec import (
     TEXT,
     WORDS,
     OptionSet,
-    Unit,
     choice,
     flag,
     option,
 )
-from xec_magic.plan import DEFAULT_MAX_OUTPUT_BYTES
+
+if TYPE_CHECKING:  # what loads the extension need not wait for what plans are made of
+    from xec_magic.cachepolicy import CachePolicy
+    from xec_magic.command import FileInput, Target
+    from xec_magic.fleetpolicy import Share
 
 __all__ = ["THE_CALL", "THE_LINE", "DeclaredOptions"]
 
@@ -49,8 +50,6 @@ THE_LINE: Final = "the line"
 THE_CALL: Final = "the call"
 
 _FORMS: Final = ("text", "lines", "json", "jsonl", "csv", "table", "df", "bytes")
-
-SHARE: Final = Unit("share of the targets", read_share)
 
 
 def _keep(value: Any) -> bool:
@@ -172,7 +171,7 @@ class DeclaredOptions:
         help="Write the output to this file as well.",
     )  # fmt: skip
     max_output: int | None = option(
-        "--max-output", unit=SIZE, metavar="SIZE", group="output", default=DEFAULT_MAX_OUTPUT_BYTES, none=True,
+        "--max-output", unit=SIZE, metavar="SIZE", group="output", default=MAX_OUTPUT_BYTES, none=True,
         help="Stop the command when it has printed more than this (20MB, 1.5GiB, none). Default: 1GiB.",
     )  # fmt: skip
     label: str = option(

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from xec_magic.command import FileInput
 from xec_magic.errors import OptionError
 from xec_magic.options.files import file_to_read
 from xec_magic.optionspec import IDENTIFIER, PAIRS, TEXT, Unit, nearest
 
 if TYPE_CHECKING:
+    from xec_magic.command import FileInput
     from xec_magic.options.declared import DeclaredOptions
 
 __all__ = ["SECRETS", "STDIN", "Variable", "input_of", "secrets_of", "secrets_of_python", "stdin_of_python"]
@@ -26,6 +26,8 @@ class Variable:
 
 
 def _stdin_of_line(value: Any) -> Variable | FileInput:
+    from xec_magic.command import FileInput  # here, as below: loading the extension need not wait for it
+
     text = TEXT.read(value)
     if text.startswith("@"):
         if text == "@":
@@ -38,6 +40,8 @@ def _stdin_of_line(value: Any) -> Variable | FileInput:
 
 def stdin_of_python(value: Any) -> bytes | FileInput:
     """`stdin=` takes text, bytes or a file."""
+    from xec_magic.command import FileInput
+
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape")
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -100,6 +104,8 @@ def input_of(options: DeclaredOptions, namespace: Mapping[str, Any], *, here: bo
     Raises:
         OptionError: a variable or file that is not there, or is nothing to read.
     """
+    from xec_magic.command import FileInput
+
     given = options.stdin
     if isinstance(given, Variable):
         try:

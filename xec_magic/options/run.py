@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from xec_magic.command import LOCAL, Command, Target, decode_script
 from xec_magic.errors import OptionError
-from xec_magic.fleetpolicy import FleetPolicy
 from xec_magic.options.cache import cache_policy
 from xec_magic.options.declared import THE_CALL, THE_LINE, DeclaredOptions
 from xec_magic.options.files import directory_to_enter, file_to_write
 from xec_magic.options.input import Variable, input_of, secrets_of
 from xec_magic.options.where import found_shell, wants_worker
-from xec_magic.plan import Limits, MonitorPolicy, Plan, RetryPolicy, StopPolicy
 
 if TYPE_CHECKING:
+    from xec_magic.command import Command, Target
+    from xec_magic.fleetpolicy import FleetPolicy
     from xec_magic.options.settings import Settings
+    from xec_magic.plan import Plan
 
 __all__ = ["RunOptions"]
 
@@ -126,6 +126,8 @@ class RunOptions(DeclaredOptions):
         Raises:
             OptionError: a value out of range; a retry that could do things twice.
         """
+        from xec_magic.plan import Limits, MonitorPolicy, Plan, RetryPolicy, StopPolicy
+
         policy = MonitorPolicy(
             self.rate, self.mark
         )  # made in any case: a wrong value is refused also where it is not used
@@ -152,6 +154,8 @@ class RunOptions(DeclaredOptions):
         Raises:
             OptionError: a number is out of range, or `yes` answers no question.
         """
+        from xec_magic.fleetpolicy import FleetPolicy
+
         if self.yes and not self.confirm:
             raise OptionError(f"{self.who('yes')} answers what --confirm asks, which is not given")
         return FleetPolicy(self.fanout, self.canary, self.wave, self.max_fail, self.confirm)
@@ -182,18 +186,23 @@ class RunOptions(DeclaredOptions):
         if self.asks("max_output") and self.max_output is not None and self.asks("keep") and not self.keep:
             raise OptionError("max_output counts what is kept, and keep=False keeps nothing; leave one of them out")
 
-    def plan(self, script: str | bytes, namespace: Mapping[str, Any] | None = None, target: Target = LOCAL) -> Plan:
+    def plan(
+        self, script: str | bytes, namespace: Mapping[str, Any] | None = None, target: Target | None = None
+    ) -> Plan:
         """The complete plan to run a script by these options. Looks at directories and files, and runs nothing.
 
         Args:
             script: Values already filled in.
             namespace: Where `--stdin NAME` and `--secret NAME` find their variables.
-            target: Where to run it. What is on a host is looked at there, when it runs.
+            target: Where to run it; None for this machine. What is on a host is looked at there, when it runs.
 
         Raises:
             OptionError: a directory, file, interpreter or variable that is not there; a value out of range.
         """
+        from xec_magic.command import LOCAL, Command, decode_script
+
         self._refuse_for_one()
+        target = target or LOCAL
         here = target.kind != "ssh"
         command = Command(
             script=decode_script(script),

@@ -6,14 +6,14 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from xec_magic.command import Command
 from xec_magic.errors import OptionError
-from xec_magic.inventory import Inventory, TargetFile, Trust
 from xec_magic.options.run import RunOptions
+
+if TYPE_CHECKING:
+    from xec_magic.inventory import Inventory
 
 __all__ = ["Settings"]
 
@@ -27,8 +27,7 @@ _Stamp = tuple[int, int, int]
 """Inode, size, time in nanoseconds: some editors keep the time of a file, some the size, none all three."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
+class _Content(NamedTuple):
     """What a file says: options, and the tables of targets and groups."""
 
     values: Mapping[str, Any]
@@ -132,6 +131,8 @@ class Settings:
         Raises:
             OptionError: a file is wrong.
         """
+        from xec_magic.inventory import Inventory, TargetFile, Trust
+
         files = []
         if self._user is not None and (own := self._content(self._user, trusted=True)) is not None:
             files.append(TargetFile(self._user, own.tables, own=True))
@@ -220,6 +221,8 @@ def _read_file(path: Path, *, trusted: bool) -> _Content | None:
 
 
 def _check_ranges(values: Mapping[str, Any], where: str) -> None:
+    from xec_magic.command import Command
+
     try:
         RunOptions(**values).plan_for(Command(""))
     except OptionError as error:

@@ -8,15 +8,15 @@ import shutil
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from xec_magic.command import Target, targets_of
 from xec_magic.errors import OptionError
-from xec_magic.inventory.nodeset import split_items
 from xec_magic.optionspec import TEXT, Unit, nearest
 
 if TYPE_CHECKING:
+    from xec_magic.command import Target
+    from xec_magic.fleetpolicy import Share
     from xec_magic.options.declared import DeclaredOptions
 
-__all__ = ["SESSION", "TARGETS", "found_shell", "wants_worker"]
+__all__ = ["SESSION", "SHARE", "TARGETS", "found_shell", "wants_worker"]
 
 _SHELLS: Final = ("bash", "sh", "dash", "zsh", "ksh", "fish", "python3")
 
@@ -28,7 +28,16 @@ def _session_name(value: Any) -> str:
     return name
 
 
+def _share(value: Any) -> Share:
+    from xec_magic.fleetpolicy import read_share  # here, as below: loading the extension need not wait for it
+
+    return read_share(value)
+
+
 def _targets(value: Any) -> tuple[str | Target, ...]:
+    from xec_magic.command import Target, targets_of
+    from xec_magic.inventory.nodeset import split_items
+
     items = [value] if isinstance(value, (str, Target)) else targets_of(value)
     if not isinstance(items, Iterable) or isinstance(items, (bytes, Mapping)):
         raise OptionError(f"a {type(value).__name__} names no targets; give a text such as 'web1,web2', or a list")
@@ -45,6 +54,7 @@ def _targets(value: Any) -> tuple[str | Target, ...]:
 
 TARGETS: Final = Unit("targets", _targets)
 SESSION: Final = Unit("session name", _session_name)
+SHARE: Final = Unit("share of the targets", _share)
 
 
 def found_shell(options: DeclaredOptions) -> tuple[str, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import field
+from typing import Any, Literal, NamedTuple
 
 from xec_magic.errors import OptionError
 from xec_magic.optionspec.values import SWITCH, Unit
@@ -15,8 +15,7 @@ __all__ = ["Completes", "Option", "flag", "option"]
 Completes = Literal["", "directory", "file", "target", "variable", "variable-or-@file", "session"]
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One declared option.
 
     Attributes:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import textwrap
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from xec_magic.errors import OptionError
 from xec_magic.optionspec.declare import Option
@@ -19,8 +18,7 @@ _HELP_INDENT: Final = 28  # column of the descriptions in `%%xec?`
 _HELP_WIDTH: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedLine:
+class ParsedLine(NamedTuple):
     """What a line sets, and what follows its options.
 
     Attributes:
@@ -32,8 +30,7 @@ class ParsedLine:
     rest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Trait:
+class Trait(NamedTuple):
     """One configurable value, as plain data: the magics make a traitlet of it."""
 
     name: str
@@ -51,6 +48,7 @@ class OptionSet:
         dashed: What else on the line may begin with a dash, for the words on an unknown option; empty for nothing.
 
     Example:
+        >>> from dataclasses import dataclass
         >>> from xec_magic.optionspec import DURATION, option
         >>> @dataclass(frozen=True)
         ... class Naps:
@@ -61,7 +59,7 @@ class OptionSet:
 
     def __init__(self, owner: type, also: Iterable[Option] = (), dashed: str = "a command") -> None:
         self.options: tuple[Option, ...] = (
-            *(dataclasses.replace(f.metadata["option"], name=f.name) for f in fields(owner) if "option" in f.metadata),
+            *(f.metadata["option"]._replace(name=f.name) for f in fields(owner) if "option" in f.metadata),
             *also,
         )
         self._advice = (

@@ -7,8 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from xec_magic.errors import OptionError
 from xec_magic.optionspec.words import nearest
@@ -20,8 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """How a value is read from text, from Python and from a configuration file.
 
     Attributes:
@@ -31,7 +29,7 @@ class Unit:
     """
 
     kind: str
-    read: Callable[[Any], Any] = field(repr=False)
+    read: Callable[[Any], Any]
     choices: tuple[str, ...] = ()
 
 

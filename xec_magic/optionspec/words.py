@@ -6,9 +6,8 @@ import ast
 import re
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 __all__ = ["FIELD", "Word", "nearest", "next_word"]
 
@@ -36,8 +35,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close[:3])}?" if close else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """One word of a line.
 
     Attributes:
