@@ -17,8 +17,8 @@ from world import children
 
 import xec_magic as xec
 from xec_magic import runtime
+from xec_magic.transport.ssh import links, shellpool
 from xec_magic.transport.ssh import shellahead as module
-from xec_magic.transport.ssh import shellpool
 from xec_magic.transport.ssh.remote import Launch, waiting_launch
 
 
@@ -154,6 +154,17 @@ def test_none_waits_while_a_worker_runs_a_command_there(ex, on, server, monkeypa
     the_one(server)
 
 
+def test_behind_what_a_shell_must_not_have_waited_through_a_bare_channel_is_there(ex, on, server):
+    ex.run("true", on=on, session="s")
+    warmed(ex, on, server)
+    assert until(lambda: sorted(each.has_shell for each in spares(ex) if each.is_open) == [False, True])
+    bare = next(each for each in spares(ex) if not each.has_shell).opening.result()
+    ex.run("true", on=on, session="s")
+    assert not bare.is_closing()
+    assert str(ex.run("echo soon", on=on)) == "soon"
+    assert until(bare.is_closing)
+
+
 def hosts(ex):
     return [*ex._engine.transports.ssh._hosts.values()]
 
@@ -173,6 +184,17 @@ def test_of_many_hosts_only_some_have_one(ex, world, server, monkeypatch):
         assert until(lambda: all(row.busy == 0 for row in ex._engine.ssh_rows()))
         assert sum(each.waits for each in spares(ex)) <= 2
     assert until(lambda: len(waiting(server)) == 2)
+
+
+def test_of_many_hosts_only_some_have_channels_ahead(ex, world, server, monkeypatch):
+    monkeypatch.setattr(links, "MOST", 2)
+    aliases = [f"of-more-{number}" for number in range(4)]
+    with world.config.open("a") as file:
+        for alias in aliases:
+            file.write(f"Host {alias}\n HostName {server.address}\n Port {server.port}\n User {world.user}\n")
+    for _ in range(3):
+        assert all(result.ok for result in ex.map("true", on=aliases))
+    assert sum(any(row.ahead for row in host.links.rows()) for host in hosts(ex)) == 2
 
 
 def test_one_that_has_waited_for_long_ends(ex, on, server, monkeypatch):

@@ -264,6 +264,26 @@ def test_a_refused_channel_ahead_costs_nobody_his_turn_and_is_not_tried_again_so
     assert ledger.step(3.0) == [Prepare(1)]
 
 
+def test_beside_a_shell_that_waits_there_is_a_bare_channel_for_who_may_not_have_it():
+    ledger = used_again(opened(book()))
+    ledger.give_back(1, 0.1)
+    ledger.shells_wait(1, 1)
+    assert ledger.step(0.1) == [Prepare(1)]
+    assert ledger.step(0.2) == []
+    ask(ledger, 3)
+    assert ledger.step(0.3) == [Give(3, 1, ahead=True)]  # the bare one is there for the next
+    ask(ledger, 4)
+    assert ledger.step(0.4) == [Give(4, 1, ahead=True), Prepare(1)]
+
+
+def test_where_none_may_be_opened_ahead_there_is_none():
+    ledger = opened(book())
+    ledger.give_back(1, 0.0)
+    ask(ledger, 2)
+    assert ledger.step(0.0, prepare=False) == [Give(2, 1)]
+    assert ledger.step(0.1) == [Prepare(1)]
+
+
 def test_a_channel_ahead_that_has_gone_is_replaced():
     ledger = used_again(opened(book()))
     ledger.ahead_gone(1)

@@ -48,7 +48,9 @@ class PoolLimits:
 
 @dataclass(slots=True)
 class Link:
-    """One connection, as the book sees it. `ahead` are channels without a command, those on their way included."""
+    """One connection, as the book sees it. `ahead` are channels without a command, those on their way included; on `shells` of them a
+    shell waits.
+    """
 
     number: int
     limit: int
@@ -63,6 +65,7 @@ class Link:
     refused_in_a_row: int = 0
     full_until: float = 0.0
     ahead: int = 0
+    shells: int = 0
     given: int = 0
     used_at: float = 0.0
     ahead_refusals: int = 0
@@ -89,7 +92,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Give:
-    """A waiting ticket gets a channel on this connection: the oldest one that was opened ahead, or one to be opened."""
+    """A waiting ticket gets a channel on this connection: one that was opened ahead, with a shell where one waits, or one to be opened."""
 
     ticket: int
     number: int
@@ -213,6 +216,10 @@ class Ledger:
             link.limit += 1
             link.clean = 0
 
+    def shells_wait(self, number: int, count: int) -> None:
+        """On so many of the channels that were opened ahead a shell waits; beside it a bare one is kept for the command that may not have it."""
+        self.links[number].shells = count
+
     def ahead_gone(self, number: int) -> None:
         """A channel that was opened ahead has been closed, or was used for something else than a command."""
         link = self.links.get(number)
@@ -246,8 +253,13 @@ class Ledger:
 
     # -- what is to be done -----------------------------------------------------------------------
 
-    def step(self, now: float) -> list[Action]:
-        """All that is to be done now; the book counts it as done."""
+    def step(self, now: float, *, prepare: bool = True) -> list[Action]:
+        """All that is to be done now; the book counts it as done.
+
+        Args:
+            now: The time.
+            prepare: Channels may be opened ahead.
+        """
         actions: list[Action] = [*self._failed]
         self._failed.clear()
         actions += self._closings(now)
@@ -261,11 +273,12 @@ class Ledger:
             link.used_at = now
             actions.append(Give(self.waiting.popleft(), link.number, ahead=link.ahead > 0))
             link.ahead -= link.ahead > 0
+            link.shells -= link.shells > 0
         actions += self._openings(now)
-        actions += self._preparations(now)
+        actions += self._preparations(now, prepare)
         return actions
 
-    def _preparations(self, now: float) -> list[Action]:
+    def _preparations(self, now: float, prepare: bool) -> list[Action]:
         """Channels to open ahead, and to close: only where no command wants the place."""
         actions: list[Action] = []
         for link in self.links.values():
@@ -273,14 +286,15 @@ class Ledger:
                 continue
             wanted = bool(link.busy) or now < link.used_at + AHEAD_S
             if link.ahead and not wanted:
-                link.ahead = 0
+                link.ahead = link.shells = 0
                 actions.append(Drop(link.number))
             while (
-                wanted
+                prepare
+                and wanted
                 and not self.waiting
                 and not link.refused_in_a_row
                 and link.given >= AHEAD_FROM
-                and link.ahead < self.limits.ahead
+                and link.ahead < (self.limits.ahead and self.limits.ahead + link.shells)
                 and link.busy + link.ahead < link.limit
                 and now >= max(link.full_until, link.no_ahead_until)
             ):

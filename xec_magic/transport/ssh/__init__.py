@@ -14,12 +14,11 @@ from xec_magic.errors import TransportError
 from xec_magic.forward import Forward
 from xec_magic.transport.base import Process, Sampler, StartRequest
 from xec_magic.transport.pool import PoolLimits
-from xec_magic.transport.ssh.ahead import Ahead
 from xec_magic.transport.ssh.commands import Commands
 from xec_magic.transport.ssh.connect import Connector
 from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.kept.sessions import FarSessions
-from xec_magic.transport.ssh.links import Row
+from xec_magic.transport.ssh.links import Crowd, Row
 from xec_magic.transport.ssh.login import Ask, nobody_to_ask
 from xec_magic.transport.ssh.reading import machine_line
 from xec_magic.transport.ssh.sampler import HostSampler
@@ -48,7 +47,7 @@ class SSHTransport:
         self._limits = limits or PoolLimits()
         self._connector = Connector(ask)
         self._hosts: dict[Target, Host] = {}
-        self._waiting: set[Ahead] = set()  # shells, on all hosts
+        self._crowd = Crowd()
         self._commands = Commands(kernel_id, self.host)
         self.tunnels: dict[str, TunnelLink] = {}
         self.sessions = FarSessions(kernel_id)
@@ -58,7 +57,7 @@ class SSHTransport:
         """The connections to a target."""
         host = self._hosts.get(target)
         if host is None:
-            host = self._hosts[target] = Host(target, self._connector, self._limits, self._waiting)
+            host = self._hosts[target] = Host(target, self._connector, self._limits, self._crowd)
         return host
 
     async def start(self, request: StartRequest) -> Process:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
 from typing import Any
 
 import asyncssh
@@ -95,7 +94,7 @@ class Commands:
                     raise SpawnError(f"{host.target}: the server runs no commands for this user") from error
                 lease = await host.again(lease, error)
             except Gone:  # opened ahead, and closed before anything was started on it: nobody need know
-                lease = replace(lease, ahead=None)
+                lease = host.other(lease)
             except Unused:
                 host.shells_fail()
                 lease = await host.lease()

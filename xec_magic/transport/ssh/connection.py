@@ -44,6 +44,12 @@ class Connection:
         if bool(before) != bool(self._running) and self.is_open and not self._keepalive_configured:
             self.asyncssh.set_keepalive(BUSY_KEEPALIVE_S if self._running else KEEPALIVE_S, KEEPALIVE_COUNT)
 
+    def take_ahead(self) -> Ahead:
+        """A channel that was opened ahead, for a command: one with a shell, else the oldest."""
+        found = next((ahead for ahead in self.ahead if ahead.has_shell), self.ahead[0])
+        self.ahead.remove(found)
+        return found
+
     async def run(
         self, session: asyncssh.SSHClientSession[bytes], launch: Launch, ahead: Ahead | None = None, *, typed: bool = True
     ) -> None:  # fmt: skip

@@ -15,11 +15,11 @@ import asyncssh
 from xec_magic.command import Target
 from xec_magic.errors import ConnectError, PoolTimeout, SpawnError
 from xec_magic.transport.pool import PoolLimits
-from xec_magic.transport.ssh.ahead import Ahead, Gone
+from xec_magic.transport.ssh.ahead import Gone
 from xec_magic.transport.ssh.connect import Connector
 from xec_magic.transport.ssh.connection import Connection, Lease
 from xec_magic.transport.ssh.helper import Collected, collect
-from xec_magic.transport.ssh.links import Links
+from xec_magic.transport.ssh.links import Crowd, Links
 from xec_magic.transport.ssh.remote import Launch, facts_line, read_answer
 from xec_magic.units import format_duration
 
@@ -41,13 +41,13 @@ class Host:
         target: Where they lead.
         connector: Opens them.
         limits: How many there may be, and for how long.
-        all_waiting: The shells that wait on all hosts.
+        crowd: What waits ahead on all hosts.
     """
 
-    def __init__(self, target: Target, connector: Connector, limits: PoolLimits, all_waiting: set[Ahead]) -> None:
+    def __init__(self, target: Target, connector: Connector, limits: PoolLimits, crowd: Crowd) -> None:
         self.target = target
         self.has_bash: bool | None = None
-        self.links = Links(target, connector, limits, self._rests, all_waiting)
+        self.links = Links(target, connector, limits, self._rests, crowd)
         self.book = self.links.book
         self.lingering: set[Callable[[], None]] = set()  # what else holds a channel and would never give it back
         self._connector = connector
@@ -122,6 +122,10 @@ class Host:
         self.links.step()
         return await self._granted(lease.ticket, future, timeout_s)
 
+    def other(self, lease: Lease) -> Lease:
+        """The channel that was opened ahead for it is gone, or has a shell that cannot run it: another one, or one to be opened."""
+        return replace(lease, ahead=self.links.spare(lease.connection))
+
     def confirmed(self, lease: Lease, *, command: bool = True) -> None:
         """A command runs on it, or something else that keeps the channel."""
         self.book.confirmed(lease.connection.number)
@@ -152,7 +156,7 @@ class Host:
                     raise SpawnError(f"{self.target}: the server runs no commands for this user") from error
                 lease = await self.again(lease, error)
             except Gone:
-                lease = replace(lease, ahead=None)
+                lease = self.other(lease)
             except (asyncssh.Error, OSError) as error:
                 self.give_back(lease)
                 if replaced:
@@ -220,7 +224,7 @@ class Host:
                 if connection.is_open:
                     with contextlib.suppress(asyncssh.Error, OSError, TimeoutError):
                         found = await asyncio.wait_for(
-                            collect(connection, launch, data, self._spare(connection)), seconds
+                            collect(connection, launch, data, self.links.spare(connection, any_kind=True)), seconds
                         )
                         if found.exit_code is not None:
                             return found
@@ -237,13 +241,6 @@ class Host:
                 raise ConnectError(f"{self.target}: it does not answer") from error
             except (asyncssh.Error, OSError) as error:
                 raise ConnectError(f"{self.target}: it cannot be asked: {_reason(error)}") from error
-
-    def _spare(self, connection: Connection) -> Ahead | None:
-        """A channel that is open already, so that a helper takes none of the server's few from a command."""
-        if not connection.ahead or not connection.ahead[0].opening.done():
-            return None
-        self.book.ahead_gone(connection.number)
-        return connection.ahead.popleft()
 
     async def _helper_on_lease(self, launch: Launch, data: bytes) -> Collected:
         lease = await self.lease()

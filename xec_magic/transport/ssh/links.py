@@ -18,9 +18,29 @@ from xec_magic.transport.ssh.connect import Connector
 from xec_magic.transport.ssh.connection import Connection, Lease
 from xec_magic.transport.ssh.shellahead import Shells
 
-__all__ = ["Links", "Row"]
+__all__ = ["Crowd", "Links", "Row"]
 
 CLOSE_S: Final = 1.0  # a connection that was cut is gone at the loop's next turn
+MOST: Final = 16  # hosts with channels that were opened ahead: for a large fleet they would cost more than they save
+
+
+class Crowd:
+    """What waits ahead on all hosts together: only so many have something."""
+
+    def __init__(self) -> None:
+        self.shells: set[Ahead] = set()
+        self._links: set[Links] = set()
+
+    def lets(self, links: Links) -> bool:
+        """Whether a host may have channels opened ahead."""
+        return links in self._links or len(self._links) < MOST
+
+    def count(self, links: Links, has: bool) -> None:
+        """A host has some, or has none any more."""
+        if has:
+            self._links.add(links)
+        else:
+            self._links.discard(links)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +67,7 @@ class Links:
         connector: Opens them.
         limits: How many there may be, and for how long.
         rests: Nothing runs there that could change what a login finds.
-        all_waiting: The shells that wait on all hosts.
+        crowd: What waits ahead on all hosts.
 
     Attributes:
         pressed: Called when commands wait for channels.
@@ -59,12 +79,13 @@ class Links:
         connector: Connector,
         limits: PoolLimits,
         rests: Callable[[], bool],
-        all_waiting: set[Ahead],
+        crowd: Crowd,
     ) -> None:
         self.target = target
         self.book = Ledger(limits)
         self.connections: dict[int, Connection] = {}
-        self.shells = Shells(self.connections, rests, self._drop, all_waiting)
+        self.shells = Shells(self.connections, rests, self._drop, self.step, crowd.shells)
+        self._crowd = crowd
         self.pressed: list[Callable[[], None]] = []
         self._connector = connector
         self._loop = asyncio.get_running_loop()
@@ -89,7 +110,9 @@ class Links:
             if not connection.is_open:
                 del self.connections[number]
                 self.book.lost(number)
-        for action in self.book.step(now):
+            elif connection.ahead:
+                self.book.shells_wait(number, sum(ahead.has_shell for ahead in connection.ahead))
+        for action in self.book.step(now, prepare=self._crowd.lets(self)):
             match action:
                 case Open(number=number):
                     self._spawn(self._open(number))
@@ -98,7 +121,7 @@ class Links:
                     connection.asyncssh.close()
                 case Give(ticket=ticket, number=number, ahead=ahead):
                     connection = self.connections[number]
-                    lease = Lease(ticket, connection, connection.ahead.popleft() if ahead else None)
+                    lease = Lease(ticket, connection, connection.take_ahead() if ahead else None)
                     future = self._waiting.get(ticket)
                     if future is None or future.done():
                         lease.unused()
@@ -118,7 +141,17 @@ class Links:
         if self.book.waiting:
             for call in self.pressed:
                 self._loop.call_soon(call)
+        self._crowd.count(self, any(connection.ahead for connection in self.connections.values()))
         self._wake_at(self.book.next_at(now))
+
+    def spare(self, connection: Connection, *, any_kind: bool = False) -> Ahead | None:
+        """A channel of a connection that is open already, without a shell, or rather so; None where there is none."""
+        spare = [ahead for ahead in connection.ahead if ahead.is_open and (any_kind or not ahead.has_shell)]
+        found = min(spare, key=lambda ahead: ahead.has_shell, default=None)
+        if found is not None:
+            connection.ahead.remove(found)
+            self.book.ahead_gone(connection.number)
+        return found
 
     def _prepare(self, connection: Connection) -> None:
         """Open a channel ahead."""
@@ -201,6 +234,8 @@ class Links:
     async def close(self) -> None:
         """Cut all connections now, and wait until they are gone."""
         self.book.draining = True
+        self._crowd.count(self, False)
+        self.shells.close()
         if self._timer is not None:
             self._timer.cancel()
         for future in self._waiting.values():

@@ -14,6 +14,7 @@ from xec_magic.transport.ssh.remote import waiting_launch
 __all__ = ["Shells"]
 
 MOST: Final = 8  # wait at once, on all hosts together: for a large fleet they would cost more than they save
+LULL_S: Final = 0.05  # a command that comes so soon behind another one finds a bare channel: a shell for it would only just have begun
 SHELL_S: Final = 15.0  # it waits so long: what it has read of the login's start-up files is hardly older than that
 
 
@@ -30,13 +31,14 @@ L = TypeVar("L", bound=_Link)
 class Shells(Generic[L]):
     """The shell that waits on one host; there is one at most. All methods run on the loop's thread.
 
-    It is started on a channel that was opened ahead, when a command has ended and none runs any more: so it has read its start-up
+    It is started on a channel that was opened ahead, a little after a command has ended, when none runs any more: so it has read its start-up
     files later than anything that a command has done to them. When a later command ends without having had it, it is replaced.
 
     Args:
         links: The connections, by number.
         rests: Says whether nothing runs on the host.
         drop: Closes a channel that was opened ahead, if nobody has got it.
+        told: Called when one has been started.
         all_waiting: Those of all hosts.
     """
 
@@ -45,12 +47,15 @@ class Shells(Generic[L]):
         links: Mapping[int, L],
         rests: Callable[[], bool],
         drop: Callable[[L, Ahead], None],
+        told: Callable[[], None],
         all_waiting: set[Ahead],
     ) -> None:
         self._all = all_waiting
         self._links = links
         self._rests = rests
         self._drop = drop
+        self._told = told
+        self._timer: asyncio.TimerHandle | None = None
         self._wanted = False  # a command has ended since one was started
         self._works = True
 
@@ -63,7 +68,12 @@ class Shells(Generic[L]):
         self.let_wait()
 
     def let_wait(self) -> None:
-        """Have a shell wait, if that is wanted, where there is a channel for it."""
+        """Have a shell wait soon, if that is wanted, where there is a channel for it."""
+        self.close()
+        if self._wanted and self._works:
+            self._timer = asyncio.get_running_loop().call_later(LULL_S, self._start)
+
+    def _start(self) -> None:
         if not self._wanted or not self._works or not self._rests():
             return
         self._all.intersection_update([each for each in self._all if each.waits])
@@ -78,6 +88,7 @@ class Shells(Generic[L]):
                     starting = ahead.wait_on(line, partial(self._ended, link))
                     starting.add_done_callback(partial(self._started, link, ahead))
                     asyncio.get_running_loop().call_later(SHELL_S, self._drop, link, ahead)
+                    self._told()
                     return
 
     def _started(self, link: L, ahead: Ahead, starting: asyncio.Task[None]) -> None:
@@ -89,6 +100,11 @@ class Shells(Generic[L]):
         if link.is_open:
             self.fail()
         self._drop(link, ahead)
+
+    def close(self) -> None:
+        """Start none for now."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     def fail(self) -> None:
         """None is tried again."""
