@@ -91,6 +91,18 @@ def test_lines_are_found_far_into_a_large_log(tmp_path):
     assert log.offset_of_line(10**9) == log.size()
 
 
+@pytest.mark.parametrize("every", [3, 80, 9_000, 70_000, 10**9])
+def test_lines_of_large_pieces_are_counted_whether_newlines_are_rare_or_not(every):
+    piece = bytes(10 if at % every == 0 else 120 for at in range(1, 300_001))
+    log = OutputLog()
+    for _ in range(2):
+        log.append("stdout", piece)
+    lines = (piece * 2).split(b"\n")
+    lines = [line + b"\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
+    assert log.line_count == len(lines)
+    assert b"".join(found.data for found in log.lines(2, 1)) == b"".join(lines[2:3])
+
+
 def test_search_counts_all_and_returns_the_first(tmp_path):
     log = spooled(tmp_path, 1000)
     for number in range(100_000):

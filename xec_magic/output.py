@@ -20,6 +20,8 @@ STREAMS: Final[tuple[Stream, Stream]] = ("stdout", "stderr")
 _INDEX: Final = struct.Struct("<5Q")  # segments, checkpoints, newlines, bytes of stdout and of stderr
 CHECKPOINT_BYTES: Final = 64 * 1024  # a line is found by scanning at most this much
 READ_BYTES: Final = 1024 * 1024
+LARGE_BYTES: Final = 64 * 1024  # from this size on it pays to look whether newlines are rare
+RARE_BYTES: Final = 8 * 1024  # one in so many bytes is rare
 
 # What a log has that is still empty; thousands of commands print nothing, and their logs are kept.
 _NO_ENDS: Final = array("Q")
@@ -92,7 +94,7 @@ class OutputLog:
                 self._checkpoint_lines.append(self._newlines)
             self._size += len(data)
             self._sizes[mark] += len(data)
-            self._newlines += data.count(b"\n")
+            self._newlines += _newlines_in(data)
             self._last_byte = data[-1:]
             return True
 
@@ -209,7 +211,7 @@ class OutputLog:
         offset, seen = self._checkpoint_offsets[at], self._checkpoint_lines[at]
         while offset < self._size:
             data = self.read(offset, offset + READ_BYTES)
-            here = data.count(b"\n")
+            here = _newlines_in(data)
             if seen + here < line:
                 seen += here
                 offset += len(data)
@@ -309,6 +311,22 @@ class OutputLog:
         for stream, data in state["pieces"]:
             self.append(stream, data)
         self.lost_bytes = state["lost_bytes"]
+
+
+def _newlines_in(data: bytes) -> int:
+    """How many newlines there are.
+
+    Before Python 3.13 `bytes.count` looks at each byte by itself, at 1.5 GB/s; `find` is twenty times as fast, but has to be
+    called for each. So a large piece with few of them, as binary output is, is taken from one to the next.
+    """
+    found = at = 0
+    if len(data) >= LARGE_BYTES:
+        for _ in range(len(data) // RARE_BYTES):
+            at = data.find(b"\n", at) + 1
+            if not at:
+                return found
+            found += 1
+    return found + data.count(b"\n", at)
 
 
 def _write_all(file: BinaryIO, data: bytes | bytearray) -> None:

@@ -160,8 +160,10 @@ class ResultCache:
             entry = None
         if entry is None and policy.persist:
             entry = self.disk.load(key, plan)
-            if entry is not None and self._may_show(entry):
-                self.memory.put(entry)
+            hit = self._usable(entry, plan) if entry is not None else None
+            if hit is not None:
+                self.memory.put(hit.entry)
+            return hit
         return self._usable(entry, plan) if entry is not None else None
 
     def peek(self, key: Key, plan: Plan, asked_at: float) -> Hit | None:

@@ -35,11 +35,6 @@ class Database(sqlite3.Connection):
     path = ""
     inode = 0
 
-    @property
-    def is_named(self) -> bool:
-        """Its file still has its name: nobody has removed the directory, or set a damaged file aside."""
-        return self.inode != 0 and self.inode == inode_of(self.path)
-
 
 def open_database(path: Path) -> Database:
     """A connection for any thread; the database is made if it is not there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections import deque
@@ -67,7 +68,11 @@ class DiskPlace:
         return self._reader
 
     def _is_named(self, db: Database) -> bool:
-        if not db.is_named:
+        """Its file still has its name: nobody has removed the directory, or set a damaged file aside."""
+        try:  # here and not by `inode_of`: it is asked at each hit
+            if db.inode != os.stat(db.path).st_ino:
+                return False
+        except OSError:
             return False
         self._inode = db.inode
         return True
