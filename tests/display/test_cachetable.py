@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from xec_magic.display.cachetable import entries_bundle, stats_bundle
-from xec_magic.engine.cache import CacheStats
+from xec_magic.engine.cachestats import CacheStats
 
 
 @dataclass

@@ -14,7 +14,8 @@ from cacheparts import Hands, plan
 from xec_magic import errors
 from xec_magic.cachepolicy import Condition
 from xec_magic.command import Command
-from xec_magic.engine.cache import ResultCache, matcher
+from xec_magic.engine.cache import ResultCache
+from xec_magic.engine.cachelist import matcher
 from xec_magic.engine.executor import Executor
 from xec_magic.engine.memory import MemoryTier
 from xec_magic.events import Cached, Exited, Output

@@ -22,7 +22,8 @@ from cacheparts import Hands, plan
 from helpers.waiting import until
 
 from xec_magic.engine import diskfiles
-from xec_magic.engine.cache import ResultCache, matcher
+from xec_magic.engine.cache import ResultCache
+from xec_magic.engine.cachelist import matcher
 from xec_magic.engine.clock import Clock
 from xec_magic.engine.disk import DiskTier
 from xec_magic.engine.executor import Executor

@@ -3,56 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
-import os
-import re
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xec_magic.engine.cachekey import Captured, Key
+from xec_magic.engine.cachelist import Shown, shown
+from xec_magic.engine.cacherules import holds_secret
+from xec_magic.engine.cachestats import CacheStats
 from xec_magic.engine.clock import Clock
 from xec_magic.engine.stamps import Stamps
-from xec_magic.outcome import Outcome
 from xec_magic.plan import Plan
 from xec_magic.redact import Redactor
 from xec_magic.result import Result
-from xec_magic.units import format_size
 
 if TYPE_CHECKING:
     from xec_magic.engine.disk import DiskTier
     from xec_magic.engine.memory import Entry, MemoryTier
     from xec_magic.engine.secretsweep import SecretSweep
 
-__all__ = ["CacheStats", "Hit", "ResultCache", "Shown", "matcher"]
+__all__ = ["Hit", "ResultCache"]
 
 RETRY_S: Final = 1.0  # between two refreshes of one stale result, at least: what fails must not be asked all the time
-
-
-@dataclass(slots=True)
-class CacheStats:
-    """What the cache of this kernel has done so far.
-
-    Attributes:
-        hits: Runs that were answered with a kept result, `stale` ones included.
-        shared: Runs that got the result of an equal one that was alive.
-        misses: Runs with a cache that had to run their command.
-        stores: Results that were kept.
-        refused: Results that were not kept, because they were not complete, failed, or did not meet their condition.
-        stale: Hits with a result beyond its time, while a new one was made behind.
-        evictions: Results that had to go to make room.
-        saved_s: Seconds that the commands behind hits and shared runs took when they ran.
-    """
-
-    hits: int = 0
-    shared: int = 0
-    misses: int = 0
-    stores: int = 0
-    refused: int = 0
-    stale: int = 0
-    evictions: int = 0
-    saved_s: float = 0.0
 
 
 class Hit(NamedTuple):
@@ -66,21 +39,6 @@ class Hit(NamedTuple):
     entry: Entry
     age_s: float
     refresh: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """An entry, as tables of entries show it; `size` is that of its output, `tier` is memory, disk, or both."""
-
-    digest: int
-    command: str
-    target: str
-    age_s: float
-    left_s: float
-    size: int
-    hits: int
-    tier: str
-    entry: Entry | None = None
 
 
 class ResultCache:
@@ -218,46 +176,13 @@ class ResultCache:
         """Its output holds no secret; looked at again when there are new secrets."""
         generation = self._redactor.generation
         if entry.secrets != generation:
-            if any(self._redactor.finds(chunk) for chunk in _overlapping(entry.result)):
+            if holds_secret(entry.result, self._redactor):
                 self._forget([entry])
                 return False
             entry.secrets = generation
         return True
 
     # -- keeping --------------------------------------------------------------------------------------
-
-    def objection(self, result: Result, *, masked: bool) -> str:
-        """Why a result is not to be kept, empty when nothing speaks against it; the policy's condition is not asked."""
-        policy = result.plan.cache
-        assert policy is not None
-        if result.outcome not in (Outcome.OK, Outcome.FAILED, Outcome.SIGNALLED):
-            return result.outcome.value
-        if masked:
-            return "a secret was masked in its output"
-        if result.truncated:
-            return "its output is incomplete"
-        if result.left_behind:
-            return "it left processes behind that may still print"
-        if not result.ok and not policy.failures_s:
-            return "it failed"
-        size = result.log.size()
-        from xec_magic.engine.memory import ENTRY_BYTES
-
-        limit = ENTRY_BYTES
-        if policy.persist:
-            from xec_magic.engine.disk import DISK_ENTRY_BYTES
-
-            limit = DISK_ENTRY_BYTES
-        if size > limit:
-            return f"{format_size(size)} of output are more than the cache takes for one command ({format_size(limit)})"
-        return ""
-
-    def changed(self, key: Key) -> str:
-        """What is not as it was when the key was made; empty when all is. Looks at the disk."""
-        if key.place is not None and os.path.realpath(key.place[0]) != key.place[1]:
-            return "its directory has become another one while it ran"
-        same = all(self.stamps.same(path, stamp) for path, stamp in key.stamps)
-        return "" if same else "a file that it depends on has changed while it ran"
 
     @property
     def secrets(self) -> int:
@@ -340,23 +265,8 @@ class ResultCache:
         if self._disk is not None:
             with contextlib.suppress(TimeoutError):  # a slow disk: the table is a little behind
                 self._disk.flush(1.0)
-        found: dict[int, Shown] = {}
-        for entry in self._memory.entries() if self._memory is not None else []:
-            age = self.clock.age(entry.stored)
-            found[entry.key.digest] = Shown(
-                entry.key.digest, entry.result.command, entry.result.target, age, entry.ttl_s - age,
-                entry.result.log.size(), entry.hits, "memory", entry,
-            )  # fmt: skip
-        for row in self.disk.rows():
-            age = self.clock.age(row.stored)
-            both = found.get(row.digest)
-            if both is not None:
-                found[row.digest] = replace(both, tier="memory, disk", hits=max(both.hits, row.hits))
-            elif age < row.ttl_s + row.stale_s:
-                found[row.digest] = Shown(
-                    row.digest, row.script, row.target, age, row.ttl_s - age, row.size, row.hits, "disk"
-                )
-        return sorted(found.values(), key=lambda shown: -shown.age_s)
+        in_memory = self._memory.entries() if self._memory is not None else []
+        return shown(in_memory, self.disk.rows(), self.clock)
 
     def forget(self, matches: Callable[[Shown], bool]) -> int:
         """Forget entries, on disk for all kernels; how many there were.
@@ -364,11 +274,11 @@ class ResultCache:
         Raises:
             TimeoutError: the disk does not answer.
         """
-        wanted = [shown for shown in self.entries() if matches(shown)]
-        here = [shown.entry for shown in wanted if shown.entry is not None]
+        wanted = [one for one in self.entries() if matches(one)]
+        here = [one.entry for one in wanted if one.entry is not None]
         if self._memory is not None:
             self._memory.drop(here)
-        elsewhere = [shown.digest for shown in wanted if shown.entry is None]
+        elsewhere = [one.digest for one in wanted if one.entry is None]
         on_disk = elsewhere + [entry.key.digest for entry in here if entry.on_disk or entry.saving]
         removed = self.disk.forget(on_disk) if on_disk else set()
         return len(removed | {entry.key.digest for entry in here})
@@ -400,18 +310,3 @@ class ResultCache:
     def __repr__(self) -> str:
         stats = self.stats
         return f"<ResultCache {stats.hits} hits, {stats.misses} misses, {stats.stores} stores>"
-
-
-def matcher(pattern: str) -> Callable[[Shown], bool]:
-    """Whether a glob matches the text of an entry's command, as a whole, or its first line."""
-    match = re.compile(fnmatch.translate(pattern)).match
-    return lambda shown: bool(match(shown.command.strip()) or match(shown.command.strip().partition("\n")[0]))
-
-
-def _overlapping(result: Result) -> Iterator[bytes]:
-    """The output in chunks that a secret cannot hide between."""
-    for stream in ("stdout", "stderr"):
-        tail = b""
-        for chunk in result.chunks(stream):
-            yield tail + chunk
-            tail = chunk[-4096:]

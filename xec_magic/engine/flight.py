@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+from xec_magic.engine import cacherules
 from xec_magic.engine.cache import ResultCache
 from xec_magic.engine.run import Run
 from xec_magic.events import Cause, Event, Exited, Note
@@ -158,7 +159,7 @@ class Flights:
         policy = _policy_of(run, *flight.followers)
         assert run.key is not None
         result = replace(result, plan=replace(run.plan, cache=policy))
-        objection = cache.objection(result, masked=run.masked)
+        objection = cacherules.objection(result, masked=run.masked)
         if not objection and (run.key.stamps or run.key.place or (policy.when is not None and result.ok)):
             objection = await self._asked_aside(run, result, policy)
         if not objection:
@@ -180,7 +181,7 @@ class Flights:
         assert key is not None
 
         def ask() -> str:
-            objection = cache.changed(key)
+            objection = cacherules.changed(key, cache.stamps)
             if objection:
                 return objection
             if policy.when is None or not result.ok:

@@ -70,7 +70,7 @@ class CacheMagics(Magics):
 
     def _list(self, pattern: str) -> None:
         from xec_magic.display.cachetable import entries_bundle
-        from xec_magic.engine.cache import matcher
+        from xec_magic.engine.cachelist import matcher
 
         executor = _executor()
         matches = matcher(_unquoted(pattern)) if pattern else None
@@ -86,7 +86,7 @@ class CacheMagics(Magics):
         self._show(stats_bundle(cache.stats, cache.in_memory(), cache.disk.totals(), where, volatile=self._volatile()))
 
     def _forget(self, pattern: str) -> None:
-        from xec_magic.engine.cache import matcher
+        from xec_magic.engine.cachelist import matcher
 
         if not pattern:
             raise OptionError("write a pattern, such as %xec_cache forget 'git *'; %xec_cache clear forgets everything")
@@ -109,7 +109,7 @@ class CacheMagics(Magics):
         self._commands.run_line(f"--bg {rest}")
 
     def _renew(self, pattern: str) -> None:
-        from xec_magic.engine.cache import matcher
+        from xec_magic.engine.cachelist import matcher
 
         if not pattern:
             raise OptionError("write a pattern, such as %xec_cache renew 'git *', or all")
