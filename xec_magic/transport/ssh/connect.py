@@ -6,14 +6,14 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncssh
 
 from xec_magic.command import Target
-from xec_magic.errors import ConnectError, HostKeyError, TransportError
+from xec_magic.errors import AuthError, ConnectError, HostKeyError, TransportError
+from xec_magic.transport.ssh.client import Client
 from xec_magic.transport.ssh.config import read_as_openssh_does
 from xec_magic.transport.ssh.hostkeys import DEFAULT_FILES, Verdict, host_key_algorithms, read_known_hosts
 from xec_magic.transport.ssh.login import Ask, Keys, Logins, nobody_to_ask
@@ -47,36 +47,6 @@ class Opened:
     seconds: float
     accepted: str = ""
     keepalive_configured: bool = False
-
-
-class _Client(asyncssh.SSHClient):
-    """Answers what asyncssh asks while it connects."""
-
-    def __init__(self, verdict: Verdict, password: Callable[[str], Awaitable[str | None]] | None) -> None:
-        self._verdict = verdict
-        self._password = password
-        self.logged_in = False
-
-    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-        return self._verdict.accepts(host, addr, port, key)
-
-    def auth_completed(self) -> None:
-        self.logged_in = True
-
-    async def password_auth_requested(self) -> str | None:
-        return await self._password("password") if self._password else None
-
-    def kbdint_auth_requested(self) -> str | None:
-        return "" if self._password else None
-
-    async def kbdint_challenge_received(self, *challenge: Any) -> list[str] | None:
-        answers = []
-        for prompt, _ in challenge[-1]:
-            answer = await self._password(prompt) if self._password else None
-            if answer is None:
-                return None
-            answers.append(answer)
-        return answers
 
 
 class Connector:
@@ -131,8 +101,7 @@ class Connector:
         settings = dict(target.settings)
         verdict = Verdict(target.name, known, files, accept_new=settings.get("accept_new") == "true", expected=accept)
         keys = await self._logins.keys(target, options.config)
-        password = self._logins.password(target)
-        client = _Client(verdict, password)
+        client = Client(verdict, self._logins.answers(target))
         tunnel = through or await self._tunnel(target, options, via)
         if options.config.get("HostKeyAlgorithms") is None:
             arguments["server_host_key_algs"] = host_key_algorithms(
@@ -142,7 +111,7 @@ class Connector:
         arguments |= {
             "known_hosts": known, "client_factory": lambda: client, "tunnel": tunnel,
             "client_keys": keys.pairs or ([] if keys.agent_path else None), "agent_path": keys.agent_path,
-            "preferred_auth": _methods(password is not None), "connect_timeout": timeout_s, "login_timeout": timeout_s,
+            "preferred_auth": _methods(client.answers is not None), "connect_timeout": None, "login_timeout": 0,
         }  # fmt: skip
         async with gate:
             connection = await self._connect(target, options, arguments, _Attempt(verdict, client, keys, timeout_s))
@@ -161,7 +130,9 @@ class Connector:
             if command and not arguments["tunnel"]:
                 proxy = Proxy(command)
                 arguments |= {"proxy_command": None, "sock": proxy.socket, "port": options.port}
-            connection = await asyncssh.connect(**arguments)
+            async with asyncio.timeout(attempt.timeout_s) as limit:
+                attempt.client.pause_limit_while_asking(limit, attempt.timeout_s)
+                connection = await asyncssh.connect(**arguments)
         except (OSError, asyncssh.Error, ValueError) as error:
             worded = self._worded(target, options, attempt, error)
             said = proxy.said() if proxy is not None else ""
@@ -187,13 +158,22 @@ class Connector:
             case TimeoutError():  # before OSError, which it is
                 words = f"no answer from {place} within {attempt.timeout_s:g} s (ConnectTimeout)"
             case asyncssh.PermissionDenied():
-                return self._logins.denied(target, place, options.username, attempt.keys, error.reason)
+                return self._logins.denied(
+                    target, place, options.username, attempt.keys, error.reason, attempt.client.answers
+                )
             case asyncssh.HostKeyNotVerifiable():
-                return attempt.verdict.error or HostKeyError(f"{target}: {error}; nothing was sent to it")
+                return attempt.verdict.error or HostKeyError(f"{target}: {_of_host(error)}; nothing was sent to it")
             case asyncssh.ConnectionLost() | ConnectionResetError() | BrokenPipeError():
-                if not attempt.client.logged_in:
+                client = attempt.client
+                if client.waits_for_user or not client.has_met:
                     return _Dropped(f"{place} closed the connection before the login")
-                words = f"{place} closed the connection after the login"
+                said = f"; it said: {client.said}" if client.said else ""
+                if not client.logged_in:  # not again: each try would be counted as one that has failed
+                    return AuthError(
+                        f"{target}: {place} closes the connection at the login of {options.username!r}"
+                        f"{said or '; the account may be expired or forbidden there'}"
+                    )
+                words = f"{place} closed the connection after the login{said}"
             case asyncssh.ChannelOpenError():
                 words = f"its jump host cannot reach {place}: {error.reason.lower()}"
             case asyncssh.DisconnectError():
@@ -302,7 +282,7 @@ class _Attempt:
     """What one try to connect knows, for the words when it fails."""
 
     verdict: Verdict
-    client: _Client
+    client: Client
     keys: Keys
     timeout_s: float
 
@@ -319,6 +299,12 @@ def _methods(password: bool) -> list[str]:
 def _config_files() -> list[str]:
     files = [os.path.expanduser("~/.ssh/config"), "/etc/ssh/ssh_config"]
     return [path for path in files if os.access(path, os.R_OK)]
+
+
+def _of_host(error: Exception) -> str:
+    """What is wrong with the host's key: a certificate is said to be its own, for the user may have one, too."""
+    text = str(error)
+    return f"the host's own c{text[1:]}" if text.startswith("Certificate") else text
 
 
 def _reason(error: BaseException) -> str:

@@ -116,6 +116,9 @@ class Host:
 
     async def again(self, lease: Lease, error: Exception, timeout_s: float | None = None) -> Lease:
         """The server refused this channel: wait for another one, before all others."""
+        closed = self.links.closed_at_once
+        if closed is not None and not self.book.links:
+            raise closed from error  # it was no refusal, and a further connection would end like the last ones
         future = self.links.wait(lease.ticket)
         refusal = ConnectError(f"{self.target}: the server opens no channel for a command: {_reason(error)}")
         self.book.refused(lease.connection.number, lease.ticket, refusal, self._loop.time())

@@ -20,6 +20,8 @@ from xec_magic.transport.ssh.shellahead import Shells
 
 __all__ = ["Crowd", "Links", "Row"]
 
+USELESS: Final = 3  # connections in a row that were closed before they carried anything
+USELESS_S: Final = 2.0  # after the login; later it is an idle one that is closed
 CLOSE_S: Final = 1.0  # a connection that was cut is gone at the loop's next turn
 MOST: Final = 16  # hosts with channels that were opened ahead: for a large fleet they would cost more than they save
 
@@ -92,6 +94,7 @@ class Links:
         self._waiting: dict[int, asyncio.Future[Lease]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._useless = 0
 
     def wait(self, ticket: int) -> asyncio.Future[Lease]:
         """What gets the channel, or the error, that the book has for a ticket."""
@@ -108,8 +111,7 @@ class Links:
         now = self._loop.time()
         for number, connection in [*self.connections.items()]:
             if not connection.is_open:
-                del self.connections[number]
-                self.book.lost(number)
+                self._gone(number)
             elif connection.ahead:
                 self.book.shells_wait(number, sum(ahead.has_shell for ahead in connection.ahead))
         for action in self.book.step(now, prepare=self._crowd.lets(self)):
@@ -204,9 +206,32 @@ class Links:
 
     async def _watch(self, number: int, connection: asyncssh.SSHClientConnection) -> None:
         await connection.wait_closed()
-        if self.connections.pop(number, None) is not None:
-            self.book.lost(number)
+        if number in self.connections:
+            self._gone(number)
             self.step()
+
+    def _gone(self, number: int) -> None:
+        """A connection is lost. One that has never carried anything is opened again; a server that closes each of them is not asked for ever."""
+        del self.connections[number]
+        link = self.book.links.get(number)
+        now = self._loop.time()
+        useless = link is not None and not link.served and now < link.opened_at + USELESS_S
+        self._useless = self._useless + 1 if useless else 0
+        error = self.closed_at_once
+        if error is None:
+            self.book.lost(number)
+        else:
+            self.book.failed(number, error, now)
+
+    @property
+    def closed_at_once(self) -> ConnectError | None:
+        """What is wrong where the server lets us in and then closes every connection; None where it does not."""
+        if self._useless < USELESS:
+            return None
+        return ConnectError(
+            f"{self.target}: it lets us in and closes the connection before anything runs, {USELESS} times in a row; its log "
+            "knows why (a limit of logins, a ChrootDirectory that is not there)"
+        )
 
     def _drop(self, connection: Connection, ahead: Ahead) -> None:
         """Close a channel that was opened ahead, if nobody has got it; there may be another one later."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,13 +13,13 @@ import asyncssh
 
 from xec_magic.command import Target
 from xec_magic.errors import AuthError
+from xec_magic.transport.ssh.answers import Answers, Ask
+from xec_magic.transport.ssh.certificates import certificate_troubles
 
 __all__ = ["Ask", "Keys", "Logins", "nobody_to_ask"]
 
 PASSPHRASE_TRIES: Final = 3  # as many as ssh gives (NumberOfPasswordPrompts)
 USUAL_KEYS: Final = tuple(f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa", "ed25519_sk", "ecdsa_sk"))
-
-Ask = Callable[[str], Awaitable[str | None]]
 
 
 async def nobody_to_ask(_: str) -> str | None:
@@ -123,43 +124,34 @@ class Logins:
                 again = "That is not it. "
         raise AssertionError("the last wrong answer raises")
 
-    def password(self, target: Target) -> Callable[[str], Awaitable[str | None]] | None:
-        """Answers a server's question for a password; None where a password was not asked for: nobody is told anything then.
+    def answers(self, target: Target) -> Answers | None:
+        """Answers a server's questions during a login; None where a password was not asked for: nobody is told anything then.
 
         What the user types is kept until the kernel ends, for further connections, and in no file.
         """
         if dict(target.settings).get("auth") != "password":
             return None
-        tried = False
+        return Answers(target, self._ask, self._passwords, self._asking)
 
-        async def answer(prompt: str) -> str | None:
-            nonlocal tried
-            if tried:
-                return None  # once: a server counts wrong ones, and locks accounts
-            tried = True
-            async with self._asking:
-                known = self._passwords.get(target)
-                if known is None:
-                    known = await self._ask(f"{prompt.strip().rstrip(':').capitalize()} of {target}: ")
-                    if known is not None:
-                        self._passwords[target] = known
-            return known
-
-        return answer
-
-    def denied(self, target: Target, place: str, user: str, keys: Keys, reason: str) -> AuthError:
+    def denied(
+        self, target: Target, place: str, user: str, keys: Keys, reason: str, answers: Answers | None = None
+    ) -> AuthError:
         """The error for a login that was refused."""
-        wrong = self._passwords.pop(target, None)
+        certificates = [*keys.certificates, *(f"{path}-cert.pub" for path in keys.tried)]
         if keys.locked:
             more = f"; not tried, for it has a passphrase: {', '.join(keys.locked)} (ssh-add gives it to the agent)"
-        elif wrong is not None:
+        elif answers is not None and answers.given:
+            self._passwords.pop(target, None)
             more = "; the password was not taken"
-        elif dict(target.settings).get("auth") == "password":
+        elif answers is not None:
             more = "; it wants a password, and nobody can be asked for it here"
+        elif troubles := certificate_troubles(certificates, user, time.time()):
+            more = f"; {'; '.join(troubles)}"
         else:
             tried = f"; tried: {', '.join(keys.tried)}" if keys.tried else ""
             more = f"{tried}; check the user and the key (IdentityFile, or the agent: ssh-add -l)"
-        return AuthError(f"{target}: {place} does not let {user!r} in: {reason.lower()}{more}")
+        why, _, _ = reason.lower().partition(f" for user {user.lower()}")  # which has been said
+        return AuthError(f"{target}: {place} does not let {user!r} in: {why}{more}")
 
     def forget(self) -> None:
         """Forget keys and passwords."""

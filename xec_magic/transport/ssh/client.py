@@ -1,0 +1,93 @@
+"""`Client`: answers what asyncssh asks while it connects, and remembers how far it came."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import asyncssh
+
+from xec_magic.transport.ssh.answers import Answers
+from xec_magic.transport.ssh.hostkeys import Verdict
+
+__all__ = ["Client"]
+
+SAID_BYTES: Final = 300  # of a server's words, in a message
+
+
+class Client(asyncssh.SSHClient):
+    """One try to connect.
+
+    Args:
+        verdict: Judges the host's key.
+        answers: Answers questions; None where no password was asked for: nobody is told anything then.
+    """
+
+    def __init__(self, verdict: Verdict, answers: Answers | None) -> None:
+        self.answers = answers
+        self.logged_in = False
+        self._verdict = verdict
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._said = ""
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        """The connection is there; nothing was said yet."""
+        self._connection = conn
+
+    @property
+    def has_met(self) -> bool:
+        """The host has shown its key: what comes then is the login."""
+        return self._connection is not None and self._connection.get_server_host_key() is not None
+
+    @property
+    def said(self) -> str:
+        """The last words of the server before the login, in one line."""
+        lines = [line.strip() for line in self._said.splitlines() if line.strip()]
+        text = " ".join(lines).rstrip(".")
+        return "".join(char if char.isprintable() else "?" for char in text[:SAID_BYTES])
+
+    @property
+    def waits_for_user(self) -> bool:
+        """It waits for what the user types: a server that hangs up meanwhile (LoginGraceTime) has judged nothing."""
+        return self.answers is not None and self.answers.open
+
+    def pause_limit_while_asking(self, limit: asyncio.Timeout, seconds: float) -> None:
+        """Let a time limit not count while the user types; then it begins anew."""
+        loop = asyncio.get_running_loop()
+
+        def pause(asks: bool) -> None:
+            if not limit.expired():
+                limit.reschedule(None if asks else loop.time() + seconds)
+
+        if self.answers is not None:
+            self.answers.pause = pause
+
+    def auth_banner_received(self, msg: str, _: str) -> None:
+        """What a server says before the login: a greeting, and why it lets somebody not in after all."""
+        self._said = msg
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        """Whether a key that is not known may be trusted."""
+        return self._verdict.accepts(host, addr, port, key)
+
+    def auth_completed(self) -> None:
+        """We are in."""
+        self.logged_in = True
+
+    async def password_auth_requested(self) -> str | None:
+        """A password; None for none."""
+        return await self.answers.answer("password") if self.answers and self.answers.begin() else None
+
+    def kbdint_auth_requested(self) -> str | None:
+        """Whether the server may ask questions."""
+        return "" if self.answers and self.answers.begin() else None
+
+    async def kbdint_challenge_received(self, *challenge: Any) -> list[str] | None:
+        """Answers to its questions."""
+        told = []
+        for prompt, _ in challenge[-1]:
+            answer = await self.answers.answer(prompt) if self.answers else None
+            if answer is None:
+                return None
+            told.append(answer)
+        return told
