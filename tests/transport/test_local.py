@@ -205,6 +205,47 @@ class TestLocal(ShellContract):
             assert transport.strays() == []
             assert len(os.listdir("/proc/self/fd")) == before
 
+    async def test_one_that_is_given_up_and_then_refused_leaves_nothing_open(self, transport):
+        await (await self.start(transport, "true")).ended()
+        before = len(os.listdir("/proc/self/fd")) if proctree.HAS_PROC else 0
+        helper = transport._spawner._process.pid
+        os.kill(helper, signal.SIGSTOP)
+        starting = asyncio.ensure_future(self.start(transport, Command("true", cwd="/nowhere")))
+        await asyncio.sleep(0.05)
+        starting.cancel()
+        await asyncio.sleep(0)
+        os.kill(helper, signal.SIGCONT)
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        if proctree.HAS_PROC:
+            assert len(os.listdir("/proc/self/fd")) == before
+
+    @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux sets the limits of another process")
+    async def test_a_helper_without_free_descriptors_says_so_and_starts_nothing(self, transport, tmp_path):
+        await (await self.start(transport, "true")).ended()
+        helper = transport._spawner._process.pid
+        limits = resource.prlimit(helper, resource.RLIMIT_NOFILE)
+        held = set(map(int, os.listdir(f"/proc/{helper}/fd")))
+        for free in sorted(set(range(100)) - held)[:3]:  # room for none, one and two
+            resource.prlimit(helper, resource.RLIMIT_NOFILE, (free, limits[1]))
+            with pytest.raises(SpawnError, match="too many open files"):
+                await self.start(transport, f"touch {tmp_path}/run")
+        resource.prlimit(helper, resource.RLIMIT_NOFILE, limits)
+        again = await self.start(transport, "echo fine")
+        await again.ended()
+        assert again.of("stdout") == b"fine\n"
+        assert not (tmp_path / "run").exists()
+
+    async def test_an_answer_that_nobody_waits_for_is_no_fault(self, transport):
+        await (await self.start(transport, "true")).ended()
+        spawner = transport.spawner
+        spawner._dispatch(("refused", 10**6, 24, ""))
+        sleeping = await spawner.spawn([b"sleep", b"60"], "/", {b"PATH": os.environb[b"PATH"]}, (0, 1, 2))
+        spawner._dispatch(("started", 10**6 + 1, sleeping.pid, 0.0))
+        status = await sleeping.exit
+        assert status.signal == signal.SIGKILL
+        del spawner._running[10**6 + 1]
+
     async def test_a_shell_that_has_ended_before_anybody_listened_is_over(self, transport):
         spawned = await transport.spawner.spawn([b"true"], "/", {}, (0, 1, 2))
         await spawned.exit

@@ -281,17 +281,19 @@ class Starting:
         finally:
             if self._process is not None:
                 self._process.close()
-            elif self._answer is None or isinstance(self._answer, Spawned):
+            else:
                 self.clean_up()
 
     def clean_up(self) -> None:
-        """Let go of its streams and its script."""
-        for fd in (self.stdout, self.stderr):
+        """Let go of its streams and its script. A second call does nothing."""
+        streams, self.stdout, self.stderr = (self.stdout, self.stderr), None, None
+        for fd in streams:
             if fd is not None:
                 os.close(fd)
-        if self.script_file is not None:
+        script_file, self.script_file = self.script_file, None
+        if script_file is not None:
             with contextlib.suppress(OSError):
-                os.unlink(self.script_file)
+                os.unlink(script_file)
 
 
 class LocalTransport:

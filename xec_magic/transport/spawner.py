@@ -144,7 +144,9 @@ class Spawner:
         number = next(self._numbers)
         known = own is not None and environ is self._environ
         mask = current_umask() if umask is None else umask
-        body = marshal.dumps((number, list(argv), cwd, None if known else environ, own, mask, grouped))
+        body = marshal.dumps(
+            (number, list(argv), cwd, None if known else environ, own, mask, grouped, len(descriptors))
+        )
         self._starting[number] = started
         try:
             message = LENGTH.pack(len(body)) + body
@@ -205,9 +207,9 @@ class Spawner:
         match message:
             case ("started", int(number), int(pid), float(at)):
                 spawned = self._running[number] = Spawned(pid, at, asyncio.get_running_loop().create_future())
-                self._tell(self._starting.pop(number), spawned)
+                self._answer(number, spawned)
             case ("refused", int(number), int(code), str(where)):
-                self._tell(self._starting.pop(number), SpawnError(_refusal(code, where)))
+                self._answer(number, SpawnError(_refusal(code, where)))
             case (
                 "exited",
                 int(number),
@@ -227,6 +229,13 @@ class Spawner:
                     usage = Usage(user, system, peak, blocks_in, blocks_out, read, written, tree_peak)
                     code = os.waitstatus_to_exitcode(status)
                     self._exited(ended, ExitStatus(code, None, usage) if code >= 0 else ExitStatus(None, -code, usage))
+
+    def _answer(self, number: int, answer: Spawned | SpawnError) -> None:
+        started = self._starting.pop(number, None)
+        if started is not None:
+            self._tell(started, answer)
+        elif isinstance(answer, Spawned):  # nobody asked for it
+            answer.end()
 
     def _exited(self, spawned: Spawned, status: ExitStatus) -> None:
         if not spawned.exit.done():

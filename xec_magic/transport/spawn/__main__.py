@@ -9,7 +9,7 @@ Why a process of its own:
   temporary files are removed.
 
 Messages are marshal'd tuples behind four bytes of length, little-endian. To the spawner:
-`(number, argv, cwd, environ, own, umask, grouped)`, with descriptors for stdin, stdout and stderr. `own` are variables besides `environ`,
+`(number, argv, cwd, environ, own, umask, grouped, sent)`, with `sent` descriptors for stdin, stdout and stderr. `own` are variables besides `environ`,
 which is then remembered: None stands for the one of the last such message. From it: `("started", number, pid, at)`,
 `("refused", number, errno, text)`,
 `("exited", number, pid, status, user_s, system_s, peak, in_blocks, out_blocks, read_bytes, written_bytes, tree_peak)`.
@@ -122,7 +122,8 @@ def serve(kernel: socket.socket, running: dict[int, int], known: dict[bytes, byt
         if not head:
             return False
         head += receive(kernel, LENGTH.size - len(head))
-        number, argv, cwd, environ, own, umask, grouped = marshal.loads(receive(kernel, LENGTH.unpack(head)[0]))
+        body = receive(kernel, LENGTH.unpack(head)[0])
+        number, argv, cwd, environ, own, umask, grouped, sent = marshal.loads(body)
     except (OSError, EOFError):
         return False
     env = environ
@@ -137,6 +138,8 @@ def serve(kernel: socket.socket, running: dict[int, int], known: dict[bytes, byt
     at = time.monotonic()  # the clock is the same in the kernel
     pid = None
     try:
+        if len(descriptors) < sent:  # the system drops those that this process has no room for, and says nothing
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         pid = start(argv, cwd, env, descriptors)
     except OSError as error:
         name = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else error.filename
