@@ -33,6 +33,8 @@ get_ipython().events.register("post_run_cell", _after)
 _before.at = 0
 """
 
+SHOW = 'display({"text/plain": "[xec] ok, no output", "text/html": "<div>ok · no output</div>"}, raw=True)'
+
 LOOP = """
 def _loop(turns):
     begun = time.perf_counter()
@@ -110,12 +112,15 @@ def cells(report, rounds):
     ):
         for kernel in (static, page, plain):
             kernel.ask("%load_ext xec_magic")
+            kernel.ask("import xec_magic as xec\nfrom IPython.display import display")
             kernel.ask(STAMP)
         contestants = {
             "`%%xec`, shown statically": (static, "%%xec\ntrue"),
             "`%%xec`, as on a page": (page, "%%xec\ntrue"),
             "`%%bash`": (plain, "%%bash\ntrue"),
             "`!`": (plain, "!true"),
+            "a part of it: a cell with `xec.run`": (static, 'r = xec.run("true")'),
+            "a part of it: a cell that shows a line": (static, SHOW),
             "a cell with `pass`": (plain, "pass"),
         }
         inside = {name: Times() for name in contestants}
@@ -134,10 +139,22 @@ def cells(report, rounds):
         ["cell with `true`", "in the kernel: best", "median", "at the client: best", "median"],
         [[name, *(duration(f) for t in (inside[name], outside[name]) for f in (t.best, t.median))] for name in names],
     )
+    ran, shown, nothing = (inside[name] for name in names[4:])
+    report.say(
+        f"To run the command and to show a line take {parts_of(ran, shown, nothing, 'median', inside[names[2]])} as long as `%%bash`, which shows nothing "
+        f"(best turns {parts_of(ran, shown, nothing, 'best', inside[names[2]])}): no `%%xec` is below that, whatever reading, planning and the record cost. To show anything, a kernel first lets two streams "
+        "reach the page, each by another thread and back."
+    )
     report.say(
         "The ratios are of the times in the kernel. What the client sees has the messages between the two processes on top, "
         "the same for every cell: see the one with `pass`."
     )
+
+
+def parts_of(ran, shown, nothing, figure, peer):
+    """What two cells take together, their own begin and end counted once, in units of a peer."""
+    took = getattr(ran, figure) + getattr(shown, figure) - getattr(nothing, figure)
+    return f"{took / getattr(peer, figure):.3g} ×"
 
 
 def large_kernel(report, rounds, turns):
