@@ -17,7 +17,6 @@ from xec_magic.inventory import Inventory
 from xec_magic.keywords import RunKeywords, Script, over, read_keep
 from xec_magic.options import RunOptions, Settings
 from xec_magic.plan import Plan
-from xec_magic.quoting import expand_tstring
 from xec_magic.result import Result
 from xec_magic.transport.shells import family_of
 
@@ -185,6 +184,8 @@ def text_of(script: Script, shell: tuple[str, ...], target: Target = LOCAL) -> s
     if isinstance(script, (str, bytes)):
         return script
     if hasattr(script, "strings") and hasattr(script, "interpolations"):
+        from xec_magic.quoting import expand_tstring
+
         # What shell a host has is not known before it is asked; what is quoted for bash is read alike by sh.
         return expand_tstring(cast("Any", script), family_of(shell if target.kind == "local" else shell or ("bash",)))
     raise OptionError(f"a script is text, bytes or a template string, not {type(script).__name__}")

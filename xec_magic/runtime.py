@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from xec_magic.engine.executor import Executor
 from xec_magic.engine.run import Run
-from xec_magic.engine.watching import Watch
 from xec_magic.errors import RunInterrupted
 from xec_magic.options import Settings
 from xec_magic.profiles.session import Profiler
@@ -19,6 +18,7 @@ from xec_magic.result import Result
 
 if TYPE_CHECKING:
     from xec_magic.compose.cleanup import Cleanup
+    from xec_magic.engine.watching import Watch
 
 __all__ = ["Runtime", "close", "current"]
 

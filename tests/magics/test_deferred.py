@@ -65,3 +65,16 @@ def test_loading_imports_only_what_runs_commands():
     further = {f"magics.{name}" for name in ("completion", "batch", "fleet", *(family.module for family in FURTHER))}
     # What plans and standing defaults are made of: half of the time that loading would take.
     assert not loaded & {*further, "command", "plan", "cachepolicy", "fleetpolicy", "inventory", "options.settings"}
+
+
+def test_the_first_command_imports_only_what_it_needs():
+    source = (
+        "from IPython.core.interactiveshell import InteractiveShell as S; import sys\n"
+        "shell = S.instance(); shell.run_line_magic('load_ext', 'xec_magic')\n"
+        "shell.run_cell('%%xec\\necho $HOME')\n"
+        "print(*[name for name in sys.modules if name.startswith('xec_magic.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=True)
+    loaded = {name.removeprefix("xec_magic.") for name in done.stdout.splitlines()[-1].split()}
+    # Values in commands, tables of several results, what is watched, what tests run on.
+    assert not loaded & {"quoting.filling", "display.table", "results", "alert", "transport.fake", "inventory"}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from xec_magic.display import render, table
+from xec_magic.display import render
 from xec_magic.display.mime import both_forms
 from xec_magic.display.mode import Mode
-from xec_magic.results import Results
 
 if TYPE_CHECKING:
     from xec_magic.result import Result
+    from xec_magic.results import Results
 
 __all__ = ["result_record", "results_record"]
 
@@ -22,6 +22,9 @@ def result_record(
     """The record of one run; of a batch, a table of its commands. With `show` the command stands before it."""
     volatile = mode is not Mode.STATIC
     if result.parts:
+        from xec_magic.display import table  # here: a single command need not wait for it
+        from xec_magic.results import Results
+
         results = Results(result.parts, result)
         said = render.command_lines(result, mask) if show else []
         return both_forms(
@@ -37,6 +40,8 @@ def result_record(
 
 def results_record(results: Results, mode: Mode, mask: Callable[[str], str] = str) -> dict[str, Any]:
     """The record of several runs, as a table."""
+    from xec_magic.display import table
+
     volatile = mode is not Mode.STATIC
     return both_forms(
         table.render_results_text(results, volatile, mask=mask),

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from IPython.display import DisplayHandle, display
 
-from xec_magic.display import render, table
+from xec_magic.display import render
 from xec_magic.display.cellvalue import mark_shown
 from xec_magic.display.mime import both_forms, widget_form
 from xec_magic.display.mode import Mode
 from xec_magic.display.printer import Printer
 from xec_magic.display.records import result_record
-from xec_magic.results import Results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,6 +193,9 @@ class View:
             for line in render.use_lines(result, self._mask):
                 self._printer.say(line)
             if result.parts:
+                from xec_magic.display import table  # here: only a batch needs it
+                from xec_magic.results import Results
+
                 results = Results(result.parts, result)
                 self._printer.say(table.render_results_text(results, mask=self._mask, outputs=False))
                 return

@@ -1,7 +1,7 @@
 """Python values in shell text: `${{ expr }}`, quoted for the place it stands in.
 
 What arrives at the command is the value, byte for byte, or `TemplateError` is raised before anything runs.
-The syntax of a field is in `fields`, the text of a value in `values`. `filling` puts values into a text: `places` finds where each one stands, `inserting` quotes it
+The syntax of a field is in `fields`, the text of a value in `values`, `evaluating` leads from one to the other. `filling` puts values into a text: `places` finds where each one stands, `inserting` quotes it
 for that, `scan` has a second opinion on quotes.
 """
 
@@ -10,23 +10,18 @@ from __future__ import annotations
 import builtins
 import itertools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from xec_magic.command import targets_of
-from xec_magic.quoting.fields import OPEN, Field, split
-from xec_magic.quoting.filling import filled_in
-from xec_magic.quoting.inserting import Value
-from xec_magic.quoting.values import Unfit, as_json, as_literal, as_text, as_words, check_text
+from xec_magic.optionspec.words import FIELD as OPEN
 
 if TYPE_CHECKING:
-    from xec_magic.quoting.tstring import Interpolation, TString
+    from xec_magic.quoting.inserting import Value
+    from xec_magic.quoting.tstring import TString
 
 __all__ = ["Evaluate", "expand", "expand_tstring", "expand_value", "namespace_evaluator", "template"]
 
 Evaluate = Callable[[str], Any]
-
-_CONVERSIONS: Final = ("raw", "r", "json")
-_CONVERT: Final[dict[str, Callable[[Any], str]]] = {"r": repr, "a": ascii, "s": str}
 
 
 def expand(text: str, evaluate: Evaluate, *, family: str = "bash") -> str:
@@ -47,7 +42,11 @@ def expand(text: str, evaluate: Evaluate, *, family: str = "bash") -> str:
     """
     if OPEN not in text:
         return text
-    parts = [part if isinstance(part, str) else _evaluated(part, evaluate, family) for part in split(text)]
+    from xec_magic.quoting.evaluating import evaluated  # here, as below: most texts have no value in them
+    from xec_magic.quoting.fields import split
+    from xec_magic.quoting.filling import filled_in
+
+    parts = [part if isinstance(part, str) else evaluated(part, evaluate, family) for part in split(text)]
     return filled_in(parts, family)
 
 
@@ -65,13 +64,16 @@ def expand_value(text: str, evaluate: Evaluate, joins: str = "") -> str:
     """
     if OPEN not in text:
         return text
+    from xec_magic.quoting.evaluating import evaluated
+    from xec_magic.quoting.fields import split
+    from xec_magic.quoting.inserting import Value
 
     def value_of(source: str) -> Any:
         return targets_of(evaluate(source)) if joins else evaluate(source)
 
     result = ""
     for part in split(text):
-        piece = part if isinstance(part, str) else _evaluated(part, value_of, "bash")
+        piece = part if isinstance(part, str) else evaluated(part, value_of, "bash")
         if isinstance(piece, Value):
             if piece.many and joins:
                 piece = joins.join(piece.words)
@@ -115,75 +117,14 @@ def expand_tstring(tstring: TString, family: str = "bash") -> str:
     Raises:
         TemplateError: a value cannot stand where it is; nothing has run.
     """
+    from xec_magic.quoting.evaluating import interpolated
+    from xec_magic.quoting.filling import filled_in
+
     parts: list[str | Value] = []
     line = 1
     for plain, item in itertools.zip_longest(tstring.strings, tstring.interpolations):
         parts.append(plain)
         line += plain.count("\n")
         if item is not None:
-            parts.append(_interpolated(item, line, family))
+            parts.append(interpolated(item, line, family))
     return filled_in(parts, family)
-
-
-def _evaluated(field: Field, evaluate: Evaluate, family: str) -> str | Value:
-    """The value of a field; a text when it goes in as it is."""
-    conversion = field.conversion
-    if conversion not in (None, *_CONVERSIONS):
-        raise field.error(f"there is no !{conversion}; there are !raw, !r and !json")
-    if family == "other" and conversion is None:
-        raise field.error(
-            "only shell text is quoted by place; write !r for a Python literal, !json for JSON, or !raw for the text as it is"
-        )
-    try:
-        value = evaluate(field.source)
-        if conversion is None and not field.spec:
-            return _plain(field, value)
-        if conversion == "json":
-            text = format(as_json(value), field.spec)
-        elif conversion == "r":
-            text = format(as_literal(value) if family == "other" else repr(value), field.spec)
-        else:
-            text = format(value, field.spec) if field.spec else as_text(value)
-        text = check_text(text)
-    except Unfit as error:
-        raise field.error(str(error)) from error
-    except Exception as error:
-        raise field.error(_reason(error)) from error
-    if conversion == "raw" or family == "other":
-        return text
-    return Value(field, text if conversion else value, (text,))
-
-
-def _interpolated(item: Interpolation, line: int, family: str) -> str | Value:
-    """The value of a part of a t-string; a text when it goes in as it is."""
-    field = Field(item.expression, item.conversion, item.format_spec, line, 0)
-    if family == "other" and item.conversion != "r":
-        raise field.error("only shell text is quoted by place; write !r for a Python literal")
-    try:
-        if family == "other":
-            return check_text(format(as_literal(item.value), item.format_spec))
-        if item.conversion is None and not item.format_spec:
-            return _plain(field, item.value)
-        value = _CONVERT[item.conversion](item.value) if item.conversion else item.value
-        return Value(field, value, (check_text(format(value, item.format_spec)),))
-    except Unfit as error:
-        raise field.error(str(error)) from error
-    except Exception as error:
-        raise field.error(_reason(error)) from error
-
-
-def _plain(field: Field, value: Any) -> Value:
-    """A value without conversion or format.
-
-    Raises:
-        Unfit: it has no text.
-    """
-    words = as_words(value)
-    if words is None:
-        return Value(field, value, (check_text(as_text(value)),))
-    return Value(field, value, tuple(check_text(as_text(word)) for word in words), many=True)
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

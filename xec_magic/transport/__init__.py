@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from xec_magic.command import LOCAL, Command, Target
 from xec_magic.errors import FileError, SpawnError
-from xec_magic.transport import fake
 from xec_magic.transport.base import Process, Sampler, StartRequest, Transport
 from xec_magic.transport.files import FileSystem
 from xec_magic.transport.function import FunctionTransport
@@ -54,6 +53,8 @@ class Transports:
         if command.target.kind == "function":
             return self._functions
         if command.target.kind == "fake":
+            from xec_magic.transport import fake  # for tests and documentation: not imported for others
+
             return fake.transport_of(command.target)
         if command.target.kind == "ssh":
             return self.ssh
