@@ -9,6 +9,9 @@ import asyncssh
 
 from xec_magic.transport.ssh.answers import Answers
 from xec_magic.transport.ssh.hostkeys import Verdict
+from xec_magic.transport.ssh.quiet import log_less
+from xec_magic.transport.ssh.signing import sign_at_once
+from xec_magic.transport.ssh.wire import gather_sends
 
 __all__ = ["Client"]
 
@@ -21,10 +24,13 @@ class Client(asyncssh.SSHClient):
     Args:
         verdict: Judges the host's key.
         answers: Answers questions; None where no password was asked for: nobody is told anything then.
+        signs_first: Log in with the first key at once. Otherwise the server is asked before whether it knows the key: that is right where
+            to sign is dear, as with a token, or an agent that asks.
     """
 
-    def __init__(self, verdict: Verdict, answers: Answers | None) -> None:
+    def __init__(self, verdict: Verdict, answers: Answers | None, *, signs_first: bool) -> None:
         self.answers = answers
+        self._signs_first = signs_first
         self.logged_in = False
         self._verdict = verdict
         self._connection: asyncssh.SSHClientConnection | None = None
@@ -33,6 +39,13 @@ class Client(asyncssh.SSHClient):
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         """The connection is there; nothing was said yet."""
         self._connection = conn
+        log_less(conn)
+        gather_sends(conn)
+
+    def begin_auth(self, username: str) -> None:  # noqa: ARG002 - asyncssh's signature
+        """The login begins."""
+        if self._signs_first:
+            sign_at_once(self._connection)
 
     @property
     def has_met(self) -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import stat
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -12,8 +16,9 @@ from asyncssh.config import SSHClientConfig
 
 from xec_magic.sshlines import conditions_of, keyword_of, words_of
 
-__all__ = ["read_as_openssh_does"]
+__all__ = ["may_run_programs", "read_as_openssh_does"]
 
+KEPT_LINES: Final = 4096  # taken apart already
 _WHOLE: Final = ("proxycommand", "remotecommand", "localcommand")  # the rest of the line, whatever is in it
 
 
@@ -21,18 +26,14 @@ class _ClientConfig(SSHClientConfig):
     """asyncssh takes a word of `Match` apart at its `=`, expands no `%h` in `exec`, and refuses a comment behind a value."""
 
     def parse(self, path: Path) -> None:
-        self._path, self._line_no, self._matching = path, 0, True
+        self._path, self._matching = path, True
         self._tokens = {"%": "%"}
-        with open(path, errors="surrogateescape") as file:
-            for line in file:
-                self._line_no += 1
-                text = line.strip()
-                if text and not text.startswith("#"):
-                    self._read(text)
+        for self._line_no, text in _lines(str(path)):
+            self._read(text)
         super().parse(Path(os.devnull))  # it expands what the settings hold
 
     def _read(self, text: str) -> None:
-        found = keyword_of(text)
+        found = _keyword(text)
         if found is None:
             self._fail(f"this has no value: {text}")
         name, rest = found[0].lower(), found[1]
@@ -40,7 +41,7 @@ class _ClientConfig(SSHClientConfig):
             return
         option, handler = self._handlers[name]
         try:
-            words = [rest] if name in _WHOLE else words_of(rest)
+            words = [rest] if name in _WHOLE else [*_words(rest)]
         except ValueError as error:
             self._fail(str(error).lower())
         if not words:
@@ -72,6 +73,39 @@ class _ClientConfig(SSHClientConfig):
 
     def _fail(self, words: str) -> NoReturn:
         self._error(words)
+
+
+_keyword = lru_cache(KEPT_LINES)(keyword_of)
+_read: dict[str, tuple[tuple[int, int, int], list[tuple[int, str]]]] = {}
+
+
+@lru_cache(KEPT_LINES)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(words_of(text))
+
+
+def _lines(path: str) -> list[tuple[int, str]]:
+    """A file's lines that say something, with their numbers. A fleet asks for the same file hundreds of times: it is read again when it has changed."""
+    status = os.stat(path)
+    stamp = status.st_ino, status.st_size, status.st_mtime_ns
+    known = _read.get(path)
+    if known is None or known[0] != stamp or not stat.S_ISREG(status.st_mode):
+        with open(path, errors="surrogateescape") as file:
+            texts = [(number, line.strip()) for number, line in enumerate(file, 1)]
+        known = _read[path] = stamp, [(number, text) for number, text in texts if text and not text.startswith("#")]
+    return known[1]
+
+
+def may_run_programs(files: Sequence[str]) -> bool:
+    """Whether to read these files may start a program, by `Match exec`, or read more files than these."""
+    with contextlib.suppress(OSError):
+        for path in files:
+            for _, text in _lines(path):
+                begin = text[:7].lower()
+                if begin == "include" or (begin.startswith("match") and "exec" in text.lower()):
+                    return True
+        return False
+    return True
 
 
 def read_as_openssh_does() -> None:

@@ -1,4 +1,4 @@
-"""Opening a connection: what the SSH configuration and `xec.toml` say, host key, login; and the words when it fails."""
+"""Opening a connection: configuration, host key, login; and the words when it fails."""
 
 from __future__ import annotations
 
@@ -7,29 +7,26 @@ import os
 import random
 import socket
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import asyncssh
 
 from xec_magic.command import Target
-from xec_magic.errors import AuthError, ConnectError, HostKeyError, TransportError
+from xec_magic.errors import AuthError, ConnectError, HostKeyError
 from xec_magic.transport.ssh.client import Client
-from xec_magic.transport.ssh.config import read_as_openssh_does
-from xec_magic.transport.ssh.hostkeys import DEFAULT_FILES, Verdict, host_key_algorithms, read_known_hosts
+from xec_magic.transport.ssh.configured import Configured, configured
+from xec_magic.transport.ssh.hostkeys import Verdict, host_key_algorithms, read_known_hosts
+from xec_magic.transport.ssh.jumps import Jumps
 from xec_magic.transport.ssh.login import Ask, Keys, Logins, nobody_to_ask
 from xec_magic.transport.ssh.proxy import Proxy
-from xec_magic.transport.ssh.wire import gather_sends
 
 __all__ = ["Connector", "Opened"]
 
-CONNECT_TIMEOUT_S: Final = 15.0  # to the end of the login, where the configuration says nothing
 HANDSHAKES: Final = 8  # at once to one address; sshd drops some of more than ten (MaxStartups 10:30:100)
 TRIES: Final = 7
 RETRY_S: Final = 0.1  # before the second try; doubled for each further one, with jitter
 KEEPALIVE_S: Final = 15.0  # on an unused connection; a running command asks oftener, see session.py
 KEEPALIVE_COUNT: Final = 3
-# AES in hardware carries twice as much as the default; a host without it says so and gets the next one.
-CIPHERS: Final = "^aes128-gcm@openssh.com"
 
 
 @dataclass(slots=True)
@@ -60,7 +57,7 @@ class Connector:
         self._logins = Logins(ask)
         self._proxies: set[asyncio.Task[None]] = set()
         self._gates: dict[tuple[str, int], asyncio.Semaphore] = {}
-        self._jumps: dict[str, asyncio.Future[asyncssh.SSHClientConnection]] = {}
+        self._jumps = Jumps(self._open_jump)
 
     async def open(self, target: Target, *, accept: str = "") -> Opened:
         """A connection to the target, logged in.
@@ -95,14 +92,15 @@ class Connector:
     async def _once(
         self, target: Target, accept: str, via: tuple[str, ...], through: asyncssh.SSHClientConnection | None
     ) -> Opened:
-        options, arguments, files = await self._options(target)
-        timeout_s = float(options.connect_timeout or CONNECT_TIMEOUT_S)
-        known = read_known_hosts(files)
-        settings = dict(target.settings)
-        verdict = Verdict(target.name, known, files, accept_new=settings.get("accept_new") == "true", expected=accept)
+        conf = await configured(target)
+        options, arguments, timeout_s = conf.options, conf.arguments, conf.timeout_s
+        known = read_known_hosts(conf.known_hosts)
+        accept_new = conf.settings.get("accept_new") == "true"
+        verdict = Verdict(target.name, known, conf.known_hosts, accept_new=accept_new, expected=accept)
         keys = await self._logins.keys(target, options.config)
-        client = Client(verdict, self._logins.answers(target))
-        tunnel = through or await self._tunnel(target, options, via)
+        cheap = keys.cheap and options.public_key_auth
+        client = Client(verdict, self._logins.answers(target), signs_first=cheap)
+        tunnel = through or await self._jumps.through(target, options.tunnel, via)
         if options.config.get("HostKeyAlgorithms") is None:
             arguments["server_host_key_algs"] = host_key_algorithms(
                 known, options.host_key_alias or options.host, options.port
@@ -114,27 +112,24 @@ class Connector:
             "preferred_auth": _methods(client.answers is not None), "connect_timeout": None, "login_timeout": 0,
         }  # fmt: skip
         async with gate:
-            connection = await self._connect(target, options, arguments, _Attempt(verdict, client, keys, timeout_s))
-        configured = bool(options.config.get("ServerAliveInterval"))
-        if not configured:
+            connection = await self._connect(target, conf, _Attempt(verdict, client, keys, timeout_s))
+        asks = bool(options.config.get("ServerAliveInterval"))
+        if not asks:
             connection.set_keepalive(KEEPALIVE_S, KEEPALIVE_COUNT)
-        return Opened(connection, 0.0, verdict.added, configured)
+        return Opened(connection, 0.0, verdict.added, asks)
 
-    async def _connect(
-        self, target: Target, options: Any, arguments: dict[str, Any], attempt: _Attempt
-    ) -> asyncssh.SSHClientConnection:
+    async def _connect(self, target: Target, conf: Configured, attempt: _Attempt) -> asyncssh.SSHClientConnection:
         """Connect; what goes wrong has words of ours."""
-        proxy = None
+        proxy, arguments = None, conf.arguments
         try:
-            command = dict(target.settings).get("proxy_command") or options.config.get("ProxyCommand", None)
-            if command and not arguments["tunnel"]:
-                proxy = Proxy(command)
-                arguments |= {"proxy_command": None, "sock": proxy.socket, "port": options.port}
+            if conf.proxy_command and not arguments["tunnel"]:
+                proxy = Proxy(conf.proxy_command)
+                arguments |= {"proxy_command": None, "sock": proxy.socket, "port": conf.options.port}
             async with asyncio.timeout(attempt.timeout_s) as limit:
                 attempt.client.pause_limit_while_asking(limit, attempt.timeout_s)
                 connection = await asyncssh.connect(**arguments)
         except (OSError, asyncssh.Error, ValueError) as error:
-            worded = self._worded(target, options, attempt, error)
+            worded = self._worded(target, conf, attempt, error)
             said = proxy.said() if proxy is not None else ""
             if said and isinstance(worded, (_Dropped, ConnectError)):
                 raise ConnectError(f"{target}: its ProxyCommand failed: {said}") from error
@@ -152,8 +147,8 @@ class Connector:
         self._proxies.add(task)
         task.add_done_callback(self._proxies.discard)
 
-    def _worded(self, target: Target, options: Any, attempt: _Attempt, error: Exception) -> Exception:
-        place = f"{options.host}:{options.port}"
+    def _worded(self, target: Target, conf: Configured, attempt: _Attempt, error: Exception) -> Exception:
+        place, options = conf.place, conf.options
         match error:
             case TimeoutError():  # before OSError, which it is
                 words = f"no answer from {place} within {attempt.timeout_s:g} s (ConnectTimeout)"
@@ -186,92 +181,14 @@ class Connector:
                 words = f"cannot connect to {place}: {error}"
         return ConnectError(f"{target}: {words}")
 
-    # -- what is configured -----------------------------------------------------------------------
-
-    async def _options(self, target: Target) -> tuple[asyncssh.SSHClientConnectionOptions, dict[str, Any], list[str]]:
-        """All that is configured for a target, how asyncssh is told of it, and its files of known hosts."""
-        settings = dict(target.settings)
-        arguments: dict[str, Any] = {
-            "config": _config_files(), "host": target.host or target.name, "known_hosts": b"", "client_keys": None,
-            "agent_path": None, "send_env": [], "request_pty": False, "x11_forwarding": False, "command": None,
-        }  # fmt: skip
-        if target.user:
-            arguments["username"] = target.user
-        if target.port:
-            arguments["port"] = target.port
-        if "jump" in settings:
-            arguments["tunnel"] = settings["jump"]
-        if "connect_timeout" in settings:
-            arguments["connect_timeout"] = float(settings["connect_timeout"])
-        read_as_openssh_does()
-        try:
-            options: asyncssh.SSHClientConnectionOptions = await asyncssh.SSHClientConnectionOptions.construct(
-                **arguments
-            )
-        except (ValueError, OSError, asyncssh.Error) as error:
-            raise ConnectError(f"{target}: the SSH configuration is wrong: {error}") from error
-        if options.config.get("Ciphers") is None:
-            arguments["encryption_algs"] = CIPHERS
-        if settings.get("known_hosts"):
-            files = [settings["known_hosts"]]
-        else:
-            # `UserKnownHostsFile none` means no file, and never that any key will do.
-            config: Any = options.config
-            user: list[str] = config.get("UserKnownHostsFile", [*DEFAULT_FILES[:2]])
-            files = [*user, *config.get("GlobalKnownHostsFile", DEFAULT_FILES[2:])]
-        return options, arguments, files or [os.devnull]
-
-    # -- jump hosts -----------------------------------------------------------------------------------
-
-    async def _tunnel(self, target: Target, options: Any, via: tuple[str, ...]) -> Any:
-        """The connection through which to go, or nothing. Hosts behind one jump host share its connection."""
-        chain = options.tunnel
-        if not isinstance(chain, str) or not chain or chain.lower() == "none":
-            return ()
-        last: asyncssh.SSHClientConnection | None = None
-        for number, hop in enumerate(chain.split(",")):
-            if hop in via:
-                raise ConnectError(f"{target}: its jump hosts go in a circle: {' → '.join((*via, hop))}")
-            path = ",".join(chain.split(",")[: number + 1])
-            last = await self._jump(target, path, hop, last, (*via, hop))
-        return last
-
-    async def _jump(
-        self, target: Target, path: str, hop: str, through: asyncssh.SSHClientConnection | None, via: tuple[str, ...]
-    ) -> asyncssh.SSHClientConnection:
-        known = self._jumps.get(path)
-        if (
-            known is not None
-            and known.done()
-            and (known.cancelled() or known.exception() or known.result().is_closed())
-        ):
-            known = None
-        if known is None:
-            known = self._jumps[path] = asyncio.ensure_future(self._open_jump(hop, through, via))
-        try:
-            return await asyncio.shield(known)
-        except TransportError as error:
-            self._jumps.pop(path, None)
-            raise type(error)(f"{target}: by its jump host {error}") from error
-
     async def _open_jump(
-        self, hop: str, through: asyncssh.SSHClientConnection | None, via: tuple[str, ...]
+        self, hop: Target, via: tuple[str, ...], through: asyncssh.SSHClientConnection | None
     ) -> asyncssh.SSHClientConnection:
-        user, _, place = hop.rpartition("@")
-        host, colon, port = place.rpartition(":")
-        target = Target("ssh", hop, host if colon else place, user, int(port) if colon else 0)
-        connection = (await self._open(target, accept="", via=via, through=through)).connection
-        gather_sends(connection)
-        return connection
+        return (await self._open(hop, accept="", via=via, through=through)).connection
 
     def close(self) -> None:
         """End the connections to jump hosts, and forget keys and passwords."""
-        for jump in self._jumps.values():
-            if jump.done() and not jump.cancelled() and jump.exception() is None:
-                jump.result().abort()
-            else:
-                jump.cancel()
-        self._jumps.clear()
+        self._jumps.close()
         for proxy in self._proxies:
             proxy.cancel()
         self._logins.forget()
@@ -294,11 +211,6 @@ class _Dropped(Exception):
 def _methods(password: bool) -> list[str]:
     # Never a password unless it was asked for: a server that wants one would otherwise be told something.
     return ["publickey", *(("keyboard-interactive", "password") if password else ())]
-
-
-def _config_files() -> list[str]:
-    files = [os.path.expanduser("~/.ssh/config"), "/etc/ssh/ssh_config"]
-    return [path for path in files if os.access(path, os.R_OK)]
 
 
 def _of_host(error: Exception) -> str:

@@ -80,14 +80,14 @@ class Connection:
             await run_on(channel, session, _text(launch.line))
             return
         first, self._has_run = not self._has_run, True
+        if first:  # in two pieces its request brings, on some links, what sshd waits for
+            gather_sends(self.asyncssh, False)
         with acknowledging(self.asyncssh) if first else contextlib.nullcontext():
             await self.asyncssh.create_session(
                 lambda: session, _text(launch.line), encoding=None, window=WINDOW_BYTES, max_pktsize=PACKET_BYTES,
                 request_pty=False, send_env=[],
             )  # fmt: skip
-        gather_sends(
-            self.asyncssh
-        )  # not before: in two pieces the first request brings, on some links, what sshd waits for
+        gather_sends(self.asyncssh)
 
 
 @dataclass(frozen=True, slots=True)

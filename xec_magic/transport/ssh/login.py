@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ class Keys:
         locked: Keys that have a passphrase which is not known.
         certificates: Certificates that belong to any of the keys.
         tried: Files of the keys that are not the agent's.
+        cheap: The first one to be tried is a file's, and signs without anybody's doing.
     """
 
     pairs: list[Any] = field(default_factory=list)
@@ -44,6 +45,13 @@ class Keys:
     locked: list[str] = field(default_factory=list)
     certificates: list[str] = field(default_factory=list)
     tried: list[str] = field(default_factory=list)
+
+    @property
+    def cheap(self) -> bool:
+        """See above."""
+        first = self.pairs[0] if self.pairs and self.agent_path is None else None
+        key = first[0] if isinstance(first, tuple) else first
+        return key is not None and not key.algorithm.startswith(b"sk-")
 
 
 class Logins:
@@ -56,6 +64,7 @@ class Logins:
     def __init__(self, ask: Ask = nobody_to_ask) -> None:
         self._ask = ask
         self._unlocked: dict[str, asyncssh.SSHKey] = {}
+        self._plain: dict[str, tuple[tuple[int, int, int], asyncssh.SSHKey]] = {}  # those without a passphrase
         self._passwords: dict[Target, str] = {}
         self._asking = asyncio.Lock()
 
@@ -65,13 +74,15 @@ class Logins:
         Raises:
             AuthError: a key that was named cannot be read, or its passphrase is wrong or not to be had.
         """
-        loop = asyncio.get_running_loop()
-        keys = await loop.run_in_executor(None, self._find, target, config)
+        try:
+            keys = self._find(target, config, self._read)
+        except _Unread:
+            keys = await asyncio.get_running_loop().run_in_executor(None, self._find, target, config, self._read_now)
         if keys.locked and not keys.pairs and not await _agent_has_keys(keys.agent_path):
             await self._unlock(target, keys)
         return keys
 
-    def _find(self, target: Target, config: Any) -> Keys:
+    def _find(self, target: Target, config: Any, read: Callable[[str], asyncssh.SSHKey]) -> Keys:
         named = dict(target.settings).get("key")
         files: Iterable[str] | None = [named] if named else config.get("IdentityFile", None)
         agent = config.get("IdentityAgent", None) or os.environ.get("SSH_AUTH_SOCK", "")
@@ -84,7 +95,7 @@ class Logins:
                     raise AuthError(f"{target}: there is no key {path}")
                 continue
             try:
-                key = self._unlocked.get(path) or asyncssh.read_private_key(path)
+                key = self._unlocked.get(path) or read(path)
             except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, OSError) as error:
                 if _is_locked(error):
                     keys.locked.append(path)
@@ -94,6 +105,19 @@ class Logins:
             keys.pairs += _with_certificates(key, path, keys.certificates)
             keys.tried.append(path)
         return keys
+
+    def _read(self, path: str) -> asyncssh.SSHKey:
+        """A key that has been read already, and has not changed."""
+        known = self._plain.get(path)
+        if known is None or known[0] != _stamp(path):
+            raise _Unread
+        return known[1]
+
+    def _read_now(self, path: str) -> asyncssh.SSHKey:
+        stamp = _stamp(path)
+        key = asyncssh.read_private_key(path)
+        self._plain[path] = stamp, key
+        return key
 
     async def _unlock(self, target: Target, keys: Keys) -> None:
         async with self._asking:  # many hosts with one key: the user is asked once
@@ -156,7 +180,17 @@ class Logins:
     def forget(self) -> None:
         """Forget keys and passwords."""
         self._unlocked.clear()
+        self._plain.clear()
         self._passwords.clear()
+
+
+class _Unread(Exception):
+    """A key has to be read from its file."""
+
+
+def _stamp(path: str) -> tuple[int, int, int]:
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 async def _agent_has_keys(agent_path: str | None) -> bool:

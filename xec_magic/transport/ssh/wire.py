@@ -18,9 +18,14 @@ class _Gathering:
         self._transport = transport
         self._pieces: list[bytes] = []
         self._loop = asyncio.get_running_loop()
+        self.gathers = True
 
     def write(self, data: bytes) -> None:
         """Take data."""
+        if not self.gathers:
+            self._flush()
+            self._transport.write(data)
+            return
         if not self._pieces:
             self._loop.call_soon(self._flush)
         self._pieces.append(data)
@@ -39,12 +44,14 @@ class _Gathering:
         return getattr(self._transport, name)
 
 
-def gather_sends(connection: Any) -> None:
-    """Have a connection of asyncssh send what belongs together in one piece: it makes one system call for each packet, and for an
-    empty one before it. Where asyncssh is not as we know it, all stays as it is.
+def gather_sends(connection: Any, gathers: bool = True) -> None:
+    """Have a connection of asyncssh send what belongs together in one piece, or each packet by itself as it does: by a system call for
+    each, and for an empty one before it. Where asyncssh is not as we know it, all stays as it is.
     """
     transport = getattr(connection, "_transport", None)
-    if transport is not None and hasattr(transport, "write") and not isinstance(transport, _Gathering):
+    if isinstance(transport, _Gathering):
+        transport.gathers = gathers
+    elif gathers and transport is not None and hasattr(transport, "write"):
         connection._transport = _Gathering(transport)
 
 
