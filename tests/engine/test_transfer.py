@@ -146,10 +146,20 @@ async def test_a_part_that_is_being_written_is_nobody_elses_and_not_taken_for_a_
         await (await files.create(part)).close()
     stale = fresh_part_path(item)
     await (await files.create(stale)).close()
-    one.release(mine)
-    await one.remove_stale(item)
-    assert os.listdir(os.fsencode(tmp_path)) == [os.path.basename(yours)]
-    await other.let_go()
+    third = PartFiles(files, files)
+    own, _ = await third.begin(item)
+    await third.remove_stale(item, own)
+    assert set(os.listdir(os.fsencode(tmp_path))) == {os.path.basename(mine), os.path.basename(yours)}
+    for each in (one, other, third):
+        await each.let_go()
+
+
+async def test_a_copy_that_is_stopped_looks_for_no_parts_any_more(files, tmp_path):
+    begun = PartFiles(files, files)
+    await begun.begin(Item(b"/a/big", os.fsencode(tmp_path / "big"), Entry("file", KEEP_BYTES + 1, 0o644, 0, 1000)))
+    (looking,) = begun._stale.values()
+    await begun.let_go()
+    assert looking.done()
 
 
 def test_a_part_belongs_to_one_state_of_one_source():

@@ -36,10 +36,12 @@ class PartFiles:
         self._sink = sink
         self._mine: set[bytes] = set()  # of those in `_written`
         self._not_kept: set[bytes] = set()  # of these, those that are of no use if it ends now
+        self._stale: dict[bytes, asyncio.Task[list[bytes]]] = {}  # found while the file is copied, which takes longer
 
     async def begin(self, item: Item) -> tuple[bytes, int | None]:
         """Where to write a file until it is complete, and where to go on with what is there; None to begin."""
         if item.entry.size > KEEP_BYTES:
+            self._stale[item.sink] = asyncio.get_running_loop().create_task(self._find_stale(item))
             part = part_path(item, self._source.name, self._sink.name)
             if part not in _written:  # two copies of one file at once must not write into one part
                 self._claim(part)
@@ -65,21 +67,28 @@ class PartFiles:
 
     async def let_go(self) -> None:
         """Remove what was begun and is not worth keeping: also what was asked for and not answered when it was stopped."""
+        for looking in self._stale.values():
+            looking.cancel()
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLEAN_S):
+                    await asyncio.gather(*self._stale.values(), return_exceptions=True)
                     await asyncio.gather(*(self.remove(part) for part in self._not_kept))
         finally:
             _written.difference_update(self._mine)
 
-    async def remove_stale(self, item: Item) -> None:
-        """Parts of earlier states of a file are of no use any more."""
+    async def remove_stale(self, item: Item, own: bytes) -> None:
+        """Parts of earlier states of a file are of no use any more, when it is complete; its own part has its name by now."""
+        for part in await self._stale.pop(item.sink):
+            if part != own and part not in _written:
+                await self.remove(part)
+
+    async def _find_stale(self, item: Item) -> list[bytes]:
         folder, name = posixpath.split(item.sink)
         with contextlib.suppress(FileError):
-            for each, _ in await self._sink.names(folder or b"."):
-                part = posixpath.join(folder, each)
-                if is_part_of(each, name) and part not in _written:
-                    await self.remove(part)
+            names = await self._sink.names(folder or b".")
+            return [posixpath.join(folder, each) for each, _ in names if is_part_of(each, name)]
+        return []
 
     async def remove(self, path: bytes) -> None:
         """Remove one that is of no use any more, as far as that can be."""

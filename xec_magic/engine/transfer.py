@@ -226,7 +226,7 @@ class Transfer:
         self._parts.release(part)
         self._counts["files"] += 1
         if item.entry.size > KEEP_BYTES:
-            await self._parts.remove_stale(item)
+            await self._parts.remove_stale(item, part)
 
     async def _link(self, item: Item) -> None:
         to = await self.source.read_link(item.source)

@@ -291,9 +291,12 @@ class _RemoteFile:
             await self._file.write(data, offset)
 
     async def finish(self, entry: Entry) -> None:
-        with _worded():
-            await self._file.setstat(_attrs(entry))
-            await self._file.close()
+        with _worded():  # both are under way together, and answered in order
+            for answer in await asyncio.gather(
+                self._file.setstat(_attrs(entry)), self._file.close(), return_exceptions=True
+            ):
+                if answer is not None:
+                    raise answer
 
     async def close(self) -> None:
         with contextlib.suppress(Exception):
