@@ -50,6 +50,13 @@ def ex():
 
 
 @pytest.fixture
+def config(world):
+    """Writes the SSH configuration."""
+    yield world.config.write_text
+    world.config.write_text("")
+
+
+@pytest.fixture
 def on(server):
     return server.spec
 

@@ -34,12 +34,6 @@ def asked(server):
     return read
 
 
-@pytest.fixture
-def config(world):
-    yield world.config.write_text
-    world.config.write_text("")
-
-
 def test_a_key_that_is_at_hand_is_used_at_once(ex, server, asked):
     assert str(ex.run("echo in", on=server.spec)) == "in"
     assert until(lambda: asked()[0])

@@ -471,15 +471,6 @@ def test_who_cannot_be_reached_is_named_with_the_cause(ex, world, server):
         ex.run("true", on=f"nobody-here@{server.address}:{server.port}")
 
 
-@pytest.fixture
-def config(world):
-    def write(text):
-        world.config.write_text(text)
-
-    yield write
-    world.config.write_text("")
-
-
 def test_an_alias_means_what_the_ssh_configuration_says(ex, world, server, config):
     (world.home / ".ssh" / "included").write_text(f"Match originalhost web?\n  User {world.user}\n")
     config(

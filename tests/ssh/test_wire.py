@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 
+import asyncssh
 import pytest
 
 import xec_magic as xec
@@ -65,3 +67,17 @@ def test_the_first_commands_of_a_connection_may_be_several(server):
         assert [str(run.result()) for run in runs] == ["0", "1", "2"]
         (host,) = ex._engine.transports.ssh._hosts.values()
         assert all("data_received" not in vars(each.asyncssh) for each in host.links.connections.values())
+
+
+@pytest.mark.parametrize("cipher", ["aes128-gcm@openssh.com", "aes128-ctr", "aes128-cbc"])
+def test_empty_packets_are_sent_only_where_the_cipher_needs_them(world, config, cipher, caplog):
+    server = world.sshd(Ciphers=cipher)
+    config(f"Host *\n Ciphers {cipher}\n")
+    with caplog.at_level(logging.DEBUG, "asyncssh"), xec.Executor() as ex:
+        asyncssh.set_debug_level(3)
+        try:
+            assert str(ex.run("echo in", on=server.spec)) == "in"
+        finally:
+            asyncssh.set_debug_level(1)
+    assert "MSG_CHANNEL_REQUEST" in caplog.text
+    assert ("MSG_IGNORE" in caplog.text) is cipher.endswith("cbc")

@@ -9,6 +9,7 @@ import asyncssh
 
 from xec_magic.transport.ssh.answers import Answers
 from xec_magic.transport.ssh.hostkeys import Verdict
+from xec_magic.transport.ssh.ignoring import send_no_empty_packets
 from xec_magic.transport.ssh.quiet import log_less
 from xec_magic.transport.ssh.signing import sign_at_once
 from xec_magic.transport.ssh.wire import gather_sends
@@ -40,6 +41,7 @@ class Client(asyncssh.SSHClient):
         """The connection is there; nothing was said yet."""
         self._connection = conn
         log_less(conn)
+        send_no_empty_packets(conn)
         gather_sends(conn)
 
     def begin_auth(self, username: str) -> None:  # noqa: ARG002 - asyncssh's signature
