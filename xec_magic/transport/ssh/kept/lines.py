@@ -62,8 +62,8 @@ _STREAMS: Final = r"""
 trap : HUP INT TERM PIPE; IFS= read -r x_m; x_d=$1/$2
 x_e=$(mkdir -m 700 "$x_d" 2>&1) && mkfifo -m 600 "$x_d/out" "$x_d/err" && rm -f "$1/now" && ln -s "$2" "$1/now" || { echo "$x_m-$x_e"; exit 1; }
 echo "$x_m"; echo "$x_m" >&2
-{ while cat <"$x_d/out" && echo "$x_m"; do :; done & } 2>/dev/null
-{ while cat <"$x_d/err" >&4 && echo "$x_m" >&4; do :; done & } 4>&2 2>/dev/null
+{ while cat "$x_d/out" && echo "$x_m"; do :; done & } 2>/dev/null
+{ while cat "$x_d/err" >&4 && echo "$x_m" >&4; do :; done & } 4>&2 2>/dev/null
 cat >/dev/null
 (exec 8<>"$x_d/out" 9<>"$x_d/err"; rm -rf "$x_d") 2>/dev/null
 kill -KILL 0
