@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from xec_magic.engine import partfiles
 from xec_magic.engine.partfiles import KEEP_BYTES, PartFiles, fresh_part_path, is_part_of, part_path
 from xec_magic.engine.pour import AHEAD_BYTES, Open, pour
 from xec_magic.engine.together import FILES_AT_ONCE
@@ -137,29 +139,86 @@ async def test_a_tree_without_an_end_is_refused(files):
         await walk(Endless(files._submit), [Item(b"/", b"x", Entry("directory"))], lambda *_: None)
 
 
-async def test_a_part_that_is_being_written_is_nobody_elses_and_not_taken_for_a_stale_one(files, tmp_path):
-    item = Item(b"/a/big", os.fsencode(tmp_path / "big"), Entry("file", KEEP_BYTES + 1, 0o644, 0, 1000))
+@pytest.fixture
+def big(files, tmp_path, monkeypatch):
+    """A file to be copied, whose part grows still for a moment only."""
+    monkeypatch.setattr(partfiles, "STILL_S", 0.2)
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(KEEP_BYTES + 1))
+    (tmp_path / "to").mkdir()
+    return Item(
+        os.fsencode(source), os.fsencode(tmp_path / "to" / "big"), Entry("file", KEEP_BYTES + 1, 0o644, 0, 1000)
+    )
+
+
+def write_part(item, size, owner="feedbeef"):
+    """What another kernel has written."""
+    path = Path(os.fsdecode(part_path(item, "local", "local", owner)))
+    path.write_bytes(Path(os.fsdecode(item.source)).read_bytes()[:size])
+    return path
+
+
+async def test_a_part_that_is_being_written_is_nobody_elses_and_not_taken_for_a_stale_one(files, big):
+    folder = os.path.dirname(big.sink)
+    stale = fresh_part_path(big)
+    await (await files.create(stale)).close()
     one, other = PartFiles(files, files), PartFiles(files, files)
-    mine, yours = [(await each.begin(item))[0] for each in (one, other)]
+    mine, yours = [(await each.begin(big))[0] for each in (one, other)]
     assert mine != yours
     for part in (mine, yours):
         await (await files.create(part)).close()
-    stale = fresh_part_path(item)
-    await (await files.create(stale)).close()
+    one.release(mine)
+    os.unlink(mine)
     third = PartFiles(files, files)
-    own, _ = await third.begin(item)
-    await third.remove_stale(item, own)
-    assert set(os.listdir(os.fsencode(tmp_path))) == {os.path.basename(mine), os.path.basename(yours)}
-    for each in (one, other, third):
-        await each.let_go()
+    await third.remove_stale(big)
+    assert os.listdir(folder) == [os.path.basename(yours)]
+    await other.let_go()
 
 
-async def test_a_copy_that_is_stopped_looks_for_no_parts_any_more(files, tmp_path):
-    begun = PartFiles(files, files)
-    await begun.begin(Item(b"/a/big", os.fsencode(tmp_path / "big"), Entry("file", KEEP_BYTES + 1, 0o644, 0, 1000)))
-    (looking,) = begun._stale.values()
-    await begun.let_go()
-    assert looking.done()
+async def test_a_part_that_another_kernel_has_left_is_gone_on_with_under_a_name_of_ones_own(files, big):
+    left = write_part(big, KEEP_BYTES - 1000)
+    parts = PartFiles(files, files)
+    part, start = await parts.begin(big)
+    assert start == KEEP_BYTES - 1000 - AHEAD_BYTES
+    assert os.listdir(left.parent) == [os.fsdecode(os.path.basename(part))]
+    assert part != os.fsencode(left)
+    await parts.let_go()
+    again = PartFiles(files, files)  # what this kernel has left is gone on with at once
+    seen = asyncio.get_running_loop().time()
+    assert (await again.begin(big))[1] == start
+    assert asyncio.get_running_loop().time() - seen < partfiles.STILL_S
+    await again.let_go()
+
+
+async def test_a_part_that_another_kernel_writes_is_left_alone(files, big):
+    writes = write_part(big, AHEAD_BYTES + 1000)
+    other = write_part(big, 10, owner="00000001")  # too small to go on with, and stale
+    parts = PartFiles(files, files)
+    began = asyncio.ensure_future(parts.begin(big))
+    await asyncio.sleep(partfiles.STILL_S / 2)
+    with writes.open("ab") as file:
+        file.write(b"more")
+    part, start = await began
+    assert start is None
+    assert part != os.fsencode(writes)
+    await parts.remove_stale(big)
+    assert os.listdir(writes.parent) == [writes.name]
+    assert not other.exists()
+    await parts.let_go()
+
+
+async def test_of_two_kernels_that_go_on_with_a_part_one_gets_it(files, big):
+    write_part(big, KEEP_BYTES)
+    starts = [start for _, start in await asyncio.gather(*(PartFiles(files, files).begin(big) for _ in range(2)))]
+    assert sorted(starts, key=bool) == [None, KEEP_BYTES - AHEAD_BYTES]
+
+
+async def test_a_part_that_another_kernel_has_taken_over_is_said_to_be_gone(files, big):
+    parts = PartFiles(files, files)
+    part, _ = await parts.begin(big)
+    with pytest.raises(FileError, match="its part is gone; another copy to the same place may have taken it over"):
+        await parts.give_name(part, big.sink)
+    await parts.let_go()
 
 
 def test_a_part_belongs_to_one_state_of_one_source():

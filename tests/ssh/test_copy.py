@@ -17,6 +17,7 @@ from world import IS_ROOT, Link
 
 import xec_magic as xec
 from xec_magic import runtime
+from xec_magic.engine import partfiles
 from xec_magic.engine.partfiles import KEEP_BYTES, part_path
 from xec_magic.engine.pour import AHEAD_BYTES
 from xec_magic.engine.tree import Item
@@ -494,13 +495,14 @@ def test_two_copies_of_one_file_to_one_place_do_not_take_each_others_part(slow, 
     assert parts(home) == []
 
 
-def test_a_part_that_does_not_match_is_not_gone_on_with(place, on, home, tmp_path):
+def test_a_part_that_does_not_match_is_not_gone_on_with(place, on, home, tmp_path, monkeypatch):
+    monkeypatch.setattr(partfiles, "STILL_S", 0.1)
     big = large(tmp_path / "big", KEEP_BYTES + 2**20)
     item = Item(os.fsencode(big), b"copies/big", entry_of_stat(big.stat()))
     part = home.parent / os.fsdecode(part_path(item, "local", on))
     part.write_bytes(b"something else" * (AHEAD_BYTES // 8))
     part.chmod(0o666)
-    stale = home / ".big.xec-00000000.part"  # of an earlier state of the file
+    stale = home / ".big.xec-0000000000000000.part"  # of an earlier state of the file
     stale.write_bytes(b"old")
     done = xec.copy("big", place("big"))
     assert done[0].resumed_bytes == 0

@@ -6,25 +6,37 @@ import asyncio
 import contextlib
 import posixpath
 import secrets
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 from xec_magic.engine.pour import AHEAD_BYTES
 from xec_magic.engine.tree import Item
 from xec_magic.errors import FileError
-from xec_magic.transport.files import FileSystem
+from xec_magic.transport.files import Entry, FileSystem
 
 __all__ = ["KEEP_BYTES", "PartFiles", "fresh_part_path", "is_part_of", "part_path"]
 
 KEEP_BYTES: Final = 2 * AHEAD_BYTES  # of a smaller file nothing is worth keeping
+STILL_S: Final = 3.0  # a part that has not changed for so long is written by nobody; who copies writes all the time
+CLEAN_S: Final = 5.0  # to remove what was begun, once it is over
 _MARK: Final = b".xec-"
 _END: Final = b".part"
-CLEAN_S: Final = 5.0  # to remove what was begun, once it is over
+_TOKEN: Final = 8  # digits, of what it is a part, and as many of who writes it
 _written: set[bytes] = set()  # parts that copies of this process write just now
+_left: set[bytes] = set()  # parts that copies of this process have left to the next one
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A part that was there already, and when it was looked at."""
+
+    entry: Entry
+    at: float
 
 
 class PartFiles:
-    """The parts that one transfer writes.
+    """The parts that one transfer writes. Other kernels may copy to the same place: a part is taken over once it does not grow any more.
 
     Args:
         source: Where from.
@@ -34,25 +46,73 @@ class PartFiles:
     def __init__(self, source: FileSystem, sink: FileSystem) -> None:
         self._source = source
         self._sink = sink
+        self._owner = secrets.token_hex(_TOKEN // 2)
+        self._seen: dict[bytes, dict[bytes, _Seen]] = {}  # parts of others, by directory and name
         self._mine: set[bytes] = set()  # of those in `_written`
         self._not_kept: set[bytes] = set()  # of these, those that are of no use if it ends now
-        self._stale: dict[bytes, asyncio.Task[list[bytes]]] = {}  # found while the file is copied, which takes longer
 
     async def begin(self, item: Item) -> tuple[bytes, int | None]:
         """Where to write a file until it is complete, and where to go on with what is there; None to begin."""
         if item.entry.size > KEEP_BYTES:
-            self._stale[item.sink] = asyncio.get_running_loop().create_task(self._find_stale(item))
-            part = part_path(item, self._source.name, self._sink.name)
-            if part not in _written:  # two copies of one file at once must not write into one part
+            part = part_path(item, self._source.name, self._sink.name, self._owner)
+            if part not in _written:  # the same file twice
                 self._claim(part)
-                start = await _resume_at(self._source, self._sink, item, part)
-                if start != 0:
-                    return part, start
-                self.release(part)
+                return part, await self._take_over(item, part)
         part = fresh_part_path(item)
         self._claim(part)
         self._not_kept.add(part)
         return part, None
+
+    async def _take_over(self, item: Item, part: bytes) -> int | None:
+        """Make a part that somebody has left ours, by its name; where to go on with it, None where there is none of use."""
+        folder, name = posixpath.split(item.sink)
+        of = posixpath.basename(part)[: -_TOKEN - len(_END)]
+        for each, seen in (await self._look(folder)).items():
+            old = posixpath.join(folder, each)
+            if (
+                not is_part_of(each, name)
+                or not each.startswith(of)
+                or old in _written
+                or not _usable(seen.entry, item)
+            ):
+                continue
+            if not await self._is_left(old, seen):
+                continue
+            try:
+                await self._sink.replace(old, part)  # of several who want it one gets it
+            except FileError:
+                continue
+            _left.discard(old)
+            at = seen.entry.size - AHEAD_BYTES
+            with contextlib.suppress(FileError):
+                if await _agree(self._source, self._sink, item, part, at):
+                    return at
+            with contextlib.suppress(FileError):
+                await self._sink.remove(part)
+        return None
+
+    async def _look(self, folder: bytes) -> dict[bytes, _Seen]:
+        """The parts that were in a directory when it was first looked at."""
+        if folder not in self._seen:
+            self._seen[folder] = {}
+            with contextlib.suppress(FileError):
+                found = await self._sink.names(folder or b".")
+                now = asyncio.get_running_loop().time()
+                self._seen[folder] = {each: _Seen(entry, now) for each, entry in found if each.endswith(_END)}
+        return self._seen[folder]
+
+    async def _is_left(self, path: bytes, seen: _Seen) -> bool:
+        """Nobody writes to a part: a copy of this process has left it, or it stays as it is for some seconds."""
+        if path in _written:
+            return False
+        if path not in _left:
+            await asyncio.sleep(seen.at + STILL_S - asyncio.get_running_loop().time())
+        try:
+            now = await self._sink.look(path, follow=False)
+            same = now is not None and (now.size, now.mtime) == (seen.entry.size, seen.entry.mtime)
+            return same and path not in _written
+        except FileError:
+            return False
 
     def _claim(self, part: bytes) -> None:
         self._mine.add(part)
@@ -65,30 +125,38 @@ class PartFiles:
             self._not_kept.discard(part)
             _written.discard(part)
 
+    async def give_name(self, part: bytes, name: bytes) -> None:
+        """A part is complete.
+
+        Raises:
+            FileError: it cannot be renamed, or another kernel has taken it for one that was left.
+        """
+        try:
+            await self._sink.replace(part, name)
+        except FileError as error:
+            if error.why == "missing":
+                raise FileError("its part is gone; another copy to the same place may have taken it over") from error
+            raise
+        self.release(part)
+
     async def let_go(self) -> None:
         """Remove what was begun and is not worth keeping: also what was asked for and not answered when it was stopped."""
-        for looking in self._stale.values():
-            looking.cancel()
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLEAN_S):
-                    await asyncio.gather(*self._stale.values(), return_exceptions=True)
                     await asyncio.gather(*(self.remove(part) for part in self._not_kept))
         finally:
+            _left.update(self._mine - self._not_kept)
             _written.difference_update(self._mine)
 
-    async def remove_stale(self, item: Item, own: bytes) -> None:
-        """Parts of earlier states of a file are of no use any more, when it is complete; its own part has its name by now."""
-        for part in await self._stale.pop(item.sink):
-            if part != own and part not in _written:
-                await self.remove(part)
-
-    async def _find_stale(self, item: Item) -> list[bytes]:
+    async def remove_stale(self, item: Item) -> None:
+        """Parts of earlier states of a file are of no use any more, if nobody else writes to them."""
         folder, name = posixpath.split(item.sink)
-        with contextlib.suppress(FileError):
-            names = await self._sink.names(folder or b".")
-            return [posixpath.join(folder, each) for each, _ in names if is_part_of(each, name)]
-        return []
+        for each, seen in (await self._look(folder)).items():
+            part = posixpath.join(folder, each)
+            if is_part_of(each, name) and await self._is_left(part, seen):
+                await self.remove(part)
+                _left.discard(part)
 
     async def remove(self, path: bytes) -> None:
         """Remove one that is of no use any more, as far as that can be."""
@@ -97,20 +165,20 @@ class PartFiles:
             self.release(path)
 
 
-def part_path(item: Item, source_name: str, sink_name: str) -> bytes:
-    """Where an incomplete large file is: beside its place, under a name that says of what it is a part.
+def part_path(item: Item, source_name: str, sink_name: str, owner: str = "0" * _TOKEN) -> bytes:
+    """Where an incomplete large file is: beside its place, under a name that says of what it is a part, and who writes it.
 
     A source that has changed has another size or time, and so another part.
     """
     entry = item.entry
     names = f"{source_name}\0{sink_name}".encode("utf-8", "surrogateescape")
     said = b"\0".join((names, item.source, b"%d %d" % (entry.size, entry.mtime)))
-    return _beside(item, blake2b(said, digest_size=4).hexdigest())
+    return _beside(item, blake2b(said, digest_size=_TOKEN // 2).hexdigest() + owner)
 
 
 def fresh_part_path(item: Item) -> bytes:
     """Where an incomplete file is that is not worth keeping: under a name that nobody else has."""
-    return _beside(item, secrets.token_hex(4))
+    return _beside(item, secrets.token_hex(_TOKEN))
 
 
 def _beside(item: Item, token: str) -> bytes:
@@ -121,17 +189,11 @@ def _beside(item: Item, token: str) -> bytes:
 def is_part_of(name: bytes, file: bytes) -> bool:
     """A name in a directory is that of a part of this file, in whatever state that was."""
     begin = b"." + file[:200] + _MARK
-    return name.startswith(begin) and name.endswith(_END) and len(name) == len(begin) + 8 + len(_END)
+    return name.startswith(begin) and name.endswith(_END) and len(name) == len(begin) + 2 * _TOKEN + len(_END)
 
 
-async def _resume_at(source: FileSystem, sink: FileSystem, item: Item, part: bytes) -> int | None:
-    """Where to go on with a part; None where there is none, 0 for one that cannot be used: another copy may be at it."""
-    there = await sink.look(part, follow=False)
-    if there is None:
-        return None
-    at = there.size - AHEAD_BYTES
-    usable = there.kind == "file" and at > 0 and there.size <= item.entry.size
-    return at if usable and await _agree(source, sink, item, part, at) else 0
+def _usable(part: Entry, item: Item) -> bool:
+    return part.kind == "file" and AHEAD_BYTES < part.size <= item.entry.size
 
 
 async def _agree(source: FileSystem, sink: FileSystem, item: Item, part: bytes, at: int) -> bool:

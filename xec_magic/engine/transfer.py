@@ -222,11 +222,10 @@ class Transfer:
 
     async def _give_name(self, item: Item, part: bytes) -> None:
         with about(self._at_sink(item.sink)):
-            await self.sink.replace(part, item.sink)
-        self._parts.release(part)
+            await self._parts.give_name(part, item.sink)
         self._counts["files"] += 1
         if item.entry.size > KEEP_BYTES:
-            await self._parts.remove_stale(item, part)
+            await self._parts.remove_stale(item)
 
     async def _link(self, item: Item) -> None:
         to = await self.source.read_link(item.source)

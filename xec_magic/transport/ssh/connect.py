@@ -85,7 +85,9 @@ class Connector:
                 return opened
             except _Dropped as error:
                 if attempt == TRIES - 1:
-                    raise ConnectError(f"{target}: {error}, {TRIES} times in a row") from error.__cause__
+                    raise ConnectError(
+                        f"{target}: {error}, {TRIES} times in a row; it is too busy, or no SSH server"
+                    ) from error.__cause__
                 await asyncio.sleep(RETRY_S * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
         raise AssertionError("unreachable")
 
