@@ -19,6 +19,8 @@ KEEPER_DIR: Final = "/tmp/xec-"
 # when the channel has ended would wait for ever: so they are opened and closed until it has heard that. Signals that reach the keeper
 # wait until its shell has ended: the directory must not stay. They are caught, not ignored: what is ignored would be so in the shell, too.
 # Output that nobody has opened, since its command was ended before, would never be at its end: at last it is opened for a moment.
+# A keeper that is killed leaves all of that to the relay of orders. Where that was killed, too, the next keeper of the same user removes
+# what is left: directories of keepers that are gone, by pid, time of birth and space of pids, for others may share /tmp and not the pids.
 _KEEPER: Final = r"""
 x_d=$1; x_r=$2; x_w=$3; shift 3
 case $x_w in '') ;; *) cd "$x_w" 2>/dev/null || { echo "$x_m-cwd"; exit 127; } ;; esac
@@ -26,6 +28,19 @@ command -v "$1" >/dev/null 2>&1 || { echo "$x_m-shell"; exit 127; }
 x_u=$(umask); umask 077
 trap : HUP INT TERM PIPE
 x_e=$(mkdir "$x_d" 2>&1) || { echo "$x_m-dir $x_e"; exit 1; }
+x_born() {
+  { IFS= read -r x_l <"/proc/$1/stat"; } 2>/dev/null || return 1
+  set -- ${x_l##*")"}
+  case $1 in Z | X | x) return 1 ;; esac
+  x_b=${20}
+}
+x_b=0; x_born $$; x_s=$(readlink /proc/self/ns/pid 2>/dev/null)
+echo "$$ $x_b $x_s" >"$x_d/keeper" 2>/dev/null
+{ for x_o in /tmp/xec-????????????????; do
+  [ -O "$x_o" ] && [ -d "$x_o" ] && [ ! -h "$x_o" ] && read -r x_p x_q x_n <"$x_o/keeper" && [ "$x_n" = "$x_s" ] || continue
+  if x_born "$x_p"; then [ "$x_b" != "$x_q" ] || continue; elif [ "$x_q" = 0 ] && kill -0 "$x_p"; then continue; fi
+  rm -rf "$x_o"
+done; } </dev/null >/dev/null 2>&1 &
 while IFS= read -r x_n && [ -n "$x_n" ]; do
   IFS= read -r x_l; printf %b "$x_l" >"$x_d/$x_n" || { echo "$x_m-dir it cannot be written to"; rm -rf "$x_d"; exit 1; }
 done
@@ -37,7 +52,9 @@ exec 3<&0 5<>"$x_d/feed" 7<>"$x_d/ctl"
   trap 'kill "$x_k"; exit' TERM
   exec 3<&- 5<&- 7>&-
   wait "$x_k"
-  while :; do : >"$x_d/feed"; sleep 1; done
+  while kill -0 $$; do (: <>"$x_d/feed"); sleep 1; done
+  for x_o in "$x_d/feed" "$x_d"/*/out "$x_d"/*/err; do (: <>"$x_o"); done
+  rm -rf "$x_d"
 } </dev/null >/dev/null 2>&1 & x_f=$!
 cat <"$x_d/ctl" 3<&- 5<&- 7>&- & x_c=$!
 exec 3<&- 6<"$x_d/feed" 5<&-
