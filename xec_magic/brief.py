@@ -49,7 +49,9 @@ class Brief:
 
 def own_frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
     """The user's frames: neither this package's nor IPython's, nor those of what this package waits with."""
-    others = (f"{os.sep}{name}{os.sep}" for name in ("IPython", "ipykernel", os.path.join("concurrent", "futures")))
+    others = (
+        f"{os.sep}{name}{os.sep}" for name in ("IPython", "ipykernel", "asyncio", os.path.join("concurrent", "futures"))
+    )
     hidden = (os.path.dirname(__file__) + os.sep, *others)
     made = ("<string>", dataclasses.__file__)  # what dataclasses makes for this package has no file
     return [

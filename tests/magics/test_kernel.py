@@ -170,13 +170,41 @@ def test_a_second_interrupt_kills_at_once(kernel, tmp_path):
     assert kernel.value("r.signal") == "9"
 
 
-def test_an_interrupt_of_an_awaiting_cell_is_heard(kernel, tmp_path):
-    request = kernel.start(f"import xec_magic as xec\nr = xec.start('touch {tmp_path}/begun; sleep 60')\nawait r")
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "await r",
+        "async for line in r.lines():\n    pass",
+        "import asyncio\nawait asyncio.gather(r, xec.start('sleep 60'))",
+    ],
+)
+def test_an_interrupt_of_an_awaiting_cell_reads_as_one_and_has_what_came(kernel, tmp_path, wait):
+    request = kernel.start(
+        f"import sys, xec_magic as xec\nr = xec.start('echo begun; touch {tmp_path}/begun; sleep 60', keep=True)\n{wait}"
+    )
+    until((tmp_path / "begun").exists)
+    kernel.manager.interrupt_kernel()
+    reply, outputs = kernel.finish(request, timeout=20)
+    assert (reply["status"], reply["ename"]) == ("error", "RunInterrupted")
+    error = next(o for o in outputs if o["msg_type"] == "error")
+    assert len(error["content"]["traceback"]) == 1
+    assert "interrupted on local" in error["content"]["traceback"][0]
+    assert kernel.value("(sys.last_value.result.stdout, r.snapshot().outcome.value)") == "('begun\\n', 'interrupted')"
+    until(lambda: kernel.processes() == [])
+    kernel.run("import signal")
+    assert kernel.value("signal.getsignal(signal.SIGINT) is signal.default_int_handler") == "True"
+
+
+def test_an_awaiting_cell_can_catch_its_interrupt_and_go_on(kernel, tmp_path):
+    request = kernel.start(
+        f"import xec_magic as xec\ntry:\n    await xec.start('echo begun; touch {tmp_path}/begun; sleep 60')\n"
+        "except xec.RunInterrupted as stopped:\n    got = stopped.result.stdout"
+    )
     until((tmp_path / "begun").exists)
     kernel.manager.interrupt_kernel()
     reply, _ = kernel.finish(request, timeout=20)
-    assert reply["status"] == "error"
-    until(lambda: kernel.processes() == [])
+    assert reply["status"] == "ok"
+    assert kernel.value("got") == r"'begun\n'"
 
 
 def test_a_loop_over_cells_stops_at_an_interrupt(kernel, tmp_path):

@@ -14,6 +14,7 @@ from xec_magic.command import Target, encode_script
 from xec_magic.compose.place import Place
 from xec_magic.copied import CopyResult, path_text
 from xec_magic.engine.executor import Executor
+from xec_magic.engine.interruptible import ending_of
 from xec_magic.engine.portal import WAKE_S, Helpers
 from xec_magic.engine.transfer import REQUESTS, CopyPolicy, Transfer
 from xec_magic.engine.tree import has_pattern
@@ -125,19 +126,14 @@ class Copy:
         """
         interrupt: KeyboardInterrupt | None = None
         with self._executor.questions.attended():
-            while True:
+            over = ending_of(self._future)
+            while not self._future.done():
                 try:
-                    self._future.result(tick_s)
-                    break
-                except TimeoutError:
-                    if self._future.done():
-                        raise
-                except concurrent.futures.CancelledError:
-                    raise XecError("the executor was closed while it copied") from None
+                    if over(tick_s):
+                        break
                 except KeyboardInterrupt as error:
                     if interrupt is not None:
                         self._future.cancel()
-                        break
                     interrupt = error
                     self._executor.post(self._stop)
                 try:
@@ -147,6 +143,10 @@ class Copy:
                 except KeyboardInterrupt as error:
                     interrupt = interrupt or error
                     self._executor.post(self._stop)
+            if not self._future.cancelled():
+                self._future.result()
+            elif interrupt is None:
+                raise XecError("the executor was closed while it copied")
         result = self.snapshot()
         if interrupt is not None:
             raise CopyInterrupted(_interrupted(result), result) from None

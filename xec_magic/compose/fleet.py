@@ -11,6 +11,7 @@ from typing import Final
 from xec_magic.compose.fleet_book import Ask, Begin, Finish, FleetBook
 from xec_magic.compose.fleet_plan import FleetPlan
 from xec_magic.engine.executor import Executor
+from xec_magic.engine.interruptible import ending_of
 from xec_magic.engine.portal import WAKE_S
 from xec_magic.engine.run import Run
 from xec_magic.errors import OptionError, RunInterrupted, XecError
@@ -123,18 +124,15 @@ class FleetRun:
         if self._executor.inside:
             raise RuntimeError("waiting on the executor's own thread would wait for ever; a callback must not wait")
         interrupts = 0
+        over = ending_of(self._future)
         with self._executor.questions.attended():
-            while True:
+            while not self._future.done():
                 try:
-                    if not self._future.done():
-                        self._executor.questions.serve()
-                        if on_tick is not None:
-                            on_tick()
-                        self._put_question(on_tick)
-                    results = self._future.result(min(tick_s, WAKE_S))
-                    break
-                except TimeoutError:
-                    if not self._executor.is_open:
+                    self._executor.questions.serve()
+                    if on_tick is not None:
+                        on_tick()
+                    self._put_question(on_tick)
+                    if not over(min(tick_s, WAKE_S)) and not self._executor.is_open:
                         self._abandon()
                 except KeyboardInterrupt:
                     interrupts += 1
@@ -142,6 +140,7 @@ class FleetRun:
                 except BaseException:
                     self.request_stop(cause=Cause.CANCEL)
                     raise
+        results = self._future.result()
         if interrupts and self.interrupted(results) is None:
             raise KeyboardInterrupt  # all had ended by themselves in the same moment; the user's wish still counts
         return results

@@ -15,11 +15,12 @@ from xec_magic.compose.tasks_check import Checker
 from xec_magic.compose.tasks_graph import Graph
 from xec_magic.compose.tasks_result import OVER, TaskResult, TaskResults, TaskState
 from xec_magic.compose.tasks_store import TaskStore
+from xec_magic.engine.awaiting import as_cancellation, until_over
 from xec_magic.engine.executor import Executor
 from xec_magic.engine.interruptible import interruptible
 from xec_magic.engine.portal import WAKE_S
 from xec_magic.engine.run import Run
-from xec_magic.errors import XecError
+from xec_magic.errors import TasksInterrupted, XecError
 from xec_magic.events import Cause
 from xec_magic.outcome import Outcome
 from xec_magic.result import Result
@@ -136,19 +137,16 @@ class TasksRun:
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> TaskResults:
-        future = asyncio.wrap_future(self._future)
         try:
-            while not future.done():  # it wakes now and then: an interrupt reaches a waiting loop only when it wakes
-                await asyncio.wait([future], timeout=WAKE_S)
-        except asyncio.CancelledError:
-            self.request_stop()
-            await asyncio.shield(asyncio.wait([asyncio.wrap_future(self._future)]))
-            raise
+            interrupted = await until_over(self._future, lambda cause, now: self.request_stop(now, cause))
         except KeyboardInterrupt:
-            self.request_stop(cause=Cause.INTERRUPT)
             self.wait().check()
             raise
-        return future.result().check() if self.check else future.result()
+        results = self._future.result()
+        if interrupted:
+            error = results.error()
+            raise as_cancellation(error if isinstance(error, TasksInterrupted) else KeyboardInterrupt())
+        return results.check() if self.check else results
 
     def cancel(self, *, now: bool = False) -> None:
         """Stop all commands by the stop ladder, or kill them `now`; what has not started never does. Does not wait."""

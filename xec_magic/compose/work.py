@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import threading
 import time
 from collections.abc import Callable, Generator
 from typing import Any, Final, Generic, TypeVar
 
+from xec_magic.engine.awaiting import as_cancellation, until_over
+from xec_magic.engine.interruptible import ending_of
 from xec_magic.errors import SpawnError
 from xec_magic.events import Cause
 
@@ -68,45 +69,42 @@ class Work(Generic[T]):
 
         Raises:
             TimeoutError: not over after `timeout` seconds; it goes on.
+            BaseException: whatever a signal handler of yours has raised; all that runs is stopped.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         interrupted = 0
-        while True:
-            pause = WAKE_S if deadline is None else max(0.0, min(WAKE_S, deadline - time.monotonic()))
+        over = ending_of(self._future)
+        while not self._future.done():
             try:
-                return self._future.result(pause)
-            except TimeoutError:
-                if self._future.done():  # it is what the work itself raised
-                    raise
+                if over(WAKE_S if deadline is None else max(0.0, min(WAKE_S, deadline - time.monotonic()))):
+                    break
                 if deadline is not None and not interrupted and time.monotonic() >= deadline:
-                    raise TimeoutError(f"{self._name} still goes on after {timeout:g} s") from None
+                    break
             except KeyboardInterrupt:
                 if self._future.done() or interrupted >= 2:
                     raise
                 interrupted += 1
                 self._stop(interrupted > 1, Cause.INTERRUPT)
+            except BaseException:
+                self._stop(False, Cause.CANCEL)
+                raise
+        if not self._future.done():
+            raise TimeoutError(f"{self._name} still goes on after {timeout:g} s")
+        return self._future.result()
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._wait().__await__()
 
     async def _wait(self) -> T:
-        over = asyncio.wrap_future(self._over)
         try:
-            while not over.done():
-                await asyncio.wait([over], timeout=WAKE_S)
-        except asyncio.CancelledError:
-            self._stop(False, Cause.CANCEL)
-            await asyncio.shield(_settle(self._over))
-            raise
+            interrupted = await until_over(self._over, lambda cause, now: self._stop(now, cause))
         except KeyboardInterrupt:
-            self._stop(False, Cause.INTERRUPT)
             self.result()
             raise
-        return self._future.result()
+        if not interrupted:
+            return self._future.result()
+        error = self._future.exception()
+        raise as_cancellation(error if isinstance(error, KeyboardInterrupt) else KeyboardInterrupt())
 
     def __repr__(self) -> str:
         return f"<Work {self._name}, {'over' if self.done() else 'going on'}>"
-
-
-async def _settle(future: concurrent.futures.Future[None]) -> None:
-    await asyncio.wait([asyncio.wrap_future(future)])

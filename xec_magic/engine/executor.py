@@ -20,6 +20,7 @@ from xec_magic.engine.drive import Drive
 from xec_magic.engine.express import Express
 from xec_magic.engine.flight import Flights
 from xec_magic.engine.here import run_here
+from xec_magic.engine.interruptible import ending_of
 from xec_magic.engine.pipefunctions import plan_of_function
 from xec_magic.engine.pipes import DEFER_S, Pipes
 from xec_magic.engine.portal import WAKE_S, Portal
@@ -439,14 +440,11 @@ class Executor:
 
         with self.questions.attended():
             future = self._portal.submit(on_the_loop())
+            over = ending_of(future)
             try:
-                while True:
-                    try:
-                        return future.result(WAKE_S)
-                    except TimeoutError:
-                        if future.done():
-                            raise
-                        self.questions.serve()
+                while not over(WAKE_S):
+                    self.questions.serve()
+                return future.result()
             except BaseException:
                 future.cancel()
                 raise

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from xec_magic.engine.portal import WAKE_S
 from xec_magic.events import Cause
 
-__all__ = ["interruptible"]
+__all__ = ["ending_of", "interruptible"]
 
 T = TypeVar("T")
+
+
+def ending_of(future: Future[Any]) -> Callable[[float], bool]:
+    """What waits at most so many seconds, and says whether a future is done.
+
+    `Future.result` says by a TimeoutError that it is not, and in the midst of a wait a signal handler of the user's (an alarm, the
+    limit of a test) may raise one as well.
+    """
+    lock = threading.Lock()
+    lock.acquire()
+    future.add_done_callback(lambda _: lock.release())
+    return lambda seconds: future.done() or lock.acquire(timeout=seconds)
 
 
 def interruptible(
@@ -33,24 +46,19 @@ def interruptible(
 
     Raises:
         TimeoutError: not over after `timeout` seconds; it goes on.
+        BaseException: whatever `on_tick`, or a signal handler of the user's, has raised; its end has been asked for.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    while True:
+    over = ending_of(future)
+    while not future.done():
         try:
             pause = min(tick_s, WAKE_S)
             if deadline is not None:
                 pause = max(0.0, min(pause, deadline - time.monotonic()))
-            return future.result(pause), interrupts
-        except TimeoutError:
-            if not lives():
+            if over(pause) or not lives():
                 continue
             if deadline is not None and not interrupts and time.monotonic() >= deadline:
-                raise TimeoutError(f"{late} after {timeout:g} s") from None
-        except KeyboardInterrupt:
-            interrupts += 1
-            stop(Cause.INTERRUPT, interrupts > 1)
-            continue
-        try:
+                break
             if on_tick is not None:
                 on_tick()
         except KeyboardInterrupt:
@@ -59,3 +67,6 @@ def interruptible(
         except BaseException:
             stop(Cause.CANCEL, False)
             raise
+    if not future.done():
+        raise TimeoutError(f"{late} after {timeout:g} s")
+    return future.result(), interrupts

@@ -106,7 +106,6 @@ class Run(Execution):
         return checked(self, self.wait(timeout))
 
     def __await__(self) -> Generator[Any, None, Result]:
-        self.begin()
         return wait_async(self).__await__()
 
     def rerun(self) -> Run:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from xec_magic.engine.awaiting import listening
+from xec_magic.engine.waiting import next_async
 from xec_magic.events import Cause, Stream
 from xec_magic.output import Piece
 
@@ -57,23 +59,24 @@ class OutputStream(Generic[T]):
         self._run.result()
 
     async def __aiter__(self) -> AsyncIterator[T]:
-        backlog, channel = self._run.attach(self._stream)
-        splitter = self._splitter()
-        whole = False
-        try:
-            pieces: Iterable[Piece] | None = backlog
-            while pieces is not None:
-                for _, data in pieces:
-                    for item in splitter.feed(data):
-                        for one in item if self._flatten else (item,):
-                            yield one
-                pieces = await channel.take_async()
-            for item in splitter.end():
-                for one in item if self._flatten else (item,):
-                    yield one
-            whole = True
-        finally:
-            if not whole:
-                channel.discard()
-                self._run.cancel()
+        with listening() as interrupts:
+            backlog, channel = self._run.attach(self._stream)
+            splitter = self._splitter()
+            whole = False
+            try:
+                pieces: Iterable[Piece] | None = backlog
+                while pieces is not None:
+                    for _, data in pieces:
+                        for item in splitter.feed(data):
+                            for one in item if self._flatten else (item,):
+                                yield one
+                    pieces = await next_async(self._run, channel, interrupts)
+                for item in splitter.end():
+                    for one in item if self._flatten else (item,):
+                        yield one
+                whole = True
+            finally:
+                if not whole:
+                    channel.discard()
+                    self._run.cancel()
         await self._run

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from xec_magic.engine.awaiting import as_cancellation, ended, until_over
 from xec_magic.engine.interruptible import interruptible
 from xec_magic.engine.pipes import HAD_ENOUGH
-from xec_magic.engine.portal import WAKE_S
+from xec_magic.errors import RunInterrupted
 from xec_magic.events import Cause
 from xec_magic.outcome import Outcome
 from xec_magic.result import Result
 
 if TYPE_CHECKING:
+    from xec_magic.engine.buffer import Channel
     from xec_magic.engine.run import Run
+    from xec_magic.output import Piece
 
-__all__ = ["checked", "wait_async", "wait_here"]
+__all__ = ["checked", "next_async", "wait_async", "wait_here"]
 
 _SIGPIPE: Final = 13
 _SIGPIPE_OF_SHELL: Final = 141  # 128 + 13: how a shell says so
@@ -61,25 +63,51 @@ def wait_here(
 
 
 async def wait_async(run: Run) -> Result:
-    """What `await run` does. Cancelling it stops the run, and waits until that is gone."""
-    future = asyncio.wrap_future(run._future)
+    """What `await run` does. Cancelling it stops the run, and waits until that is gone.
+
+    Raises:
+        RunInterrupted: the kernel's interrupt came.
+    """
     try:
-        while not future.done():
-            # Wake now and then: an interrupt reaches a waiting loop only when it wakes.
-            await asyncio.wait([future], timeout=WAKE_S)
-    except asyncio.CancelledError:
-        run.request_stop()
-        await asyncio.shield(_settle(run._future))
-        raise
+        interrupted = await until_over(run._future, _stopping(run), run.begin)
     except KeyboardInterrupt:
-        run.request_stop(cause=Cause.INTERRUPT)
         run.wait().check()
         raise
+    if interrupted:
+        raise _interruption(run)
     return checked(run, run._future.result())
 
 
-async def _settle(future: concurrent.futures.Future[Result]) -> None:
-    await asyncio.wait([asyncio.wrap_future(future)])
+async def next_async(run: Run, channel: Channel, interrupts: Callable[[], int]) -> list[Piece] | None:
+    """What a coroutine that reads gets next, None at the end. Cancelling it loses nothing; an interrupt stops the run.
+
+    Raises:
+        RunInterrupted: the kernel's interrupt came, and the run is over.
+    """
+    try:
+        return await channel.take_async()
+    except asyncio.CancelledError:
+        if not interrupts():
+            raise
+        channel.discard()
+        await ended(run._future, _stopping(run), interrupts)
+    raise _interruption(run)
+
+
+def _stopping(run: Run) -> Callable[[Cause, bool], None]:
+    def stop(cause: Cause, now: bool) -> None:
+        run.request_stop(now, Cause.INTERRUPT if cause is Cause.INTERRUPT else None)
+
+    return stop
+
+
+def _interruption(run: Run) -> KeyboardInterrupt:
+    """What a task gets that waited for a run, and was cancelled for an interrupt."""
+    result = run._future.result()
+    error = result.error()
+    if not isinstance(error, RunInterrupted):
+        error = RunInterrupted(f"interrupted when it had ended by itself: {run.plan.title}", result)
+    return as_cancellation(error)
 
 
 def checked(run: Run, result: Result) -> Result:
