@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from helpers.waiting import until
@@ -275,7 +276,8 @@ def test_a_suspended_kernel_leaves_a_gap_and_no_burst():
         "run = xec.start('sleep 60', monitor=True, rate=20, check=False)\n"
         "def until(count):\n"
         "    while run.timeline is None or len(run.timeline) < count: time.sleep(0.01)\n"
-        "until(5); print('go', flush=True); input(); until(len(run.timeline) + 5); run.cancel()\n"
+        "until(5); at = [sample.at for sample in run.timeline.samples]\n"
+        "print(max(b - a for a, b in zip(at, at[1:])), flush=True); input(); until(len(run.timeline) + 5); run.cancel()\n"
         "c = run.result().timeline.curves()\n"
         "print(sum(map(math.isnan, c.rss_bytes[:-1])), len(c.time_s), c.time_s[-1])"
     )
@@ -283,16 +285,18 @@ def test_a_suspended_kernel_leaves_a_gap_and_no_burst():
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
-        assert process.stdout.readline() == "go\n"
+        # Longer than the shortest gap that is shown, also where a busy machine samples slowly.
+        pause_s = max(1.5, 8 * float(process.stdout.readline()))
         process.send_signal(signal.SIGSTOP)
-        time.sleep(1.5)  # longer than the shortest gap that is shown
+        assert until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        time.sleep(pause_s)
         process.send_signal(signal.SIGCONT)
         gaps, rows, end_s = map(float, process.communicate("\n", timeout=60)[0].split())
     finally:
         process.kill()
         process.wait()
     assert gaps >= 1
-    assert rows <= (end_s - 1.5) * 20 + 4
+    assert rows <= (end_s - pause_s) * 20 + 4
 
 
 # -- the beat ------------------------------------------------------------------------------------

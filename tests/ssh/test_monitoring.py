@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from helpers.cells import refusal
@@ -191,7 +192,15 @@ def test_of_a_command_that_becomes_root_there_the_bytes_are_absent_from_then_on(
 
 def test_a_command_on_several_hosts_is_watched_on_each_once_a_second(ex, world, on):
     other = world.sshd().spec
-    results = ex.map("sleep 1.5", on=[on, other], monitor=True)
+    with gate(world) as (path, let_go), ThreadPoolExecutor(1) as pool:
+        begun = len(ex._engine.runs())
+        asked = pool.submit(ex.map, f"read -r line < {path}", on=[on, other], monitor=True)
+        try:
+            assert until(lambda: len([run for run in ex._engine.runs()[begun:] if seen(run)]) == 2)
+        finally:
+            let_go()
+            let_go()
+        results = asked.result()
     assert [len(result.timeline) >= 1 for result in results] == [True, True]
     assert {result.plan.monitor.rate_hz for result in results} == {1.0}
     assert ex.map("true", on=[on, other], monitor=True, rate=9)[0].plan.monitor.rate_hz == 9.0
