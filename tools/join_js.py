@@ -65,10 +65,14 @@ def _squeezed(text: str) -> str:
     pieces[1::2] = ["" if token.startswith("//") else token for token in pieces[1::2]]
     for at in range(0, len(pieces), 2):
         code = re.sub(r"[ \t]*([{}()\[\],;:?=<>*/%&|!])[ \t]*", r"\1", pieces[at])
-        pieces[at] = re.sub(r"(?<![+\-\s])[ \t]+([+\-]+)[ \t]+(?![+\-\s])", r"\1", code)
-        code = re.sub(r"[ \t]+$", "", pieces[at], flags=re.M)
+        code = re.sub(r"(?<![+\-\s])[ \t]*([+\-]+)[ \t]*(?![+\-\s])", r"\1", code)
+        code = re.sub(r"[ \t]+$", "", code, flags=re.M)
         code = re.sub(r"\bconst\b", "let", code)  # what must not change is checked where the sources are tested
         code = re.sub(r"([{(\[,;?:=&|])\n+|\n+([})\],.?:])", r"\1\2", code)
+        # Every statement of ours that is no block ends with a semicolon; the larger parts stay on lines of their own.
+        code = re.sub(r"\}\n+(?!function|class|async|export)", "}", code)
+        code = re.sub(r"(?<![\w$])\((\w+)\)(?==>)", r"\1", code)
+        code = re.sub(r",(?=[}\]])", "", code)
         # Behind a bracket a semicolon can be the empty body of a loop.
         pieces[at] = re.sub(r"(?<=[^);]);(?=\})", "", code)
     return "".join(pieces)

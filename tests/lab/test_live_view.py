@@ -189,12 +189,27 @@ def test_a_gap_is_filled_on_demand(notebook):
     n.run_wait(0)
     n.run_wait(1)
     until(n, 1, ".xec-row", "tick 1")
-    n.find(1, ".xec-log").evaluate("e => { e.scrollTop = 0; }")
+    log = n.find(1, ".xec-log")
+    log.evaluate("e => { e.scrollTop = 0; }")  # as the browser's own search does: no wheel, no key
+    until(n, 1, ".xec-end", re.compile(r"[2-9] more lines"))
+    assert log.evaluate("e => e.scrollTop") == 0
     n.find(1, ".xec-gap").first.click()
     until(n, 1, ".xec-row", "line 0 of many")
     until(n, 1, ".xec-row", "line 100 of many")  # out of sight, and drawn a little later
     seen = [int(text.split()[1]) for text in rows(n, 1) if text.startswith("line")]
     assert seen == list(range(700))
+    n.find(1, ".xec-stop").click()
+
+
+def test_nothing_moves_under_a_pointer_that_is_held_down(notebook):
+    # More at once than a batch holds, so that there is always a gap in sight, and each batch moves it.
+    turn = "out(f'tick {i}\\n' + 'x' * 300 + '\\n' + 40_000 * 'y' + '\\n'); await sleep(.2)"
+    n = notebook([LOAD, f"%%fakerun bg\nfor i in range(600):\n    {turn}"])
+    n.run_wait(0)
+    n.run_wait(1)
+    until(n, 1, ".xec-gap", "not shown")
+    n.find(1, ".xec-gap").last.click(delay=700)
+    until(n, 1, ".xec-end", "Jump to the end")
     n.find(1, ".xec-stop").click()
 
 

@@ -26,10 +26,9 @@ export class Chart {
     this.read = make("span", "xec-read");
     this.pause = button("Pause", () => this.hold());
     this.whole = button("Show all", () => this.zoom(null));
-    this.canvas = make("canvas", "xec-curves");
+    this.canvas = make("canvas", "xec-curves", "", { role: "img" });
     this.canvas.tabIndex = 0;
     this.canvas.title = KEYS;
-    this.canvas.setAttribute("role", "img");
     this.canvas.onpointerdown = (event) => this.press(event);
     this.canvas.onpointermove = (event) => this.move(event);
     this.canvas.onpointerup = () => this.release();

@@ -1,6 +1,6 @@
 // The module of a fleet's widget: a table of targets, of which only the rows in sight are in the page, and their lines below.
 
-import { button, make } from "./dom.js";
+import { button, make, whilePressed } from "./dom.js";
 import { elapsedText, footer, header } from "./head.js";
 import { HostChart } from "./hostchart.js";
 import { Hosts, KEPT, STATES } from "./hosts.js";
@@ -12,23 +12,15 @@ const ROW = 21; // pixels; the style sheet has the same
 const SPARE = 6; // rows above and below those in sight
 
 function table(hosts, now, choose) {
-  const element = make("div", "xec-hosts");
-  element.tabIndex = 0;
-  element.setAttribute("role", "table");
-  element.setAttribute("aria-label", "Targets");
+  const element = make("div", "xec-hosts", "", { role: "table", "aria-label": "Targets", tabindex: 0 });
   const space = make("div", "xec-space");
   element.append(space);
   const built = new Map();
   let numbers = [];
   let chosen = null;
-  const cell = (name) => {
-    const made = make("span", "xec-cell " + name);
-    made.setAttribute("role", "cell");
-    return made;
-  };
+  const cell = (name) => make("span", "xec-cell " + name, "", { role: "cell" });
   const makeRow = (number) => {
-    const row = make("div", "xec-host");
-    row.setAttribute("role", "row");
+    const row = make("div", "xec-host", "", { role: "row" });
     const name = button(hosts.names[number], () => choose(number), "Show only the lines of " + hosts.names[number]);
     const first = cell("xec-name");
     first.append(name);
@@ -86,11 +78,7 @@ function elapsedShort(seconds) {
 }
 
 function linesPane(hosts) {
-  const element = make("div", "xec-log xec-lines");
-  element.tabIndex = 0;
-  element.setAttribute("role", "log");
-  element.setAttribute("aria-live", "off");
-  element.setAttribute("aria-label", "Lines");
+  const element = make("div", "xec-log xec-lines", "", { role: "log", "aria-live": "off", "aria-label": "Lines", tabindex: 0 });
   const note = make("div", "xec-row xec-note");
   const list = make("div", "");
   element.append(note, list);
@@ -123,9 +111,7 @@ function linesPane(hosts) {
 
 function render({ model, el, hosts, uses, changes }) {
   const head = model.get("head");
-  const root = make("div", "xec xec-fleet");
-  root.setAttribute("role", "group");
-  root.setAttribute("aria-label", head.title);
+  const root = make("div", "xec xec-fleet", "", { role: "group", "aria-label": head.title });
   // Keys typed here are no notebook commands; JupyterLab wants that said on the very element that has the focus.
   root.addEventListener("focusin", (event) => (event.target.dataset.lmSuppressShortcuts = "true"));
   let base = model.get("elapsed");
@@ -147,9 +133,7 @@ function render({ model, el, hosts, uses, changes }) {
   const list = table(hosts, now, choose);
   const pane = linesPane(hosts);
   const chart = head.chart ? new HostChart(uses, choose) : null;
-  const bar = make("progress", "");
-  bar.max = hosts.names.length;
-  bar.setAttribute("aria-label", "Targets that have ended");
+  const bar = make("progress", "", "", { max: hosts.names.length, "aria-label": "Targets that have ended" });
   const counts = make("span", "xec-counts");
   const filters = [["All", null], ["Failed", [3, 4]], ["Running", [1]]].map(([word, wanted]) => {
     const made = button(word, () => {
@@ -159,10 +143,7 @@ function render({ model, el, hosts, uses, changes }) {
     made.wanted = wanted;
     return made;
   });
-  const search = make("input", "");
-  search.type = "search";
-  search.placeholder = "Find a target";
-  search.setAttribute("aria-label", "Find a target by its name or last line");
+  const search = make("input", "", "", { type: "search", placeholder: "Find a target", "aria-label": "Find a target by its name or last line" });
   search.oninput = () => draw();
   const tools = make("span", "xec-tools");
   tools.append(...filters, search, stopButton(model, top.say));
@@ -182,9 +163,10 @@ function render({ model, el, hosts, uses, changes }) {
     waits = true;
     requestAnimationFrame(() => {
       waits = false;
-      draw();
+      if (!pressed()) draw();
     });
   };
+  const pressed = whilePressed(root, later);
   changes.add(later);
   const timer = setInterval(() => hosts.counts[1] && later(), 1000);
   root.append(top.element);

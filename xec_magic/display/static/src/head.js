@@ -21,8 +21,7 @@ export function usually(now, usual) {
 export function header(model) {
   const head = model.get("head");
   const element = make("div", "xec-head");
-  const status = span("xec-status");
-  status.setAttribute("role", "status");
+  const status = make("span", "xec-status", "", { role: "status" });
   const state = span("xec-state");
   const note = span("xec-said");
   status.append(state, note);
@@ -31,10 +30,9 @@ export function header(model) {
   const badge = span("xec-badge");
   const again = button("Refresh", () => model.send({ op: "refresh" }), "Run it again, and keep the new result");
   const time = span("xec-time");
-  const bar = make("progress", "");
+  const bar = make("progress", "", "", { "aria-label": "Progress" });
   bar.hidden = !head.usual;
   bar.max = head.usual || 1;
-  bar.setAttribute("aria-label", "Progress");
   element.append(status, ...(head.target ? [span("xec-target", head.target)] : []), title, badge, again, bar, time);
 
   let base = model.get("elapsed");

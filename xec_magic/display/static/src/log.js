@@ -1,6 +1,6 @@
 // What a page knows of a run's output: the last lines in a ring, each with its number, gaps said.
 
-import { PLAIN, parseLine } from "./sgr.js";
+import { PLAIN, parseLine, styleAfter } from "./sgr.js";
 
 export const RING = 5000;
 
@@ -40,16 +40,18 @@ export class LineReader {
     const lines = this.split(bytes, marks);
     if (!lines[lines.length - 1].text) lines.pop();
     return lines.map(({ text, err }, index) => {
-      const { spans, style } = parseLine(text, this.style);
-      this.style = style;
-      return makeRow(first + index, spans, err, index ? 0 : cut);
+      const { style } = this;
+      this.style = styleAfter(text, style);
+      return { n: first + index, text, style, err, cut: index ? 0 : cut };
     });
   }
 }
 
-function makeRow(n, spans, err, cut = 0) {
-  const text = spans.map((span) => span.text).join("");
-  return { n, spans, err, cut, length: text.length, bad: looksBad(text) };
+// What is drawn of a row. Of a flood most rows are never drawn, so that nothing more is made of them when they come.
+export function visible({ text, style }) {
+  const { spans } = parseLine(text, style);
+  const shown = spans.map((span) => span.text).join("");
+  return { spans, length: shown.length, bad: looksBad(shown) };
 }
 
 export class Log {

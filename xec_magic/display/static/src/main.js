@@ -17,9 +17,7 @@ const bytes = (view) => (view ? new Uint8Array(view.buffer, view.byteOffset, vie
 
 function render({ model, el, log, questions, samples }) {
   const head = model.get("head");
-  const root = make("div", "xec");
-  root.setAttribute("role", "group");
-  root.setAttribute("aria-label", (head.bare ? "" : "Run: ") + head.title);
+  const root = make("div", "xec", "", { role: "group", "aria-label": (head.bare ? "" : "Run: ") + head.title });
   // Keys typed here are no notebook commands; JupyterLab wants that said on the very element that has the focus.
   root.addEventListener("focusin", (event) => (event.target.dataset.lmSuppressShortcuts = "true"));
   const colours = make("style", "", colourRules());
@@ -45,7 +43,6 @@ function render({ model, el, log, questions, samples }) {
     pane.setTheme(theme);
     chart?.later();
   });
-  requestAnimationFrame(() => pane.bottom()); // it had no height before
   return () => {
     forget();
     top.dispose();

@@ -1,26 +1,25 @@
 // The scrolling output. It follows the end, or stands still while somebody reads; a window of rows, loaded as needed.
 
-import { button, make } from "./dom.js";
-import { LineReader, RING } from "./log.js";
+import { button, make, whilePressed } from "./dom.js";
+import { LineReader, RING, visible } from "./log.js";
 import { lookOf } from "./look.js";
 
 const CHUNK = 50; // rows an element; whole chunks come and go
-const EAGER = 60; // rows at the end that are drawn at once; more than fit into the box
+const EAGER = 30; // rows at the end that are drawn at once; more than fit into the box
 const IDLE_MS = 300;
 const STEP = 500; // lines asked for at a time
 const AROUND = 200; // lines shown before a line that was jumped to
-const MEANT_MS = 1000; // a scroll this soon after a wheel, key or pointer is the reader's
-const TOUCHED_MS = 250; // else one this soon after a change of rows is the browser's
 const LINE_PX = 17; // as in the style sheet
 const LONG = 400; // characters; longer lines wrap, so that one does not make everything scroll sideways
 
-const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+export const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 
 // Text nodes, classes and computed colours only: output can never become markup.
 function drawRow(row, theme) {
-  const element = make("div", "xec-row" + (row.err ? " xec-err" : "") + (row.bad ? " xec-bad" : "") + (row.length > LONG ? " xec-long" : ""));
+  const { spans, length, bad } = visible(row);
+  const element = make("div", "xec-row" + (row.err ? " xec-err" : "") + (bad ? " xec-bad" : "") + (length > LONG ? " xec-long" : ""));
   if (row.cut) element.append(make("span", "xec-note", `… ${counted(row.cut, "byte")} of this line not shown … `));
-  for (const { text, style } of row.spans) {
+  for (const { text, style } of spans) {
     const { names, css } = lookOf(style, theme);
     if (names || css) {
       const span = make("span", names, text);
@@ -28,7 +27,7 @@ function drawRow(row, theme) {
       element.append(span);
     } else element.append(text);
   }
-  if (!row.length) element.append("\n"); // keeps its height, and its line when copied
+  if (!length) element.append("\n"); // keeps its height, and its line when copied
   return element;
 }
 
@@ -39,28 +38,28 @@ export class Pane {
     this.say = say;
     this.hit = -1;
     this.theme = "light";
-    this.meantAt = this.touchedAt = -Infinity;
     this.lastTop = 0;
     this.rows = make("div", "xec-rows");
     this.partial = make("div", "xec-partial");
-    this.box = make("div", "xec-log");
-    this.box.tabIndex = 0;
-    this.box.setAttribute("role", "log");
-    this.box.setAttribute("aria-live", "off"); // a stream would flood a screen reader
-    this.box.setAttribute("aria-label", "Output");
+    // A stream would flood a screen reader.
+    this.box = make("div", "xec-log", "", { role: "log", "aria-live": "off", "aria-label": "Output", tabindex: 0 });
     this.box.append(this.rows, this.partial);
-    this.toEnd = button("Jump to the end", () => this.follow());
-    this.toEnd.className = "xec-end";
+    this.toEnd = button("Jump to the end", () => this.follow(), "", "xec-end");
     this.element = make("div", "xec-pane");
     this.element.append(this.box, this.toEnd);
     this.box.addEventListener("scroll", () => this.scrolled());
     this.box.addEventListener("keydown", (event) => this.key(event));
-    const meant = (event) => (this.meantAt = event.timeStamp);
-    for (const type of ["wheel", "touchmove", "pointerdown", "pointermove", "keydown"]) this.box.addEventListener(type, meant, { passive: true });
+    this.pressed = whilePressed(this.box, () => this.later());
     this.seen = new IntersectionObserver(
-      (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => this.fillInPlace(entry.target)),
+      (entries) => entries.forEach((entry) => entry.isIntersecting && this.fillInPlace(entry.target)),
       { root: this.box, rootMargin: "600px 0px" },
     );
+    // Shown, shown again elsewhere, wider: it stands where it stood.
+    this.sizes = new ResizeObserver(() => {
+      if (this.following) this.bottom();
+      else this.box.scrollTop = this.lastTop;
+    });
+    this.sizes.observe(this.box);
     this.listener = (added, fresh) => this.grown(added, fresh);
     log.listeners.add(this.listener);
     this.follow();
@@ -69,6 +68,7 @@ export class Pane {
   dispose() {
     this.log.listeners.delete(this.listener);
     this.seen.disconnect();
+    this.sizes.disconnect();
     clearTimeout(this.idle);
   }
 
@@ -78,6 +78,7 @@ export class Pane {
     this.following = true;
     this.loading = false;
     this.clear();
+    this.queue = [];
     this.first = this.log.first;
     this.end = this.log.next;
     if (this.first > 0) this.rows.append(this.earlier());
@@ -89,13 +90,18 @@ export class Pane {
 
   grown(added, fresh) {
     if (fresh) return this.follow();
-    this.queue = (this.queue ?? []).concat(added);
+    this.queue = this.queue.concat(added).slice(-RING);
+    this.later();
+  }
+
+  later() {
     this.frame ??= requestAnimationFrame(() => this.draw());
   }
 
   draw() {
     this.frame = null;
-    const rows = this.queue.slice(-RING);
+    if (this.pressed()) return;
+    const rows = this.queue;
     this.queue = [];
     if (this.following) {
       this.append(rows.filter((row) => row.n >= this.end));
@@ -139,13 +145,14 @@ export class Pane {
     }
     rows.forEach((row, index) => {
       let chunk = this.rows.lastElementChild;
-      if (!chunk?.xecRows || chunk.xecRows.length >= CHUNK) {
+      const left = rows.length - index; // those drawn at once stand in a chunk of their own
+      if (!chunk?.xecRows || chunk.xecRows.length >= CHUNK || (left === EAGER && index)) {
         chunk = this.chunk([]);
         this.rows.append(chunk);
       }
       chunk.xecRows.push(row);
       if (chunk.xecDrawn) chunk.append(this.draw1(row));
-      else if (rows.length - index <= EAGER) this.fill(chunk);
+      else if (left <= EAGER) this.fill(chunk);
       else this.measure(chunk);
     });
     this.count += rows.length;
@@ -186,6 +193,7 @@ export class Pane {
 
   // Like `fill`, for chunks that are not at the end; what is in sight stays where it is.
   fillInPlace(chunk) {
+    this.scrolled(); // what the reader did since, before it looks like ours
     const before = chunk.offsetHeight;
     this.fill(chunk);
     const grown = chunk.offsetHeight - before;
@@ -202,7 +210,7 @@ export class Pane {
     this.idle = setTimeout(() => {
       const chunk = [...this.rows.children].findLast((one) => one.xecRows && !one.xecDrawn);
       if (!chunk) return;
-      this.fillInPlace(chunk);
+      if (!this.pressed()) this.fillInPlace(chunk);
       this.fillLater(30);
     }, delay);
   }
@@ -238,9 +246,7 @@ export class Pane {
   }
 
   offer(text, does) {
-    const element = button(text, does);
-    element.className = "xec-gap";
-    return element;
+    return button(text, does, "", "xec-gap");
   }
 
   trimTop() {
@@ -258,11 +264,10 @@ export class Pane {
 
   scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.box;
+    if (!clientHeight) return; // hidden
+    // Where we put it ourselves nothing has moved; whatever else moves it is the reader: wheel, key, the browser's search.
     const moved = scrollTop - this.lastTop;
     this.lastTop = scrollTop;
-    // The box also scrolls when rows come and go; that is not the reader's wish.
-    const now = performance.now();
-    if (now - this.meantAt > MEANT_MS && now - this.touchedAt < TOUCHED_MS) return;
     const atEnd = scrollHeight - scrollTop - clientHeight < 4;
     if (this.following && moved < -1 && !atEnd) {
       this.following = false;
@@ -277,8 +282,7 @@ export class Pane {
 
   // Every change of our own that can move the rows.
   touched() {
-    this.touchedAt = performance.now();
-    this.lastTop = this.box.scrollTop;
+    if (this.box.clientHeight) this.lastTop = this.box.scrollTop;
   }
 
   resume() {
@@ -362,6 +366,7 @@ export class Pane {
       this.append(page.rows);
       this.end = this.first + page.rows.length;
       this.drawPartial();
+      this.touched();
       row = this.rowOf(n);
     }
     if (row) {

@@ -1,17 +1,14 @@
 // Search in the whole output, in the kernel; the page steps from one found line to the next.
 
 import { button, make } from "./dom.js";
+import { counted } from "./pane.js";
 
 const PAUSE_MS = 300; // typing ends
 
 export function searchBox(questions, pane) {
   const box = make("span", "xec-search");
-  const input = make("input", "");
-  input.type = "search";
-  input.placeholder = "Search output";
-  input.setAttribute("aria-label", "Search the whole output");
-  const count = make("span", "xec-count");
-  count.setAttribute("role", "status");
+  const input = make("input", "", "", { type: "search", placeholder: "Search output", "aria-label": "Search the whole output" });
+  const count = make("span", "xec-count", "", { role: "status" });
   const labelled = (text, label) => {
     const element = button(text, null, label);
     element.setAttribute("aria-label", label);
@@ -35,7 +32,7 @@ export function searchBox(questions, pane) {
       : found.problem
         ? found.problem
         : found.total
-          ? `${(at + 1).toLocaleString("en")} of ${found.total.toLocaleString("en")} line${found.total === 1 ? "" : "s"}`
+          ? `${(at + 1).toLocaleString("en")} of ${counted(found.total, "line")}`
           : "not found";
   };
   const show = (index) => {

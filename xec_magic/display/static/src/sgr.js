@@ -16,6 +16,13 @@ export function parseLine(line, style = PLAIN) {
   return OVERWRITES.test(line) ? overwriting(line, style) : flowing(line, style);
 }
 
+// The style that the next line begins with. A line that ends with a reset, as most do, need not be parsed for it.
+export function styleAfter(line, style) {
+  const last = line.lastIndexOf("\x1b[");
+  if (last < 0) return style;
+  return /^0*m/.test(line.slice(last + 2, last + 5)) ? PLAIN : parseLine(line, style).style;
+}
+
 function flowing(line, style) {
   const spans = [];
   const add = (text) => {

@@ -28,8 +28,7 @@ async function interruptKernel(id) {
 }
 
 export function stopButton(model, say) {
-  const element = button("", () => press());
-  element.className = "xec-stop";
+  const element = button("", () => press(), "", "xec-stop");
   let presses = 0;
   const draw = () => {
     presses = Math.max(presses, model.get("heard"));
