@@ -166,6 +166,19 @@ def test_the_record_has_groups_their_difference_and_who_failed_or_never_began():
     ]
 
 
+def test_an_output_that_has_nothing_in_common_with_the_largest_groups_is_shown_as_it_is():
+    usual = [result(f"web{n:02}", b"".join(b"step %d\n" % k for k in range(20))) for n in range(1, 4)]
+    text = fleet_text(Results([*usual, result("web04", b"waiting for a lock\n", code=1)])).splitlines()
+    assert text[text.index("[xec] web04: exit code 1") :] == [
+        "[xec] web04: exit code 1",
+        "waiting for a lock",
+        "[xec] 4 targets: 3 ok, 1 failed",
+        "[xec] failed: web04",
+    ]
+    text = fleet_text(Results([*usual, result("web04", b"step 0\nwaiting for a lock\n", code=1)])).splitlines()
+    assert "-step 1" in text
+
+
 def test_nothing_volatile_is_in_a_static_record():
     assert fleet_text(sample()) == fleet_text(sample())
     assert fleet_html(sample()) == fleet_html(sample())

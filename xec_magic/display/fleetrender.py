@@ -26,6 +26,9 @@ __all__ = ["closing_lines", "fleet_html", "fleet_text", "folded", "summary_lines
 GROUPS: Final = 8  # shown one by one; of more the rest is named
 OUTPUT_LINES: Final = 30  # of a group
 DIFF_LINES: Final = 40
+ALIEN_LINES: Final = (
+    6  # of the largest group's output: from so many on a difference that has nothing in common with it is left out
+)
 UNFOLDED: Final = 20  # so many targets have their outputs below the groups, to unfold
 REMARKS: Final = 6  # lines of what is to be known of single targets besides their outputs
 NAMES: Final = 160  # characters of a list of targets in a line
@@ -182,6 +185,9 @@ def _body(group: Group, largest: Group) -> tuple[list[str], bool]:
     if group is largest or not group.output or not largest.output:
         return _lines(group.output, OUTPUT_LINES), False
     lines = to_lines(group.diff_from(f"{len(largest)} × {largest.verdict}", folded(group.targets), plain_line))
+    removed = sum(line.startswith("-") for line in lines) - 1  # its head is no line of an output
+    if removed >= ALIEN_LINES and not any(line.startswith(" ") for line in lines):
+        return _lines(group.output, OUTPUT_LINES), False
     if len(lines) > DIFF_LINES:
         lines[DIFF_LINES:] = [f"… {len(lines) - DIFF_LINES} more lines …"]
     return lines, True

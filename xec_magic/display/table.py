@@ -225,9 +225,9 @@ def _cell_html(name: str, text: str, result: Result, volatile: bool, mask: Mask,
     elif name in ("time", "exit"):
         style += ";white-space:nowrap"
     elif name == "command":
-        style += f";{_CODE}"
+        style += f";width:45%;{_CODE};overflow-wrap:anywhere"
     elif name == "last line":
-        style += f";width:60%;{_CODE};overflow-wrap:anywhere"
+        style += f";width:55%;{_CODE};overflow-wrap:anywhere"
         if result.log.line_count > 1 or result.log.size() > LINE_CHARACTERS:
             output = output_html(result, volatile, mask, share)
             markup = (

@@ -172,7 +172,7 @@ class Profile:
             far = stats.outliers(times)
             if far:
                 said.append(
-                    f"{variant.title}: {len(far)} of {len(times)} runs lie far from the others "
+                    f"{variant.title}: {len(far)} of {len(times)} runs {'lies' if len(far) == 1 else 'lie'} far from the others "
                     f"(run {far[0] + 1}: {format_duration(times[far[0]])}); something else used the machine"
                 )
             moved = stats.drift(times)
