@@ -169,6 +169,14 @@ def test_a_saved_notebook_stays_small(data):
     assert "not shown" in text
 
 
+def test_a_record_of_many_colours_has_fewer_lines_than_a_plain_one():
+    # A page sanitises and lays out each tag, and stands still meanwhile.
+    coloured = render_html(make_result(b"\x1b[31mline\x1b[0m of \x1b[1mmany\x1b[0m colours\n" * 5000), volatile=False)
+    plain = render_html(make_result(b"line of many colours\n" * 5000), volatile=False)
+    assert 300 < coloured.count("<span") < 600
+    assert plain.count("line of many") == 1000
+
+
 def test_lines_that_do_not_fit_are_counted():
     html = render_html(make_result(b"".join(b"\x1b[31m%d\x1b[0m\n" % i for i in range(3000))))
     text = Page(html).text

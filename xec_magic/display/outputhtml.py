@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["output_html", "render_tail"]
 
-HEAD_HTML: Final = 16 * 1024  # characters of markup: many colours make it several times the text
+HEAD_HTML: Final = 16 * 1024  # characters; many colours make it several times the text
 TAIL_HTML: Final = 48 * 1024
+TAG_COST: Final = 3  # a character of markup holds a page up so many times as long as one of text
 LONG_LINE: Final = 400  # characters; longer lines wrap, so that one does not make the whole block scroll sideways
 
 
@@ -70,8 +71,9 @@ class _Row(NamedTuple):
 
 
 def _fitting(rows: list[_Row], limit: int, *, end: bool = False) -> list[_Row]:
-    """The first rows that together have at most `limit` characters; of a first row that has more, a plain part."""
-    kept = rows[: sum(size <= limit for size in accumulate(len(row.html) for row in rows))]
+    """The first rows that together cost at most `limit` characters; of a first row that costs more, a plain part."""
+    costs = (len(row.text) + TAG_COST * (len(row.html) - len(row.text)) for row in rows)
+    kept = rows[: sum(size <= limit for size in accumulate(costs))]
     if kept or not rows:
         return kept
     part = limit // 6  # an escaped character has six at most

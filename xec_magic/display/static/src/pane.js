@@ -52,7 +52,7 @@ export class Pane {
     this.pressed = whilePressed(this.box, () => this.later());
     this.seen = new IntersectionObserver(
       (entries) => entries.forEach((entry) => entry.isIntersecting && this.fillInPlace(entry.target)),
-      { root: this.box, rootMargin: "600px 0px" },
+      { root: this.box, rootMargin: "80px 0px" },
     );
     // Shown, shown again elsewhere, wider: it stands where it stood.
     this.sizes = new ResizeObserver(() => {
