@@ -165,6 +165,22 @@ def test_behind_what_a_shell_must_not_have_waited_through_a_bare_channel_is_ther
     assert until(bare.is_closing)
 
 
+def test_commands_that_follow_each_other_at_once_find_bare_channels(ex, on, server, monkeypatch):
+    monkeypatch.setattr(module, "AT_ONCE_S", 60.0)
+    monkeypatch.setattr(module, "LULL_S", 60.0)
+    for _ in range(3):
+        ex.run("true", on=on)
+    assert until(
+        lambda: all(row.busy == 0 for row in ex._engine.ssh_rows()) and any(each.is_open for each in spares(ex))
+    )
+    for _ in range(3):
+        ex._engine.ssh_rows()  # the loop has had its turns
+    assert not any(each.has_shell for each in spares(ex))
+    monkeypatch.setattr(module, "AT_ONCE_S", 0.0)
+    ex.run("true", on=on)
+    the_one(server)
+
+
 def hosts(ex):
     return [*ex._engine.transports.ssh._hosts.values()]
 

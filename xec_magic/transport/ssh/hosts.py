@@ -186,7 +186,7 @@ class Host:
         if lease.ticket in self._kept:
             self._kept.discard(lease.ticket)
         elif ran:
-            self.links.shells.stir()
+            self.links.shells.command_ends()
 
     def occupy(self, step: int) -> None:
         """A command begins or ends on something that stays, as a session."""

@@ -130,6 +130,7 @@ class Links:
                         self.book.give_back(number, now)
                     else:
                         future.set_result(lease)
+                        self.shells.command_begins()
                 case Prepare(number=number):
                     self._prepare(self.connections[number])
                 case Drop(number=number):

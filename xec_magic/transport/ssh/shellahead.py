@@ -14,7 +14,9 @@ from xec_magic.transport.ssh.remote import waiting_launch
 __all__ = ["Shells"]
 
 MOST: Final = 8  # wait at once, on all hosts together: for a large fleet they would cost more than they save
-LULL_S: Final = 0.05  # a command that comes so soon behind another one finds a bare channel: a shell for it would only just have begun
+# Nothing can be typed before the server has said that the shell runs: a command that comes at once is better off with a bare channel.
+AT_ONCE_S: Final = 0.01  # commands that follow each other so soon are run one after the other by a program
+LULL_S: Final = 0.05  # behind one of those, or behind a session's command, no shell is started before so long
 SHELL_S: Final = 15.0  # it waits so long: what it has read of the login's start-up files is hardly older than that
 
 
@@ -31,7 +33,7 @@ L = TypeVar("L", bound=_Link)
 class Shells(Generic[L]):
     """The shell that waits on one host; there is one at most. All methods run on the loop's thread.
 
-    It is started on a channel that was opened ahead, a little after a command has ended, when none runs any more: so it has read its start-up
+    It is started on a channel that was opened ahead, when a command has ended and none runs any more: so it has read its start-up
     files later than anything that a command has done to them. When a later command ends without having had it, it is replaced.
 
     Args:
@@ -57,21 +59,35 @@ class Shells(Generic[L]):
         self._told = told
         self._timer: asyncio.TimerHandle | None = None
         self._wanted = False  # a command has ended since one was started
+        self._ended_at = self._not_before = 0.0
+        self._at_once = False
         self._works = True
+
+    def command_begins(self) -> None:
+        """A command gets a channel, perhaps that of the shell."""
+        self._at_once = asyncio.get_running_loop().time() < self._ended_at + AT_ONCE_S
+
+    def command_ends(self) -> None:
+        """As `stir`, for a command on a channel of its own: others are likely to come, at once where it has come so."""
+        self._ended_at = asyncio.get_running_loop().time()
+        self._stir(self._ended_at + (LULL_S if self._at_once else 0.0))
 
     def stir(self) -> None:
         """A command has ended, and may have changed what a login finds: a shell that has waited meanwhile is of no use any more."""
-        self._wanted = True
+        self._stir(asyncio.get_running_loop().time() + LULL_S)
+
+    def _stir(self, not_before: float) -> None:
+        self._wanted, self._not_before = True, not_before
         for link in [*self._links.values()]:
             for ahead in [each for each in link.ahead if each.has_shell]:
                 self._drop(link, ahead)
         self.let_wait()
 
     def let_wait(self) -> None:
-        """Have a shell wait soon, if that is wanted, where there is a channel for it."""
+        """Have a shell wait, if that is wanted, where there is a channel for it."""
         self.close()
         if self._wanted and self._works:
-            self._timer = asyncio.get_running_loop().call_later(LULL_S, self._start)
+            self._timer = asyncio.get_running_loop().call_at(self._not_before, self._start)
 
     def _start(self) -> None:
         if not self._wanted or not self._works or not self._rests():
