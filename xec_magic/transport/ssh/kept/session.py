@@ -10,34 +10,29 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from xec_magic.command import Command
 from xec_magic.errors import SpawnError, TransportError
-from xec_magic.events import ProcessInfo, Sample
+from xec_magic.events import ProcessInfo
 from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.dialects import Order
 from xec_magic.transport.session import MUTE
 from xec_magic.transport.shells import script_for
 from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.kept.command import KeptProcess
-from xec_magic.transport.ssh.kept.counting import Counted, read_count, use_between
+from xec_magic.transport.ssh.kept.doubt import Doubt
 from xec_magic.transport.ssh.kept.ducts import LOST, Keeper, open_duct
 from xec_magic.transport.ssh.kept.input import FarInput
-from xec_magic.transport.ssh.kept.lines import KEEPER_DIR, idle_line, keeper_line, session_line
+from xec_magic.transport.ssh.kept.kin import Kin
+from xec_magic.transport.ssh.kept.lines import KEEPER_DIR, keeper_line
 from xec_magic.transport.ssh.kept.outlets import Outlets
 from xec_magic.transport.ssh.kept.step import Step
 from xec_magic.transport.ssh.kept.talk import Talk, with_home
-from xec_magic.transport.ssh.living import read_living
-from xec_magic.transport.ssh.reading import tree_line
-from xec_magic.transport.ssh.remote import Begun, Launch, read_answer
-from xec_magic.transport.ssh.sampler import HostSampler
+from xec_magic.transport.ssh.kept.tally import Tally
 
 __all__ = ["FarSession"]
 
-DOUBT_S: Final = 0.5  # between two looks at a shell that may have lost its way
-LONG_DOUBT_S: Final = 5.0
-COUNT_S: Final = 1.0  # what a command has used is told right behind its end, or never
 LATE_S: Final = 0.05  # the end of the streams that comes so long after the command's is no child's doing
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _REFUSED: Final = {
@@ -71,9 +66,7 @@ class FarSession:
         self.served = 0
         self.current: KeptProcess | None = None
         self.ended_because = ""
-        self.shells: list[int] = []
         self._command = command
-        self._mark = mark
         self._on_end = on_end
         self._directory = KEEPER_DIR + secrets.token_hex(8)
         self._talk = Talk(command.shell, self._directory)
@@ -81,17 +74,15 @@ class FarSession:
         self._outlets = Outlets(host, self._directory, lambda why: self._finish(why, None))
         self._input = FarInput(host, self._directory)
         self._step = Step(self._ping, self._end_mute)
+        self._doubt = Doubt(host, self._talk.control_fd, self._end_mute)
+        self._tally = Tally(self._answered)
+        self._mark = mark
+        self._kin = Kin(host, mark, self._directory)
         self._awaited: list[bool] = []
         self._exits = False
         self._signalled = False  # after which the shell may answer more than once, or end
-        self._weighs = False  # the current command
-        self._counts: list[Counted | None] = []  # before it, and after it
-        self._end: tuple[ExitStatus, bool] | None = None  # of the current command, which waits for the second of them
-        self._waits: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._gone = False
         self._mute = False  # its shell is ended since it says nothing any more
-        self._doubts: asyncio.TimerHandle | None = None
 
     # -- beginning ------------------------------------------------------------------------------------
 
@@ -157,15 +148,15 @@ class FarSession:
         if self._signalled:
             before.append(b": >|%s/sent" % self._directory.encode())
             self._signalled = False
-        self._weighs, self._counts = request.weighed, []
-        count = [self._talk.count] if self._weighs else []
+        self._tally.begin(weighs=request.weighed)
+        count = [self._talk.count] if request.weighed else []
         self.served += 1
         order = Order(
             script_for(command), command.strict, (*command.env, *command.secret_env), None if first else command.cwd
         )
         text, awaited = self._talk.command(
             with_home(order, self._keeper.home),
-            f"{self._mark}.{self.served}.",
+            self._kin.run_mark(self.served),
             before + count,
             count + ([self._input.no_input] if self._input.given else []),
         )
@@ -176,33 +167,12 @@ class FarSession:
         assert keeper.lease is not None
         keeper.lease.connection.commands += 1
         keeper.write(text)
-        self._doubts = asyncio.get_running_loop().call_later(
-            DOUBT_S, lambda: self._spawn(self._doubt(process)) if process is self.current else None
-        )
+        self._doubt.begin(process, self.shells)
         if self._gone:
             process.lost(ExitStatus(None, None, lost=self._lost_words()), "")
         else:
             self.host.occupy(+1)
         return process
-
-    def _spawn(self, coroutine: Any) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _doubt(self, process: KeptProcess) -> None:
-        """See whether the shell is busy with a command that has closed its streams and says nothing; end it when it is not."""
-        doubted = False
-        while process is self.current:
-            if not process.streams_open:
-                line = idle_line(self.shells, self._talk.control_fd)
-                with contextlib.suppress(TransportError):
-                    idle = read_answer((await self.host.helper(line)).stdout, line.mark) == "idle"
-                    if idle and doubted and process is self.current:
-                        await self._end_mute()
-                        return
-                    doubted = idle
-            await asyncio.sleep(DOUBT_S if doubted else LONG_DOUBT_S)
 
     async def _end_mute(self) -> None:
         """End the shell, which says nothing any more."""
@@ -235,7 +205,7 @@ class FarSession:
     def _hear(self, line: bytes) -> None:
         kind, words = line[:1], line.split()
         if kind == b"r":
-            self.shells = [int(words[1])]
+            self.shells[:] = [int(words[1])]
             if self._keeper is not None:
                 self._keeper.is_ready()
             else:
@@ -255,32 +225,13 @@ class FarSession:
             if self._step.is_under_way:
                 self._hear_out(pong=None)
             elif self._awaited and self._awaited.pop(0):
-                self._over(ExitStatus(int(words[1]), None), fatal=kind == b"k")
+                self._tally.over(ExitStatus(int(words[1]), None), fatal=kind == b"k", calm=self._calm)
         elif kind == b"u":
-            self._counts.append(read_count(line))
-            if self._end is not None:
-                self._answer()
+            self._tally.hear(line)
 
     def _ready_late(self) -> None:
         if self._keeper is not None:
             self._keeper.is_ready()
-
-    def _over(self, status: ExitStatus, *, fatal: bool) -> None:
-        """The command has ended; where it is weighed, the shell says next what it has used."""
-        self._end = status, fatal
-        self._calm()  # it has answered: nobody is to take it for mute
-        if self._weighs:
-            self._waits = asyncio.get_running_loop().call_later(COUNT_S, self._answer)
-        else:
-            self._answer()
-
-    def _answer(self) -> None:
-        if self._waits is not None:
-            self._waits.cancel()
-        if self._end is not None:
-            (status, fatal), self._end = self._end, None
-            usage = use_between(*self._counts) if len(self._counts) == 2 else None
-            self._answered(replace(status, usage=usage), fatal=fatal)
 
     def _answered(self, status: ExitStatus, *, fatal: bool) -> None:
         process, self.current = self.current, None
@@ -294,11 +245,7 @@ class FarSession:
             asyncio.get_running_loop().call_later(LATE_S, self._look_at_streams, process)
 
     def _calm(self) -> None:
-        if self._doubts is not None:
-            self._doubts.cancel()
-        for task in self._tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
+        self._doubt.end()
         self._input.stop()
 
     def _look_at_streams(self, process: KeptProcess) -> None:
@@ -312,37 +259,11 @@ class FarSession:
     async def _control(self, process: KeptProcess, signals: list[str], spare: bool) -> list[ProcessInfo]:
         if signals and process.exit is None:
             self._signalled = True
-        line = session_line(
-            self._mark,
-            process.number,
-            self._directory,
-            self.shells,
-            busy=process.exit is None,
-            signals=signals,
-            spare=spare,
-        )
-        return await self._asked(line)
+        return await self._kin.control(process, signals, spare)
 
     def _watcher(self, process: KeptProcess) -> Sampler | None:
-        """What reads the use of a command; None where the shell's number is not known."""
-        if not process.pid:
-            return None
-        line = tree_line(Begun(process.pid, "", has_bash=False), f"{self._mark}.{process.number}.")
-        return HostSampler(self.host, line, process.run_id, process.started_at, before=lambda: self._before(process))
-
-    def _before(self, process: KeptProcess) -> Sample | None:
-        """What had been used before a command; None where that is not known, as with children that others have left."""
-        if process is not self.current or not self._counts or self._counts[0] is None:
-            return None
-        counted = self._counts[0]
-        return counted.sample() if counted.alone and counted.pid == process.pid else None
-
-    async def _asked(self, line: Launch) -> list[ProcessInfo]:
-        done = await self.host.helper(line)
-        found = read_living(done.stdout, line.mark)
-        if found is None:
-            raise TransportError(f"{self.host.target}: it did not say what still runs")
-        return found
+        """What reads the use of a command, from its begin on."""
+        return self._kin.watcher(process, lambda: self._tally.before(process.pid) if process is self.current else None)
 
     async def stop_all(self, signals: list[str]) -> list[ProcessInfo]:
         """Signal all that the session has started, its shell included; what lives then.
@@ -350,9 +271,7 @@ class FarSession:
         Raises:
             TransportError: the host cannot be asked.
         """
-        return await self._asked(
-            session_line(self._mark, None, self._directory, self.shells, busy=True, signals=signals)
-        )
+        return await self._kin.stop_all(signals)
 
     # -- the end --------------------------------------------------------------------------------------
 
@@ -375,7 +294,7 @@ class FarSession:
         if self._gone:
             return
         self._gone = True
-        self._answer()
+        self._tally.answer()
         self.ended_because = self.ended_because or why
         self._step.end()
         self._on_end(self)
@@ -403,12 +322,16 @@ class FarSession:
     def close(self) -> None:
         """Let go of everything now."""
         self.end("its executor was closed")
-        for task in self._tasks:
-            task.cancel()
+        self._doubt.end()
         self._input.stop()
         self._outlets.close()
         if self._keeper is not None:
             self._keeper.close()
+
+    @property
+    def shells(self) -> list[int]:
+        """The shell's processes; empty until it is ready."""
+        return self._kin.shells
 
     @property
     def state(self) -> str:
