@@ -155,6 +155,20 @@ def test_input_is_for_one_command(each, tmp_path):
     data = os.urandom(300_000)
     assert each.run("cat", stdin=data).stdout_bytes == data
     assert each.run("cat", stdin=tmp_path / "in").text() == "from a file"
+
+
+def test_of_equal_commands_each_has_the_input_that_it_was_given(ex, each):
+    given = [b"one", None, b"two", None, None, b"three"]
+    assert [each.run("cat", stdin=data).stdout_bytes for data in given] == [data or b"" for data in given]
+    assert (ex.start("echo a") | each.start("cat")).result().text() == "a"
+    assert each.run("cat").text() == ""
+
+
+def test_input_and_output_that_a_script_takes_by_exec_end_with_it(each, tmp_path):
+    (tmp_path / "in").write_text("from a file")
+    each.run(f"exec <{tmp_path}/in >{tmp_path}/out 2>&1; echo hidden")
+    r = each.run("cat; echo out; echo err >&2")
+    assert (r.stdout, r.stderr) == ("out\n", "err\n")
     assert each.run("cat").stdout == ""
     assert each.run("cat\necho after").text() == "after"
 

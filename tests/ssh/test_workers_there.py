@@ -265,7 +265,7 @@ def test_it_takes_what_every_command_there_takes(ex, server):
     warm(ex, on=on)
     for options, script, text in [
         ({"cwd": "/usr"}, "pwd", "/usr"),
-        ({"env": {"A": "it's", "b.c": "2"}}, "echo $A; env | grep -c b.c", "it's\n1"),
+        ({"env": {"A": "it's", "b.c": "2"}}, "echo $A; env | grep -c '^b.c='", "it's\n1"),
         ({"stdin": b"data"}, "cat", "data"),
         ({"stdin": Path("/etc/passwd")}, "head -c 4", "root"),
         ({"secret": {"TOKEN": "two\nlines"}}, 'echo "${#TOKEN}"', "9"),

@@ -236,6 +236,7 @@ STREAMS = {
     "closed output": "exec >&-; echo a; echo $? >&2",
     "closed errors": "exec 2>&-; nosuch; echo $?",
     "closed input": "exec <&-; read x; echo $?",
+    "prints to its input": "echo x >&0; echo $?",
     "closes 0 to 9": "exec 0<&- 1>&- 2>&- 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; true",
     "closes everything": 'for f in /proc/$$/fd/*; do n=${f##*/}; eval "exec $n>&-"; done; true',
     "open descriptors": "ls /proc/$$/fd >f; wc -l <f; true",

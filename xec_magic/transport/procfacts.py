@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable
 
 from xec_magic.transport.spawn import proctree
 
-__all__ = ["children", "cpu_ticks", "io_bytes", "start_ticks", "summed"]
+__all__ = ["Children", "cpu_ticks", "io_bytes", "start_ticks", "summed"]
 
 
-def children(pids: frozenset[int]) -> frozenset[int]:
-    """The children of some processes; none where that cannot be seen.
+class Children:
+    """The children of some processes, seen again and again: to read an open file takes a microsecond, to open it twenty.
 
     Source: proc_tid_children(5).
     """
-    found: set[int] = set()
-    for pid in pids:
-        with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/task/{pid}/children", "rb", 0) as file:
-            found.update(map(int, file.read(1 << 16).split()))
-    return frozenset(found - pids)
+
+    def __init__(self) -> None:
+        self._files: dict[int, int] = {}
+
+    def of(self, pids: frozenset[int]) -> frozenset[int]:
+        """The children that are none of these processes themselves; none where that cannot be seen."""
+        found: set[int] = set()
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                file = self._files.get(pid)
+                if file is None:
+                    file = self._files[pid] = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+                found.update(map(int, os.pread(file, 1 << 16, 0).split()))
+        return frozenset(found - pids)
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._files:
+            os.close(self._files.popitem()[1])
 
 
 def io_bytes(pid: int) -> tuple[int, int] | None:

@@ -21,7 +21,7 @@ from xec_magic.transport.dialects import Order, dialect_of
 from xec_magic.transport.here import HereRun
 from xec_magic.transport.local import directory_of, environment, open_stdin
 from xec_magic.transport.names import Names
-from xec_magic.transport.procfacts import children, cpu_ticks, io_bytes, summed
+from xec_magic.transport.procfacts import Children, cpu_ticks, io_bytes, summed
 from xec_magic.transport.sampling import tree_reader
 from xec_magic.transport.sampling.since import SinceReader
 from xec_magic.transport.sampling.threads import SamplingThreads
@@ -83,7 +83,7 @@ class Session:
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._frames = bytearray()
         self._pipes: tuple[int, int] | None = None
-        self._last: tuple[Command, Order] | None = None
+        self._last: tuple[Command, Order, bytes | None] | None = None
         self._prepares: asyncio.TimerHandle | None = None
         self._doubts: asyncio.TimerHandle | None = None
         self._doubted = False
@@ -93,6 +93,7 @@ class Session:
         self._pings = 0
         self._heard_ping = False
         self._exits = False
+        self._kin = Children()
         self._children: frozenset[int] = frozenset()
         self._observed = False  # whether its children and counters were read since the last command was put to it
         self._ended_at: float | None = None
@@ -197,13 +198,13 @@ class Session:
     def _order(self, command: Command, *, first: bool) -> bytes:
         self.served += 1
         self._observed = False
-        if self._last is None or self._last[0] is not command or first:  # the same one comes again and again
+        last, fed = self._last, not self._input_is_null
+        if last is None or last[0] is not command or first or fed:  # the same one comes again and again
             env = (*command.env, *command.secret_env)
-            order = Order(script_for(command), command.strict, env, None if first else command.cwd)
-            self._last = None if first else (command, order)
-        else:
-            order = self._last[1]
-        return self._dialect.order(order, self._names)
+            order = Order(script_for(command), command.strict, env, None if first else command.cwd, fed)
+            last = command, order, self._dialect.plain(order)
+            self._last = None if first or fed else last
+        return self._dialect.order(last[1], self._names) if last[2] is None else last[2]
 
     def _watch(self) -> None:
         """Hear what the shell says, and doubt it when it says nothing."""
@@ -219,7 +220,9 @@ class Session:
 
         Whoever gets it has the session, until `give_back` or `adopt`.
         """
-        if self.ended_because or command.stdin is not None or self.refusal(command):
+        last = self._last
+        again = last is not None and last[0] is command  # and what was accepted once is so again
+        if self.ended_because or command.stdin is not None or (not again and self.refusal(command)):
             return None
         if not self.claim():
             return None
@@ -229,7 +232,7 @@ class Session:
             self._loan.release()
             return None
         if not self._observed and time.monotonic() < self.used_at + AS_ONE_S:
-            self._children = children(self.shells)
+            self._children = self._kin.of(self.shells)
         return HereRun(self, self._order(command, first=False), pipes)
 
     def put(self, order: bytes) -> None:
@@ -387,9 +390,6 @@ class Session:
         """The command is over: its streams have no writer of ours any more."""
         if self._closed:
             return
-        if self.current is not None:
-            self.current = None
-            self._loan.release()
         asyncio.get_running_loop().remove_reader(self.control)
         self.used_at = time.monotonic()
         if self._doubts is not None:
@@ -400,6 +400,9 @@ class Session:
             self._input_is_null = True
             with contextlib.suppress(OSError):
                 self._names.read("in", None)
+        if self.current is not None:
+            self.current = None
+            self._loan.release()  # last of all: from now on another thread may use all that
 
     def _prepare(self) -> None:
         """Do for the next command what need not wait for it."""
@@ -413,7 +416,7 @@ class Session:
 
     def _observe(self) -> None:
         """See what earlier commands have left and used; the shell is idle, and who calls has it."""
-        self._children = children(self.shells)
+        self._children = self._kin.of(self.shells)
         self._cpu_ticks = summed(cpu_ticks, self.shells)
         self._io = summed(io_bytes, self.shells)
         self._observed = True
@@ -505,6 +508,7 @@ class Session:
         for fd in (self.control, self._feed, *(self._pipes or ())):
             os.close(fd)
         self._pipes = None
+        self._kin.close()
         self._names.close()
 
     @property

@@ -24,12 +24,14 @@ class Order:
         strict: It was; the shell's own options come back afterwards.
         env: Variables for this command only.
         cwd: Go there for this command; None to stay.
+        fed: Its input is something else than `/dev/null`.
     """
 
     script: bytes
     strict: bool = False
     env: tuple[tuple[str, str], ...] = ()
     cwd: str | None = None
+    fed: bool = False
 
     def may_exit(self) -> bool:
         """The script may call `exit`, by the look of it."""
@@ -81,6 +83,9 @@ class Dialect(Protocol):
 
     def start(self, shell: tuple[str, ...], names: Slots, *, login: bool, rc: str, here: bool = True) -> Start:
         """How to start it, on this machine or elsewhere; writes the files that it reads."""
+
+    def plain(self, order: Order) -> bytes | None:
+        """What `order` gives, for a command that needs no files: the same each time. None for others."""
 
     def order(self, order: Order, names: Slots) -> bytes:
         """What to write to it so that it runs a command."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from xec_magic.transport.dialects.base import Order, Slots, Start, filled, one_line, quoted
 
-__all__ = ["BASH", "DONE", "STATE"]
+__all__ = ["BASH", "DONE", "STATE", "order_of"]
 
 INLINE_BYTES: Final = 160  # bash reads orders byte by byte; a longer script comes by a file
 
@@ -34,39 +34,44 @@ _LENIENT: Final = "; ".join(
         ("inherit_errexit", "\\builtin shopt -u inherit_errexit"),
     )
 )
-# One line, so that a script's first line is line 1 for the shell as well. It is what `mapfile` calls for each NUL that comes, and
-# no loop: `break` and `continue` of a script must not find one around it. `#` hides what mapfile puts behind it. It is parsed
-# each time, so it is short.
-# An order is a NUL, then a letter and a text: `p` a script, `s` a strict one, `P` and `S` the same by the file of scripts,
-# `x` a text that does by itself all that is in the lines below. `__xec_next` is the pattern of an order that is like the one
-# before it: its letter, and the shell's flags.
+# One line, so that a script's first line is line 1 for the shell as well. It is what `mapfile` calls for each third NUL that comes,
+# and no loop: `break` and `continue` of a script must not find one around it. `#` hides what mapfile puts behind it. It is parsed
+# each time, and what it says is done each time, so it is short.
+# An order is a letter, NUL, a text, NUL, NUL: `p` a script, `s` a strict one, `P` and `S` the same by the file of scripts, `x` a text
+# that does by itself all that is in the lines below. The letter and the text are the last in the array then; between orders it
+# holds one word at most. `__xec_next` is the pattern of an order that is like the one before it: its letter, and the shell's flags.
 # The answer is redirected by itself, in no group: what a DEBUG trap prints must not get among the frames.
-_RUN: Final = rf'\builtin eval "$BASH_EXECUTION_STRING" {_STREAMS}; '
-_ANSWER: Final = r'\builtin echo "s $?" >&62; '
-DONE: Final = _ANSWER + ". @after@"  # at the end of an order that does all by itself
+_TEXT: Final = r'\builtin eval "${__xec_orders[-1]}"'
+_ANSWER: Final = r'\builtin echo "s $?" >&62'
+DONE: Final = _ANSWER + "; . @after@"  # at the end of an order that does all by itself
 _EACH: Final = one_line(rf"""
-IFS= \builtin read -r -d '' -u 63 BASH_EXECUTION_STRING;
-__xec_busy=${{BASH_EXECUTION_STRING:0:1}} BASH_EXECUTION_STRING=${{BASH_EXECUTION_STRING:1}};
-[[ $__xec_busy$- == $__xec_next ]] || . @turn@;
-if [[ $__xec_busy != x ]]; then {_RUN}{_ANSWER}else \builtin eval "$BASH_EXECUTION_STRING"; fi;
-__xec_busy= __xec_orders=(); #
+if [[ ${{__xec_orders[-2]}}$- == $__xec_next ]] || . @turn@; then {_TEXT} {_STREAMS}; {_ANSWER}; else {_TEXT}; fi;
+__xec_orders=(); #
 """)
-_SERVER: Final = "\\builtin mapfile -d '' -t -c 1 -C {} -u 63 __xec_orders"
+# Here the shell's own stderr is `/dev/null`, open for reading, and stands for that: to open it by name takes as long as `echo`.
+_NULL: Final = "exec 2</dev/null\n"
+_SERVER: Final = "\\builtin mapfile -d '' -t -c 3 -C {} -u 63 __xec_orders"
+_BUSY: Final = "${#__xec_orders[@]} -gt 1"
 
-# Before an order that is not like the one before it.
+# Before an order that is not like the one before it. It gives whether the text is a script.
 _TURN: Final = rf"""
-if [[ $__xec_busy == [PS] ]]; then IFS= \builtin read -r -d '' BASH_EXECUTION_STRING <@script@; fi
-if [[ $__xec_busy == [sS] ]]; then
+if [[ ${{__xec_orders[-2]}} == [PS] ]]; then
+  IFS= \builtin read -r -d '' __xec_text <@script@
+  __xec_orders=("${{__xec_orders[-2]}}" "$__xec_text")
+  \builtin unset -v __xec_text
+fi
+if [[ ${{__xec_orders[-2]}} == [sS] ]]; then
   if [[ $__xec_next == p* ]]; then {_WAS}; fi
   [[ $__xec_was == *:pipefail:* ]] || \builtin set +o pipefail
   \builtin set -eu
   \builtin shopt -s inherit_errexit
   __xec_next=s$-
-  if [[ $BASH_EXECUTION_STRING == 'set -o pipefail;'* ]]; then __xec_next=-; fi
+  if [[ ${{__xec_orders[-1]}} == 'set -o pipefail;'* ]]; then __xec_next=-; fi
 elif [[ $__xec_next != p* ]]; then
   {_LENIENT}
   __xec_next=p*
 fi
+[[ ${{__xec_orders[-2]}} != x ]]
 """
 
 _AFTER: Final = rf"""
@@ -106,12 +111,14 @@ if [[ ${__xec_back-} ]]; then
   . @state@ >/dev/null 2>&1
   \builtin trap '__xec_code=$?; . @end@' EXIT
   \builtin echo "k $__xec_back $$" >&62
-  if [[ $__xec_busy == [sS] ]]; then __xec_strict=1; fi
+  if [[ ${__xec_orders[-2]} == [sS] ]]; then __xec_strict=1; fi
   . @after@
-  \builtin unset -v __xec_back __xec_busy __xec_code __xec_options
+  \builtin unset -v __xec_back __xec_code __xec_options
+  __xec_orders=()
 else
   if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then \builtin echo "v $BASH_VERSION" >&62; \builtin exit; fi
   . @rc@
+  __xec_orders=()
   \builtin trap '__xec_code=$?; . @end@' EXIT
   \builtin echo "r $$" >&62
 fi
@@ -119,7 +126,7 @@ fi
 
 # In the EXIT trap. A signal that we have not sent leaves $? at 0, and ends the shell as it wants to.
 _END: Final = r"""
-if [[ ${__xec_busy-} && $BASH_SUBSHELL == 0 ]]; then
+if [[ @busy@ && $BASH_SUBSHELL == 0 ]]; then
   . @genuine@
   { __xec_options=$(\builtin set +o); \builtin set +euxv; } 2>/dev/null
   if [[ ${__xec_trap+x} ]]; then
@@ -185,10 +192,24 @@ _AT_END: Final = (
 )
 
 
+def order_of(letter: bytes, text: bytes = b"") -> bytes:
+    """What the shell reads as one order."""
+    return b"%s\0%s\0\0" % (letter, text)
+
+
 @lru_cache(maxsize=64)
 def _simple(order: Order) -> bytes | None:
     """The script of an order that needs nothing around it; None for others."""
-    if order.env or order.cwd or order.may_exit() or order.may_trap_exit() or _TAKES_OURS.search(order.script):
+    if (
+        order.fed
+        or order.env
+        or order.cwd
+        or order.may_exit()
+        or order.may_trap_exit()
+        or _TAKES_OURS.search(order.script)
+    ):
+        return None
+    if b"BASH_EXECUTION_STRING" in order.script:  # to set it for each takes longer than to read the order
         return None
     return order.script.replace(_PRELUDE, b"", 1) if order.strict else order.script
 
@@ -203,7 +224,8 @@ class _Bash:
         """See `Dialect`."""
         program = quoted(shutil.which(shell[0]) or shell[0]) if here else b'"$BASH"'
         again = b" ".join([b"-a", quoted(shell[0]), program, *map(quoted, shell[1:])])
-        server = _SERVER.encode().replace(b"{}", quoted(filled(_EACH, names)))
+        each = _EACH.replace("<@in@", "<&2") if here else _EACH
+        server = _SERVER.encode().replace(b"{}", quoted(filled(each, names)))
         names.write("rc", rc.encode("utf-8", "surrogateescape") + b"\n")
         names.write("after", filled(_AFTER, names))
         names.write("turn", filled(_TURN, names))
@@ -214,8 +236,8 @@ class _Bash:
         names.write("genuine", _GENUINE.encode())
         names.write("traps", _TRAP.encode())
         names.write("server", server)
-        names.write("begin", filled(_BEGIN, names))
-        names.write("end", filled(_END.replace("@exec@", "\0"), names).replace(b"\0", again))
+        names.write("begin", filled(_BEGIN + _NULL if here else _BEGIN, names))
+        names.write("end", filled(_END.replace("@busy@", _BUSY).replace("@exec@", "\0"), names).replace(b"\0", again))
         argv = (
             *(part.encode("utf-8", "surrogateescape") for part in shell),
             *((b"-l",) if login else ()),
@@ -224,14 +246,21 @@ class _Bash:
         )
         return Start(argv, {b"BASH_ENV": names.path("begin").encode()})
 
-    def order(self, order: Order, names: Slots) -> bytes:
+    def plain(self, order: Order) -> bytes | None:
         """See `Dialect`."""
         simple = _simple(order)
-        if simple is not None and len(simple) <= INLINE_BYTES and not simple.startswith(_PIPEFAIL):
-            return b"\0%s%s\0" % (b"s" if order.strict else b"p", simple)
+        if simple is None or len(simple) > INLINE_BYTES or simple.startswith(_PIPEFAIL):
+            return None
+        return order_of(b"s" if order.strict else b"p", simple)
+
+    def order(self, order: Order, names: Slots) -> bytes:
+        """See `Dialect`."""
+        plain, simple = self.plain(order), _simple(order)
+        if plain is not None:
+            return plain
         if simple is not None:
             names.write("script", simple + b"\0")
-            return b"\0S\0" if order.strict else b"\0P\0"
+            return order_of(b"S" if order.strict else b"P")
         names.write("script", order.script + b"\0")
         words = [f"IFS= \\builtin read -r -d '' BASH_EXECUTION_STRING <{names.path('script')}; ".encode()]
         if order.strict:
@@ -269,11 +298,11 @@ class _Bash:
         if b"trap" in own:
             words.append(filled(_AT_END, names))
         words.append(filled(DONE, names))
-        return b"\0x" + b"".join(words) + b"\0"
+        return order_of(b"x", b"".join(words))
 
     def ping(self, number: int, names: Slots) -> bytes:  # noqa: ARG002 - the other shells need them
         """See `Dialect`."""
-        return b'\0x\\builtin echo "y %d" >&62; %s\0' % (number, _ANSWER.encode())
+        return order_of(b"x", b'\\builtin echo "y %d" >&62; %s' % (number, _ANSWER.encode()))
 
 
 BASH: Final = _Bash()

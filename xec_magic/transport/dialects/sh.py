@@ -86,6 +86,10 @@ class Sh:
             (*argv, *((b"-l",) if login else ()), b"-c", filled(_SERVER.replace("%FETCH%", self.fetch), names)), {}
         )
 
+    def plain(self, order: Order) -> bytes | None:  # noqa: ARG002 - its orders lie in a file
+        """See `Dialect`."""
+        return None
+
     def order(self, order: Order, names: Slots) -> bytes:
         """See `Dialect`."""
         streams = filled(_STREAMS, names)

@@ -53,6 +53,13 @@ builtin unset __xec_strict __xec_from __xec_to
 """
 
 
+def _script_of(order: Order) -> bytes:
+    script = order.script.removeprefix(_PRELUDE)
+    if not order.strict or _OWN_ERREXIT.search(script):
+        return order.script
+    return b"setopt err_return no_unset; " + script
+
+
 class _Zsh:
     """See `Dialect`."""
 
@@ -67,13 +74,18 @@ class _Zsh:
         argv = (part.encode("utf-8", "surrogateescape") for part in shell)
         return Start((*argv, *((b"-l",) if login else ()), b"-c", filled(_SERVER, names)), {})
 
+    def plain(self, order: Order) -> bytes | None:
+        """See `Dialect`."""
+        script = _script_of(order)
+        if order.env or order.cwd or len(script) > INLINE_BYTES:
+            return None
+        return (b"s" if order.strict else b"p") + script + b"\0"
+
     def order(self, order: Order, names: Slots) -> bytes:
         """See `Dialect`."""
-        script = order.script
-        if order.strict and not _OWN_ERREXIT.search(script.removeprefix(_PRELUDE)):
-            script = b"setopt err_return no_unset; " + script.removeprefix(_PRELUDE)
-        if not (order.env or order.cwd) and len(script) <= INLINE_BYTES:
-            return (b"s" if order.strict else b"p") + script + b"\0"
+        plain, script = self.plain(order), _script_of(order)
+        if plain is not None:
+            return plain
         names.write("script", script)
         text = filled('ZSH_EXECUTION_STRING="$(<@script@)"; ', names)
         if order.strict:

@@ -8,7 +8,7 @@ from typing import Final
 
 from xec_magic.transport.dialects import Dialect, Order, dialect_of
 from xec_magic.transport.dialects.base import Slots, Start, filled, quoted
-from xec_magic.transport.dialects.bash import DONE
+from xec_magic.transport.dialects.bash import DONE, order_of
 from xec_magic.transport.dialects.sh import Sh
 from xec_magic.transport.ssh.kept.counting import count_text
 
@@ -162,7 +162,7 @@ class Talk:
         if self._is_sh:
             return b"p\n" + _lines(b"") + _lines(text + b"\n")
         if self._dialect.name == "bash":
-            return b"\0x%s\n%s\0" % (text, filled(DONE, self._names))
+            return order_of(b"x", b"%s\n%s" % (text, filled(DONE, self._names)))
         # What zsh does after an order looks at what the last script left there.
         return b"x__xec_set=0; __xec_code=0; " + text + b"\0"
 
