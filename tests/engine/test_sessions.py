@@ -16,7 +16,7 @@ from helpers.waiting import until
 import xec_magic as xec
 from xec_magic.errors import OptionError, SpawnError, XecError
 from xec_magic.outcome import Outcome
-from xec_magic.transport import session as session_module
+from xec_magic.transport import session_doubt
 from xec_magic.transport.spawn import proctree
 
 
@@ -304,7 +304,7 @@ def test_a_shell_that_may_not_open_its_descriptors_any_more_ends_and_that_is_sai
 
 def test_a_shell_that_is_killed_between_two_commands_is_told_with_the_next(ex, bash):
     bash.run("x=1")
-    os.kill(session_of(ex).pid, signal.SIGKILL)
+    os.kill(session_of(ex).shells.pid, signal.SIGKILL)
     until(lambda: "s" not in ex._engine.transports.session_names())
     r = bash.run("echo ${x-new}")
     assert r.text() == "new"
@@ -313,7 +313,7 @@ def test_a_shell_that_is_killed_between_two_commands_is_told_with_the_next(ex, b
 
 def test_a_shell_that_is_stopped_and_a_command_in_it_are_ended_at_the_time_limit(ex, bash):
     bash.run("true")
-    os.kill(session_of(ex).pid, signal.SIGSTOP)
+    os.kill(session_of(ex).shells.pid, signal.SIGSTOP)
     r = bash.run("echo hi", timeout=0.5, grace=0.1)
     assert r.outcome is Outcome.TIMED_OUT
     assert bash.run("echo on").text() == "on"
@@ -330,7 +330,7 @@ def test_a_shell_that_answers_twice_after_a_signal_is_brought_into_step(ex, each
 
 
 def test_a_shell_that_says_nothing_after_a_signal_is_replaced(ex, bash, monkeypatch):
-    monkeypatch.setattr(session_module, "IN_STEP_S", 0.3)
+    monkeypatch.setattr(session_doubt, "IN_STEP_S", 0.3)
     bash.run("true")
     session = session_of(ex)
     control = session._names.path("ctl")

@@ -152,7 +152,7 @@ def test_unloading_ends_every_shell(run, shell):
 def test_a_shell_killed_from_outside_is_told_with_the_next_cell(run):
     run("%%xec --session etl\nx=1")
     executor = runtime.current().executor
-    os.kill(executor.transports.workers.sessions["etl"].pid, signal.SIGKILL)
+    os.kill(executor.transports.workers.sessions["etl"].shells.pid, signal.SIGKILL)
     deadline = time.monotonic() + 10
     while executor.transports.session_names():
         assert time.monotonic() < deadline

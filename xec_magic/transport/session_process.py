@@ -83,7 +83,7 @@ class SessionProcess:
     @property
     def pid(self) -> int:
         """The shell's process id."""
-        return self._session.pid
+        return self._session.shells.pid
 
     @property
     def exit(self) -> ExitStatus | None:
@@ -113,7 +113,7 @@ class SessionProcess:
 
         KILL spares the shell for a moment, if there is anything else to kill: the session then lives on.
         """
-        shells = self._session.shells if self._exit is None else frozenset()
+        shells = self._session.shells.pids if self._exit is None else frozenset()
         others = [process for process in self._living() if process.pid not in shells]
         if number == signal.SIGKILL and others:
             self._killed_at = self._killed_at or time.monotonic()
@@ -132,18 +132,18 @@ class SessionProcess:
 
     def sampler(self, rate_hz: float) -> Sampler:  # noqa: ARG002 - reading here costs the same at any rate
         """What reads the use of the shell and of what the command has started, without what was used or started before."""
-        return self._session.sampler(self._is_mine, self._request.run_id)
+        return self._session.shells.sampler(self._is_mine, self._request.run_id)
 
     def alive(self) -> list[ProcessInfo]:
         """The command's living processes: the shell while it is busy, and what the command has started."""
         return [ProcessInfo(process.pid, process.name) for process in self._living()]
 
     def _living(self) -> list[proctree.Living]:
-        busy = self._session.shells if self._exit is None else frozenset()
+        busy = self._session.shells.pids if self._exit is None else frozenset()
         return [
             process
-            for process in self._session.living()
-            if process.pid in busy or (process.pid not in self._session.shells and self._is_mine(process.pid))
+            for process in self._session.shells.living()
+            if process.pid in busy or (process.pid not in self._session.shells.pids and self._is_mine(process.pid))
         ]
 
     def _is_mine(self, pid: int) -> bool:

@@ -179,7 +179,7 @@ class WorkerTransport:
         now = time.monotonic()
         entries = [
             PoolEntry(
-                "session", name, " ".join(session.shell), session.pid or None, session.state, session.served,
+                "session", name, " ".join(session.shell), session.shells.pid or None, session.state, session.served,
                 now - session.born_at, None if session.current else now - session.used_at,
             )
             for name, session in sorted(self.sessions.items())
@@ -211,11 +211,11 @@ class WorkerTransport:
     async def _end_with_all(session: Session, why: str) -> None:
         session.end(why)
         begun = time.monotonic()
-        left = session.living()
+        left = session.shells.living()
         proctree.send(signal.SIGTERM, (), left)
         while left and time.monotonic() < begun + 2 * STOP_S:
             await asyncio.sleep(0.02)
-            left = session.living()
+            left = session.shells.living()
             if time.monotonic() > begun + STOP_S:
                 proctree.send(signal.SIGKILL, (), left)
 
