@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import secrets
 import time
 from collections.abc import Callable
@@ -30,15 +29,11 @@ from xec_magic.transport.ssh.kept.outlets import Outlets
 from xec_magic.transport.ssh.kept.step import Step
 from xec_magic.transport.ssh.kept.talk import Talk, with_home
 from xec_magic.transport.ssh.kept.tally import Tally
+from xec_magic.transport.ssh.kept.words import lost_note, refusal_of, worded
 
 __all__ = ["FarSession"]
 
 LATE_S: Final = 0.05  # the end of the streams that comes so long after the command's is no child's doing
-_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_REFUSED: Final = {
-    "cwd": "there is no directory {}, or it may not be entered",
-    "shell": "there is no command {}",
-}
 
 
 class FarSession:
@@ -53,6 +48,7 @@ class FarSession:
 
     Attributes:
         ended_because: Why there is no shell any more; empty as long as there is.
+        kin: Its processes.
     """
 
     def __init__(
@@ -66,9 +62,10 @@ class FarSession:
         self.served = 0
         self.current: KeptProcess | None = None
         self.ended_because = ""
+        self._directory = KEEPER_DIR + secrets.token_hex(8)
+        self.kin = Kin(host, mark, self._directory)
         self._command = command
         self._on_end = on_end
-        self._directory = KEEPER_DIR + secrets.token_hex(8)
         self._talk = Talk(command.shell, self._directory)
         self._keeper: Keeper | None = None
         self._outlets = Outlets(host, self._directory, lambda why: self._finish(why, None))
@@ -77,7 +74,6 @@ class FarSession:
         self._doubt = Doubt(host, self._talk.control_fd, self._end_mute)
         self._tally = Tally(self._answered)
         self._mark = mark
-        self._kin = Kin(host, mark, self._directory)
         self._awaited: list[bool] = []
         self._exits = False
         self._signalled = False  # after which the shell may answer more than once, or end
@@ -100,31 +96,21 @@ class FarSession:
             try:
                 await self._keeper.ready(str(self.host.target))
             except SpawnError as error:
-                raise SpawnError(self._worded(str(error))) from error
+                raise SpawnError(worded(str(error), self._command)) from error
             await self._outlets.renew()
         except BaseException:
             self.end()
             raise
 
-    def _worded(self, said: str) -> str:
-        host, _, what = said.rpartition(": ")
-        words = _REFUSED.get(what)
-        return f"{host}: {words.format(self._command.cwd if what == 'cwd' else self.shell[0])}" if words else said
-
     # -- commands -------------------------------------------------------------------------------------
 
     def refusal(self, command: Command) -> str:
         """Why it cannot run a command; empty when it can."""
-        shell = command.shell or self.shell
-        where = f"session {self.label} on {self.host.target}"
-        if shell != self.shell:
-            return (
-                f"{where} is a {' '.join(self.shell)}; say --shell {' '.join(self.shell)!r}, or begin anew with --reset"
-            )
-        if command.login and not self.login:
-            return f"{where} has not read the profile; begin anew with --login --reset"
-        wrong = [name for name, _ in (*command.env, *command.secret_env) if not _NAME.fullmatch(name)]
-        return f"{wrong[0]!r} is no variable that a shell can hold" if wrong else ""
+        return refusal_of(command, self._where, self.shell, login=self.login)
+
+    @property
+    def _where(self) -> str:
+        return f"session {self.label} on {self.host.target}"
 
     async def run(self, request: StartRequest, *, first: bool) -> KeptProcess:
         """Put a command to the shell, which is idle. The request's descriptors are closed, whatever comes of it.
@@ -156,7 +142,7 @@ class FarSession:
         )
         text, awaited = self._talk.command(
             with_home(order, self._keeper.home),
-            self._kin.run_mark(self.served),
+            self.kin.run_mark(self.served),
             before + count,
             count + ([self._input.no_input] if self._input.given else []),
         )
@@ -179,7 +165,7 @@ class FarSession:
         self.ended_because = "its shell no longer answers"
         self._mute = True
         with contextlib.suppress(TransportError):  # the keeper may tell of its end before this is over
-            await self.stop_all(["KILL"])
+            await self.kin.stop_all(["KILL"])
         self._finish(self.ended_because, ExitStatus(None, 9))
 
     # -- after a signal -------------------------------------------------------------------------------
@@ -259,19 +245,11 @@ class FarSession:
     async def _control(self, process: KeptProcess, signals: list[str], spare: bool) -> list[ProcessInfo]:
         if signals and process.exit is None:
             self._signalled = True
-        return await self._kin.control(process, signals, spare)
+        return await self.kin.control(process, signals, spare)
 
     def _watcher(self, process: KeptProcess) -> Sampler | None:
         """What reads the use of a command, from its begin on."""
-        return self._kin.watcher(process, lambda: self._tally.before(process.pid) if process is self.current else None)
-
-    async def stop_all(self, signals: list[str]) -> list[ProcessInfo]:
-        """Signal all that the session has started, its shell included; what lives then.
-
-        Raises:
-            TransportError: the host cannot be asked.
-        """
-        return await self._kin.stop_all(signals)
+        return self.kin.watcher(process, lambda: self._tally.before(process.pid) if process is self.current else None)
 
     # -- the end --------------------------------------------------------------------------------------
 
@@ -302,10 +280,7 @@ class FarSession:
         self._calm()
         if process is not None:
             self.host.occupy(-1)
-            note = (
-                f"session {self.label} on {self.host.target} was lost ({self.ended_because}): its variables are gone, and the next "
-                "command starts a new one"
-            )
+            note = lost_note(self._where, self.ended_because)
             if status is not None:
                 process.ended(ExitStatus(None, None, lost=MUTE) if self._mute else status, note=note)
             else:
@@ -331,7 +306,7 @@ class FarSession:
     @property
     def shells(self) -> list[int]:
         """The shell's processes; empty until it is ready."""
-        return self._kin.shells
+        return self.kin.shells
 
     @property
     def state(self) -> str:

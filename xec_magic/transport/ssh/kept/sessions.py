@@ -136,13 +136,13 @@ class FarSessions:
     async def _stop(self, session: FarSession, why: str = "it was stopped") -> None:
         session.ended_because = why
         try:
-            left = await session.stop_all(["TERM"])
+            left = await session.kin.stop_all(["TERM"])
             until = time.monotonic() + STOP_S
             while left and time.monotonic() < until:
                 await asyncio.sleep(0.05)
-                left = await session.stop_all([])
+                left = await session.kin.stop_all([])
             if left:
-                await session.stop_all(["KILL"])
+                await session.kin.stop_all(["KILL"])
         except TransportError:
             pass  # its host is gone
         session.end(why)
@@ -156,7 +156,7 @@ class FarSessions:
 
     def ending(self) -> list[Coroutine[Any, Any, Any]]:
         """What kills the commands that run in sessions."""
-        return [session.stop_all(["KILL"]) for session in self._sessions.values() if session.current is not None]
+        return [session.kin.stop_all(["KILL"]) for session in self._sessions.values() if session.current is not None]
 
     def close(self) -> None:
         """End all of them."""
