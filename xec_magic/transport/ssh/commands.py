@@ -149,13 +149,9 @@ class Commands:
             host.give_back(lease, ran=True)
         else:
             self.processes.add(process)
-        process.feed()
         try:
-            await process.ready()
-        except asyncio.CancelledError:
-            process.abandon()
-            raise
-        except Unused:  # the next try gets the descriptors
+            await process.begin()
+        except (asyncio.CancelledError, Unused):  # of the second the next try gets the descriptors
             raise
         except BaseException:
             process.close()

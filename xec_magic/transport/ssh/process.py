@@ -85,6 +85,19 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
 
     # -- the start ----------------------------------------------------------------------------------
 
+    async def begin(self) -> None:
+        """Send its input, and wait until its shell is there. Where nobody waits any more, it is ended.
+
+        Raises:
+            SpawnError: it cannot be started; the message says why.
+        """
+        self.feed()
+        try:
+            await self.ready()
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+
     async def ready(self) -> None:
         """Wait until the command's shell is there.
 

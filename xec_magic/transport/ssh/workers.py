@@ -86,12 +86,8 @@ class FarWorkers:
         """The command in a waiting shell; None where that had ended, and nothing has run."""
         process = self._process(request, begin, mark)
         shell.give(process, begin.typed)
-        process.feed()
         try:
-            await process.ready()
-        except asyncio.CancelledError:
-            process.abandon()
-            raise
+            await process.begin()
         except (SpawnError, asyncssh.Error):
             if process.refused:
                 process.close()
