@@ -39,6 +39,15 @@ def test_it_lists_aliases_targets_and_groups_with_their_files(shell):
     assert "~/xec.toml" in text
 
 
+def test_a_group_of_many_does_not_make_the_lines_of_others_wide(shell, tmp_path):
+    members = [f"web{number}.example.org" for number in range(40)]
+    (tmp_path / "xec.toml").write_text(f"[targets.db1]\n[groups]\nweb = {members}\n")
+    text, _ = said(shell, "%xec_targets")
+    one, many = (next(line for line in text.splitlines() if line.startswith(name)) for name in ("db1 ", "@web "))
+    assert len(one) < 80
+    assert ", ".join(members) in many
+
+
 def test_it_says_what_a_set_stands_for(shell):
     text, _ = said(shell, "%xec_targets @db,web[1-2].lan!web1.lan")
     assert [line.split() for line in text.splitlines()[1:]] == [["db1", "ops@10.0.0.7"], ["web2.lan", "web2.lan"]]

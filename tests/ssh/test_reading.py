@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -138,6 +139,53 @@ def test_children_that_lived_between_two_samples_are_in_the_total_and_it_never_s
         values = [getattr(sample, name) for sample in samples]
         assert values == sorted(values)
     assert samples[-1].written_bytes >= 80_000_000
+
+
+def tree(folder, *processes):
+    """A `/proc` in which these processes live: pid, parent, ticks of its own, of its children that have ended, children that live."""
+    proc = Path(machine(folder))
+    for pid, parent, own, ended, living in processes:
+        place = proc / str(pid)
+        (place / "task" / str(pid)).mkdir(parents=True, exist_ok=True)
+        rest = f"{parent} 1 1 0 -1 0 0 0 0 0 {own} 0 {ended} 0 20 0 1 0 5 0 10"
+        (place / "stat").write_text(f"{pid} (sh) S {rest}\n")
+        (place / "io").write_text("rchar: 1\nwchar: 1\nread_bytes: 0\nwrite_bytes: 0\n")
+        (place / "task" / str(pid) / "children").write_text("".join(f"{each} " for each in living))
+    return proc
+
+
+def test_a_child_that_ends_between_the_looks_at_its_parent_and_at_itself_makes_the_total_no_smaller(loop_of, tmp_path):
+    proc = tree(tmp_path, (900, 1, 10, 0, [901]), (901, 900, 20, 0, []))
+    loop = loop_of(tree_line(Begun(900, "5", True), "k.1.ssh", str(proc)))
+    assert loop.ask().sample.cpu_s == 30 / TICKS
+    shutil.rmtree(proc / "901")  # and its parent was looked at before
+    assert loop.ask().sample.cpu_s == 30 / TICKS
+    tree(tmp_path, (900, 1, 10, 25, []))
+    assert loop.ask().sample.cpu_s == 35 / TICKS
+
+
+def test_parents_are_looked_at_before_their_children(loop_of, tmp_path, monkeypatch):
+    # Where a child was looked at first, and ended before its parent was, it counted twice, and the next total was smaller.
+    proc = tree(
+        tmp_path,
+        (900, 1, 1, 0, [30]),
+        (30, 900, 1, 0, [700]),
+        (700, 30, 1, 0, [2]),
+        (2, 700, 1, 0, [801]),
+        (801, 2, 1, 0, []),
+    )
+    seen = tmp_path / "seen"
+    for folder in (tmp_path / "busybox", tmp_path / "watched"):
+        folder.mkdir(exist_ok=True)
+        (folder / "spy").write_text(f'#!/bin/sh\necho "$*" >>\'{seen}\'\nexec {shutil.which("cat")} "$@"\n')
+        (folder / "spy").chmod(0o755)
+        (folder / "cat").symlink_to(folder / "spy")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'watched'}:{os.environ['PATH']}")
+    loop = loop_of(tree_line(Begun(900, "5", True), "k.1.ssh", str(proc)))
+    for _ in range(6):
+        assert loop.ask().sample.processes == 5
+    looks = [re.findall(r"(\d+)/io", line) for line in seen.read_text().splitlines()]
+    assert [pids for pids in looks if len(pids) == 5] == [["900", "30", "700", "2", "801"]] * 5
 
 
 def test_nothing_is_read_of_what_is_gone_nor_of_another_process_with_its_number(loop_of, watched, tmp_path):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TargetsMagics"]
 
+WIDE: Final = 48  # letters that a column takes of each line; the members of a large group take more on theirs
 _TABLE: Final = "border-collapse:collapse;font-size:90%"
 # Each cell has colours of its own: a page's theme colours the rows of any table.
 _CELL: Final = (
@@ -164,7 +165,7 @@ def _show(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str) 
         display({"text/plain": f"[xec] {nothing}"}, raw=True)  # type: ignore[no-untyped-call]
         return
     table = [head, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(head) - 1)]
+    widths = [min(WIDE, max(len(row[column]) for row in table)) for column in range(len(head) - 1)]
     text = "\n".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
         for row in table

@@ -44,6 +44,20 @@ BEGIN {
 
 TREE: Final = (
     r"""
+# Who ends between the looks at its parent and at itself is in neither: until the next look the total stays as it was.
+function no_less(i, x) {
+  if (x == "-") return x
+  if (x < high[i]) return high[i]
+  return high[i] = x
+}
+# Parents before their children: who ends in between would be counted twice, in its parent's total and by itself.
+function order(   pid, n) {
+  do {
+    n = fresh
+    for (pid in last) if (!(pid in seen) && (!(was[pid] in last) || was[pid] in seen)) { seen[pid] = 1; todo[++fresh] = pid }
+  } while (fresh > n)
+  for (pid in last) if (!(pid in seen)) { seen[pid] = 1; todo[++fresh] = pid }
+}
 function add(a, b) { return a == "-" || b == "-" ? "-" : a + b }
 function children(text,   n, p, i) {
   n = split(text, p, " ")
@@ -138,7 +152,7 @@ function scan(   command, line, p) {
     else if (time > scan_at) { scan(); scan_at = time + every }
     split("", seen); split("", todo); split("", cpu); split("", parent)
     fresh = living = 0; time = ""
-    for (pid in last) { seen[pid] = 1; todo[++fresh] = pid }
+    order()
     for (pid in more) if (!(pid in seen)) { seen[pid] = 1; todo[++fresh] = pid }
     split("", more)
     done = 0
@@ -162,6 +176,7 @@ function scan(   command, line, p) {
       pages += rss[pid]; all += threads[pid]
       if (threads[pid]) { count++; rank[pid] = (cpu[pid] - (pid in last ? last[pid] : 0)) * 1e9 + rss[pid] }
     }
+    sum = no_less(1, sum); sr = no_less(2, sr); sw = no_less(3, sw); tr = no_less(4, tr); tw = no_less(5, tw)
     out = sprintf("S %s %.0f %.0f %s %s %s %s %s %d %d", time, cost, sum, known(count ? pages : "-"), known(sr), known(sw), known(tr), known(tw), count, all)
     for (i = 0; i < keep; i++) {
       best = ""
