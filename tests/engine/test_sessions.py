@@ -119,6 +119,16 @@ def test_everything_that_bash_knows_survives_a_fatal_error(bash):
     ]
 
 
+def test_a_trap_on_exit_is_for_the_scripts_end_and_the_session_goes_on(each):
+    each.run("x=1")
+    r = each.run("trap 'echo \"bye $? $x\"' EXIT; x=2; echo begun; false; x=3")
+    assert (r.lines(), r.ok, r.notes) == (["begun", "bye 1 2"], False, ())
+    assert each.run("trap 'echo bye' EXIT; for i in 1 2; do break; done; trap - EXIT; trap 'echo $x' EXIT").lines() == [
+        "2"
+    ]
+    assert each.run("echo $x; trap | grep -c bye || true").lines() == ["2", "0"]
+
+
 def test_strict_is_for_one_command_and_the_shells_own_options_come_back(each):
     each.run("true", strict=True)
     assert each.run("false; echo $NOT_SET_ANYWHERE; echo on", strict=False).text() == "\non"

@@ -21,13 +21,14 @@ while IFS= read -r __xec_busy <&8; do
 %FETCH%
 __xec_was=$-;
 for __xec_once in 1; do . @order@; done;
-command echo "s $?" >&9;
+__xec_code=$?; case ${__xec_aliased+x}${__xec_onexit+x} in ?*) . @onexit@ ;; esac;
+command echo "s $__xec_code" >&9;
 . @after@;
 __xec_busy=; done
 """)
 
 _SERVER: Final = one_line(rf"""
-exec 9>@ctl@ 8<@feed@; __xec_busy=; . @rc@;
+exec 9>@ctl@ 8<@feed@; __xec_busy=; __xec_self=$$; . @trap@; . @rc@;
 trap 'exit 130' INT; trap 'exit 143' TERM; trap '. @end@' EXIT;
 echo "r $$" >&9;
 {_LOOP}
@@ -41,21 +42,67 @@ if [ -n "${__xec_from-}" ] && [ "$PWD" = "$__xec_to" ]; then cd -- "$__xec_from"
 unset __xec_from __xec_to
 """
 
+_WHO: Final = (
+    "if [ -r /proc/self/stat ]; then read -r __xec_pid __xec_rest </proc/self/stat; "
+    "else __xec_pid=$(exec sh -c 'echo $PPID'); fi"
+)
+
+# In a subshell a trap is the subshell's. What is one operand, or begins with a number, resets.
+_TRAP: Final = rf"""
+__xec_trap() {{
+  case $# in 0) \trap; return ;; esac
+  case $1 in --) shift ;; -?*) \trap "$@"; return ;; esac
+  case $# in
+  0) \trap; return ;;
+  1) __xec_do=- ;;
+  *) case $1 in *[!0-9]* | '') __xec_do=$1; shift ;; *) __xec_do=- ;; esac ;;
+  esac
+  {_WHO}
+  case $__xec_pid in "$__xec_self") ;; *) \trap -- "$__xec_do" "$@"; return ;; esac
+  __xec_bad=0
+  for __xec_one do
+    case $__xec_one in
+    EXIT | exit | 0) case $__xec_do in -) unset __xec_onexit ;; *) __xec_onexit=$__xec_do ;; esac ;;
+    *) \trap -- "$__xec_do" "$__xec_one" || __xec_bad=$? ;;
+    esac
+  done
+  unset __xec_pid __xec_rest __xec_do __xec_one
+  return "$__xec_bad"
+}}
+"""
+
+# At the end of a script: its trap, which sees how the script ended.
+_ONEXIT: Final = rf"""
+case ${{__xec_aliased+x}} in x) unset __xec_aliased; unalias trap ;; esac
+case ${{__xec_onexit+x}} in x)
+  __xec_text=$__xec_onexit; unset __xec_onexit
+  if (exit "$__xec_code"); then eval "$__xec_text" {_STREAMS}; else eval "$__xec_text" {_STREAMS}; fi ;;
+esac
+"""
+
+# The script's trap runs in a subshell where the session lives on: a failure in it must not end this.
 _END: Final = rf"""
 __xec_code=$?
 if [ -n "$__xec_busy" ]; then
   exec 9>@ctl@ 8<@feed@ </dev/null >/dev/null 2>&1
   case $__xec_busy in
-  *x) ;;
+  *x) . @onexit@ ;;
   *)
-    trap '' INT TERM
+    __xec_flags=$-; set +e
+    case ${{__xec_aliased+x}}${{__xec_onexit+x}} in ?*)
+      (case $__xec_flags in *e*) set -e ;; esac; . @onexit@)
+      unset __xec_onexit
+      case ${{__xec_aliased+x}} in x) unset __xec_aliased; unalias trap ;; esac ;;
+    esac
+    \trap '' INT TERM
     (
+      case $__xec_flags in *e*) set -e ;; esac
       case $__xec_was in *e*) ;; *) set +e ;; esac
       case $__xec_was in *u*) ;; *) set +u ;; esac
       . @undo@
-      trap 'exit 130' INT; trap 'exit 143' TERM; trap '. @end@' EXIT
-      if [ -r /proc/self/stat ]; then read -r __xec_pid __xec_rest </proc/self/stat; else __xec_pid=$(exec sh -c 'echo $PPID'); fi
-      __xec_busy=
+      \trap 'exit 130' INT; \trap 'exit 143' TERM; \trap '. @end@' EXIT
+      {_WHO}
+      __xec_busy= __xec_self=$__xec_pid
       command echo "k $__xec_code $__xec_pid" >&9
       unset __xec_pid __xec_rest
       {_LOOP}
@@ -80,6 +127,8 @@ class Sh:
         names.write("order", b"")
         names.write("undo", b"")
         names.write("after", _AFTER.encode())
+        names.write("trap", _TRAP.encode())
+        names.write("onexit", filled(_ONEXIT, names))
         names.write("end", filled(_END.replace("%FETCH%", self.fetch), names))
         argv = (part.encode("utf-8", "surrogateescape") for part in shell)
         return Start(
@@ -102,6 +151,9 @@ class Sh:
                 % ((variable,) * 6)
             )
         run = b"eval %s %s\n" % (quoted(order.script), streams)
+        if order.may_trap_exit() and not order.defines_own_words():
+            before += b"__xec_aliased=1; alias trap=__xec_trap\n"
+            run += filled("__xec_code=$?; . @onexit@; (exit $__xec_code)\n", names)
         if order.cwd:
             go = b"__xec_from=$PWD; if cd -- %s %s; then __xec_to=$PWD\n" % (
                 quoted(order.cwd),

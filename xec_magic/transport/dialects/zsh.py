@@ -42,6 +42,21 @@ _RUN: Final = f"""
 TRY_BLOCK_ERROR=0; TRY_BLOCK_INTERRUPT=0; }}
 """
 
+# A trap on EXIT is for the script's end. The shell itself prints it, for a function named `trap` that notes it.
+_ONEXIT: Final = f"""
+builtin trap >|@traps@
+trap() {{ [[ $3 != EXIT ]] || __xec_text=$2; }}
+. @traps@
+unfunction trap
+if (( ${{+__xec_text}} )); then
+  builtin trap - EXIT
+  __xec_is() {{ return $1; }}
+  __xec_is $__xec_code; builtin eval "$__xec_text" {_STREAMS}
+  builtin trap - EXIT
+  unfunction __xec_is; unset __xec_text
+fi
+"""
+
 _AFTER: Final = r"""
 (( __xec_set )) && setopt err_return
 if [[ $__xec_busy == s || -n ${__xec_strict-} ]]; then
@@ -60,6 +75,11 @@ def _script_of(order: Order) -> bytes:
     return b"setopt err_return no_unset; " + script
 
 
+def _traps(order: Order) -> bool:
+    """Its end is to be looked at for a trap on EXIT."""
+    return order.may_trap_exit() and not order.defines_own_words()
+
+
 class _Zsh:
     """See `Dialect`."""
 
@@ -71,13 +91,15 @@ class _Zsh:
         names.write("rc", rc.encode("utf-8", "surrogateescape") + b"\n")
         names.write("run", filled(_RUN, names))
         names.write("after", _AFTER.encode())
+        names.write("traps", b"")
+        names.write("onexit", filled(_ONEXIT, names))
         argv = (part.encode("utf-8", "surrogateescape") for part in shell)
         return Start((*argv, *((b"-l",) if login else ()), b"-c", filled(_SERVER, names)), {})
 
     def plain(self, order: Order) -> bytes | None:
         """See `Dialect`."""
         script = _script_of(order)
-        if order.env or order.cwd or len(script) > INLINE_BYTES:
+        if order.env or order.cwd or _traps(order) or len(script) > INLINE_BYTES:
             return None
         return (b"s" if order.strict else b"p") + script + b"\0"
 
@@ -86,11 +108,14 @@ class _Zsh:
         plain, script = self.plain(order), _script_of(order)
         if plain is not None:
             return plain
+        traps = _traps(order)
         names.write("script", script)
         text = filled('ZSH_EXECUTION_STRING="$(<@script@)"; ', names)
         if order.strict:
             text += b"__xec_strict=1; "
         run = filled(". @run@", names)
+        if traps:
+            run = filled("{ . @run@; . @onexit@; }", names)
         if order.cwd:
             go = b"__xec_from=$PWD; __xec_code=1; builtin cd -- %s %s && __xec_to=$PWD && "
             run = go % (quoted(order.cwd), filled("2>@err@", names)) + run
