@@ -53,6 +53,16 @@ def beside_runs(report, rounds):
     )
 
 
+def by_functions(command, count):
+    """The floor: bash that has read all the commands before it runs them, and keeps nothing apart."""
+    names = range(count)
+    script = "; ".join([*(f"f{name}() {{ {command}; }}" for name in names), *(f"f{name}" for name in names)])
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
+        file.write(script)
+        file.flush()
+        subprocess.run(["bash", file.name], stdout=subprocess.DEVNULL, check=True)
+
+
 def growth(report, most, rounds):
     """Whether a command costs the same among many as among few."""
     import xec_magic as xec
@@ -74,7 +84,14 @@ def growth(report, most, rounds):
         report.at_most(
             f"a command among {most:,} / among {few:,}, {name}", ratio(times[most], times[few])[0], 1.5, " ×"
         )
+    command = cases["with a pipe"][0]
+    floor = {count: timed(lambda count=count: by_functions(command, count)) / count for count in (few, most)}
+    rows.append(["with a pipe, bash alone with a function each", *map(duration, floor.values())])
     report.table(["a command", f"among {few:,}", f"among {most:,}"], rows)
+    report.say(
+        "A pipe starts two processes, and to start one takes a shell the longer the more it has read: bash alone, which holds as many commands as functions, "
+        f"takes {floor[most] / floor[few]:.2f} × as long for one among {most:,} as among {few:,}."
+    )
 
 
 def files(report, rounds):
