@@ -175,6 +175,14 @@ async def test_a_part_that_is_being_written_is_nobody_elses_and_not_taken_for_a_
     await other.let_go()
 
 
+async def test_a_copy_that_is_stopped_looks_for_no_parts_any_more(files, big):
+    begun = PartFiles(files, files)
+    begun.expect(big)
+    (looking,) = begun._seen.values()
+    await begun.let_go()
+    assert looking.cancelled()
+
+
 async def test_a_part_that_another_kernel_has_left_is_gone_on_with_under_a_name_of_ones_own(files, big):
     left = write_part(big, KEEP_BYTES - 1000)
     parts = PartFiles(files, files)

@@ -47,7 +47,7 @@ class PartFiles:
         self._source = source
         self._sink = sink
         self._owner = secrets.token_hex(_TOKEN // 2)
-        self._seen: dict[bytes, dict[bytes, _Seen]] = {}  # parts of others, by directory and name
+        self._seen: dict[bytes, asyncio.Task[dict[bytes, _Seen]]] = {}  # parts of others, by directory and name
         self._mine: set[bytes] = set()  # of those in `_written`
         self._not_kept: set[bytes] = set()  # of these, those that are of no use if it ends now
 
@@ -67,7 +67,7 @@ class PartFiles:
         """Make a part that somebody has left ours, by its name; where to go on with it, None where there is none of use."""
         folder, name = posixpath.split(item.sink)
         of = posixpath.basename(part)[: -_TOKEN - len(_END)]
-        for each, seen in (await self._look(folder)).items():
+        for each, seen in (await self._look(item)).items():
             old = posixpath.join(folder, each)
             if (
                 not is_part_of(each, name)
@@ -91,15 +91,23 @@ class PartFiles:
                 await self._sink.remove(part)
         return None
 
-    async def _look(self, folder: bytes) -> dict[bytes, _Seen]:
+    def expect(self, item: Item) -> None:
+        """A file is to be begun soon: look for parts of it while other things are asked."""
+        folder = posixpath.dirname(item.sink)
+        if item.entry.size > KEEP_BYTES and folder not in self._seen:
+            self._seen[folder] = asyncio.get_running_loop().create_task(self._find(folder))
+
+    async def _look(self, item: Item) -> dict[bytes, _Seen]:
         """The parts that were in a directory when it was first looked at."""
-        if folder not in self._seen:
-            self._seen[folder] = {}
-            with contextlib.suppress(FileError):
-                found = await self._sink.names(folder or b".")
-                now = asyncio.get_running_loop().time()
-                self._seen[folder] = {each: _Seen(entry, now) for each, entry in found if each.endswith(_END)}
-        return self._seen[folder]
+        self.expect(item)
+        return await asyncio.shield(self._seen[posixpath.dirname(item.sink)])
+
+    async def _find(self, folder: bytes) -> dict[bytes, _Seen]:
+        with contextlib.suppress(FileError):
+            found = await self._sink.names(folder or b".")
+            now = asyncio.get_running_loop().time()
+            return {each: _Seen(entry, now) for each, entry in found if each.endswith(_END)}
+        return {}
 
     async def _is_left(self, path: bytes, seen: _Seen) -> bool:
         """Nobody writes to a part: a copy of this process has left it, or it stays as it is for some seconds."""
@@ -141,9 +149,12 @@ class PartFiles:
 
     async def let_go(self) -> None:
         """Remove what was begun and is not worth keeping: also what was asked for and not answered when it was stopped."""
+        for looking in self._seen.values():
+            looking.cancel()
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLEAN_S):
+                    await asyncio.gather(*self._seen.values(), return_exceptions=True)
                     await asyncio.gather(*(self.remove(part) for part in self._not_kept))
         finally:
             _left.update(self._mine - self._not_kept)
@@ -152,7 +163,7 @@ class PartFiles:
     async def remove_stale(self, item: Item) -> None:
         """Parts of earlier states of a file are of no use any more, if nobody else writes to them."""
         folder, name = posixpath.split(item.sink)
-        for each, seen in (await self._look(folder)).items():
+        for each, seen in (await self._look(item)).items():
             part = posixpath.join(folder, each)
             if is_part_of(each, name) and await self._is_left(part, seen):
                 await self.remove(part)

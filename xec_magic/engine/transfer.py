@@ -150,6 +150,7 @@ class Transfer:
     # -- files -------------------------------------------------------------------------------------------------
 
     async def _file(self, item: Item) -> None:
+        self._parts.expect(item)
         with about(self._at_sink(item.sink)):
             there = await self._destination.entry(item)
             if there is not None and there.kind == "directory":
