@@ -107,7 +107,7 @@ if [ -n "$__xec_busy" ]; then
       unset __xec_pid __xec_rest
       {_LOOP}
     )
-    exit
+    exit "$?"
     ;;
   esac
 fi
