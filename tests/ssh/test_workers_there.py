@@ -324,7 +324,8 @@ def test_one_that_has_ended_there_is_not_missed(ex, own):
 
 def test_one_that_is_lost_in_the_moment_of_its_command_is_said_and_nothing_is_run_again(ex, own, tmp_path):
     warm(ex, on=own.spec)
-    for pid in waiting_pids(own):
+    stopped = waiting_pids(own)
+    for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     run = ex.start("echo ran", on=own.spec, grace=0.1)
     run.begin()
@@ -332,6 +333,8 @@ def test_one_that_is_lost_in_the_moment_of_its_command_is_said_and_nothing_is_ru
     for pid in [pid for pid in children(own.process.pid) if Path(f"/proc/{pid}/comm").read_text().startswith("sshd")]:
         os.kill(pid, signal.SIGKILL)
     r = run.wait(20)
+    for pid in stopped:  # a stopped process does not hear that its connection has gone
+        os.kill(pid, signal.SIGKILL)
     assert (r.outcome.value, r.stdout) == ("lost", "")
     assert f"the connection to {own.spec} was lost in the moment in which the command was to begin" in r.detail
     assert ex.run("echo on", on=own.spec).text() == "on"
