@@ -189,12 +189,18 @@ def spares(ex):
     return [each for host in hosts(ex) for connection in host.links.connections.values() for each in connection.ahead]
 
 
-def test_of_many_hosts_only_some_have_one(ex, world, server, monkeypatch):
-    monkeypatch.setattr(module, "MOST", 2)
-    aliases = [f"of-many-{number}" for number in range(4)]
+def four_names(world, server, stem):
+    """Four hosts, for who is told the name."""
+    aliases = [f"{stem}-{number}" for number in range(4)]
     with world.config.open("a") as file:
         for alias in aliases:
             file.write(f"Host {alias}\n HostName {server.address}\n Port {server.port}\n User {world.user}\n")
+    return aliases
+
+
+def test_of_many_hosts_only_some_have_one(ex, world, server, monkeypatch):
+    monkeypatch.setattr(module, "MOST", 2)
+    aliases = four_names(world, server, "of-many")
     for _ in range(3):
         assert all(result.ok for result in ex.map("true", on=aliases))
         assert until(lambda: all(row.busy == 0 for row in ex._engine.ssh_rows()))
@@ -204,10 +210,7 @@ def test_of_many_hosts_only_some_have_one(ex, world, server, monkeypatch):
 
 def test_of_many_hosts_only_some_have_channels_ahead(ex, world, server, monkeypatch):
     monkeypatch.setattr(links, "MOST", 2)
-    aliases = [f"of-more-{number}" for number in range(4)]
-    with world.config.open("a") as file:
-        for alias in aliases:
-            file.write(f"Host {alias}\n HostName {server.address}\n Port {server.port}\n User {world.user}\n")
+    aliases = four_names(world, server, "of-more")
     for _ in range(3):
         assert all(result.ok for result in ex.map("true", on=aliases))
     assert sum(any(row.ahead for row in host.links.rows()) for host in hosts(ex)) == 2
