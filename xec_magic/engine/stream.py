@@ -29,7 +29,10 @@ class OutputStream(Generic[T]):
         self._flatten = flatten
 
     def __iter__(self) -> Iterator[T]:
-        items = self._items()
+        return iter(self._single(self._items()))
+
+    def _single(self, items: Iterable[Any]) -> Iterable[Any]:
+        """Batches one item after the other, where items are asked for."""
         # A generator that handed out line by line would cost more than reading them.
         return chain.from_iterable(items) if self._flatten else items
 
@@ -67,13 +70,11 @@ class OutputStream(Generic[T]):
                 pieces: Iterable[Piece] | None = backlog
                 while pieces is not None:
                     for _, data in pieces:
-                        for item in splitter.feed(data):
-                            for one in item if self._flatten else (item,):
-                                yield one
+                        for item in self._single(splitter.feed(data)):
+                            yield item
                     pieces = await next_async(self._run, channel, interrupts)
-                for item in splitter.end():
-                    for one in item if self._flatten else (item,):
-                        yield one
+                for item in self._single(splitter.end()):
+                    yield item
                 whole = True
             finally:
                 if not whole:
