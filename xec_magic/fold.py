@@ -19,8 +19,9 @@ from xec_magic.events import (
     Retrying,
     Sample,
     Started,
+    Usage,
 )
-from xec_magic.outcome import Outcome, outcome_of
+from xec_magic.outcome import ended_as, outcome_of
 from xec_magic.output import OutputLog
 from xec_magic.plan import Plan
 from xec_magic.result import Result
@@ -119,9 +120,10 @@ class ResultFold:
 
 
 def ended_by_itself(
-    run_id: str, plan: Plan, log: OutputLog, exit_code: int, wall_time: float, duration_s: float
-) -> Result:
-    """The result of a command of which nothing else is to be told than its output and its exit code.
+    run_id: str, plan: Plan, log: OutputLog, exit_code: int | None, signal: int | None, usage: Usage | None,
+    wall_time: float, duration_s: float,
+) -> Result:  # fmt: skip
+    """The result of a command of which nothing else is to be told than its output, how it ended and what it used.
 
     Args:
         wall_time: When it was started, in seconds since the epoch.
@@ -130,12 +132,12 @@ def ended_by_itself(
     return Result.restore(
         run_id=run_id,
         plan=plan,
-        outcome=Outcome.OK if exit_code in plan.ok_codes else Outcome.FAILED,
+        outcome=ended_as(exit_code, signal, plan),
         exit_code=exit_code,
-        signal=None,
+        signal=signal,
         started_at=datetime.fromtimestamp(wall_time, UTC),
         duration_s=duration_s,
-        usage=None,
+        usage=usage,
         truncated=False,
         left_behind=(),
         attempts=(),

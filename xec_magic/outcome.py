@@ -8,7 +8,7 @@ from typing import Final
 from xec_magic.events import Cause, Exited
 from xec_magic.plan import Plan
 
-__all__ = ["Outcome", "outcome_of"]
+__all__ = ["Outcome", "ended_as", "outcome_of"]
 
 
 class Outcome(StrEnum):
@@ -43,6 +43,11 @@ def outcome_of(exited: Exited | None, plan: Plan) -> Outcome:
         return Outcome.LOST
     if exited.cause is not None:
         return _OUTCOMES[exited.cause]
-    if exited.signal is not None:
+    return ended_as(exited.exit_code, exited.signal, plan)
+
+
+def ended_as(exit_code: int | None, signal: int | None, plan: Plan) -> Outcome:
+    """Why a run ended that ended by itself."""
+    if signal is not None:
         return Outcome.SIGNALLED
-    return Outcome.OK if exited.exit_code in plan.ok_codes else Outcome.FAILED
+    return Outcome.OK if exit_code in plan.ok_codes else Outcome.FAILED

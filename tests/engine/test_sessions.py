@@ -16,7 +16,7 @@ from helpers.waiting import until
 import xec_magic as xec
 from xec_magic.errors import OptionError, SpawnError, XecError
 from xec_magic.outcome import Outcome
-from xec_magic.transport import session_doubt
+from xec_magic.transport import session_doubt, session_orders
 from xec_magic.transport.spawn import proctree
 
 
@@ -675,3 +675,43 @@ sys.stdin.readline()
         kernel.stdin.close()
         kernel.stdout.close()
     until(lambda: proctree.living((), marker) == [], 15)
+
+
+# -- run by the thread that waits -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", ["echo short", "echo begun; sleep 30"])
+def test_an_interrupt_while_a_session_is_borrowed_leaves_it_in_order(script, ex, bash, monkeypatch):
+    bash.run("true")
+    make = session_orders.SessionOrders.of
+
+    def interrupted(*args, **options):
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGINT)  # when the session has been taken, and nobody has it in hand yet
+        return make(*args, **options)
+
+    monkeypatch.setattr(session_orders.SessionOrders, "of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bash.run(script)
+    until(lambda: session_of(ex).state == "idle")
+    assert bash.run("echo again").text() == "again"
+    assert [run.outcome for run in (r.snapshot() for r in ex._engine.runs())][1] in (Outcome.OK, Outcome.INTERRUPTED)
+
+
+def test_a_small_bound_on_output_holds_in_a_session_too(bash):
+    bash.run("true")
+    r = bash.run("echo hello world", max_output=3)
+    assert (r.outcome, r.stdout) == (Outcome.OUTPUT_LIMIT, "hel")
+
+
+def test_a_short_command_in_a_session_has_no_place_that_others_wait_for():
+    with xec.Executor(max_running=1, check=False) as ex:
+        ex.run("true", session="s")
+        until(lambda: session_of(ex).state == "idle")
+        long = ex.start("sleep 30")
+        until(lambda: long.state == "running")
+        short = ex.start("true", session="s")
+        threading.Timer(0.3, long.cancel).start()
+        assert ex.run("echo after", session="s").text() == "after"
+        assert long.done()
+        assert short.result().ok

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import signal
 import time
@@ -15,6 +16,7 @@ from xec_magic.errors import OptionError, XecError
 from xec_magic.transport import spare as spare_module
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawn.proctree import stat_fields
+from xec_magic.transport.spawner import current_umask
 
 
 @pytest.fixture
@@ -41,11 +43,11 @@ class Pool:
     def fitting(self, options):
         env = tuple((options.get("env") or {}).items())
         directory = str(options.get("cwd") or os.getcwd())
-        here = dict(os.environb)
+        here = dict(os.environb), env, directory, current_umask()
         return [
             spare
             for spare in self.spares.idle
-            if (spare.kind.environ, spare.kind.env, spare.kind.directory) == (here, env, directory)
+            if (spare.kind.environ, spare.kind.env, spare.kind.directory, spare.kind.umask) == here
         ]
 
     @property
@@ -262,6 +264,79 @@ def test_at_most_so_many_wait_and_they_end_when_nobody_comes(ex, pool, monkeypat
     engine = ex._engine
     engine.ask(engine.transports.end_idle())
     assert pool.spares.idle == []
+
+
+# -- run by the thread that waits -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo out; echo err >&2; exit 3",
+        "printf 'a\\377b'; kill -9 $$",
+        "head -c 300000 /dev/zero | tr '\\0' x",
+        "echo a; exec >&- 2>&-; sleep 0.05; exit 4",
+        "sleep 0.05; echo late",
+    ],
+)
+def test_a_command_that_its_waiting_thread_reads_ends_as_any_other(script, ex, pool):
+    pool.ready()
+    served = pool.served
+    warm, plain = ex.run(script), ex.run(script, worker=False)
+    assert pool.served == served + 1
+    assert (warm.stdout, warm.stderr, warm.outcome, warm.exit_code, warm.signal) == (
+        plain.stdout, plain.stderr, plain.outcome, plain.exit_code, plain.signal,
+    )  # fmt: skip
+    assert warm.usage.system_s + warm.usage.user_s > 0
+    assert warm.usage.written_bytes >= len(warm.stdout) > 0
+
+
+@pytest.mark.parametrize("script", ["echo short", "echo begun; sleep 30"])
+def test_an_interrupt_while_a_spare_is_taken_leaves_nothing_behind(script, ex, pool, monkeypatch):
+    pool.ready()
+    release = spare_module.Spare.release
+
+    def interrupted(spare, text):
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGINT)  # it has been taken, and nobody has it in hand yet
+        return release(spare, text)
+
+    monkeypatch.setattr(spare_module.Spare, "release", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ex.run(script)
+    last = ex._engine.runs()[-1].snapshot()
+    assert (last.plan.command.script, last.outcome.value in ("ok", "interrupted")) == (script, True)
+    assert ex.run("echo again").text() == "again"
+
+
+def test_an_alarm_while_a_spare_is_taken_ends_it(ex, pool, monkeypatch):
+    pool.ready()
+    spares = list(pool.spares.idle)
+    release = spare_module.Spare.release
+
+    def alarmed(spare, text):
+        release(spare, text)
+        raise TimeoutError("the user's own")
+
+    monkeypatch.setattr(spare_module.Spare, "release", alarmed)
+    with pytest.raises(TimeoutError, match="the user's own"):
+        ex.run("sleep 30")
+    monkeypatch.undo()
+    until(lambda: any(spare.spawned.exit.done() for spare in spares))
+
+
+def test_the_helper_process_is_lost_while_a_thread_waits(ex, pool):
+    pool.ready()
+    r = ex.run("kill -9 $PPID; sleep 30")
+    assert (r.outcome.value, "helper process" in r.detail) == ("lost", True)
+
+
+def test_two_threads_never_get_the_same_spare(ex, pool):
+    pool.ready()
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        results = list(threads.map(lambda number: ex.run(f"echo {number} $$").text().split(), range(120)))
+    assert [int(number) for number, _ in results] == list(range(120))
+    assert len({pid for _, pid in results}) == 120
 
 
 # -- xec.workers -----------------------------------------------------------------------------------

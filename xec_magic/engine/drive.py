@@ -274,6 +274,8 @@ class Drive:
                 if shell_ended_at is None or run.full_channels:  # a reader that is slow holds the streams itself
                     shell_ended_at, arrived = now, self._intake.arrived
                 if not process.streams_open:
+                    if self._intake.over and run.stop_cause is None:  # it ended before it could be stopped
+                        run._stop(False, Cause.OUTPUT_LIMIT, "")
                     break
                 if not policy.wait and now >= shell_ended_at + LEFT_BEHIND_S:
                     if await self._leave_behind(process) or arrived == self._intake.arrived:

@@ -292,7 +292,7 @@ class Executor:
             self._portal.post(self.start_now, run)
 
     def run_here(self, plan: Plan, keep: bool | None) -> Result | None:
-        """The result of a short command in an idle session, run by the calling thread; None when it is to be run as others are.
+        """The result of a short command in a warm shell, run by the calling thread; None when it is to be run as others are.
 
         Raises:
             OptionError: a secret stands where others can read it; nothing has run.
@@ -308,7 +308,7 @@ class Executor:
         return str(next(self._numbers))
 
     def adopt(self, plan: Plan, here: HereRun, keep: bool | None) -> Run:
-        """A run that goes on with what the calling thread has begun in a session."""
+        """A run that goes on with what the calling thread has begun in a warm shell."""
         run = self._new_run(plan, check=False, background=False, keep=keep if plan.limits.keep else False)
         run.begun = True
         run.state = "running"

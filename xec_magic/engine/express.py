@@ -126,7 +126,7 @@ class Express(Drive):
         self._enter(self._executor.admission)
         self._changed.call = self._hold
         request = StartRequest(self._plan.command, run.run_id, self._way.output, self._changed.set, note=self._way.note)
-        self._there(here.session.adopt(here, request))
+        self._there(here.adopt(request))
         self._changed.call = self._look
         self._look()
 

@@ -1,12 +1,14 @@
-"""Short commands in sessions, run by the thread that waits for them; see `xec_magic.transport.here`."""
+"""Short commands in warm shells, run by the thread that waits for them; see `xec_magic.transport.here`."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Final, Protocol
 
 from xec_magic.engine.run import Run
+from xec_magic.engine.undisturbed import undisturbed
 from xec_magic.events import Stream
 from xec_magic.fold import ended_by_itself
 from xec_magic.output import OutputLog
@@ -14,7 +16,8 @@ from xec_magic.plan import Plan
 from xec_magic.redact import Redactor, StreamRedactor
 from xec_magic.result import Result
 from xec_magic.transport import Transports
-from xec_magic.transport.here import HereRun
+from xec_magic.transport.base import ExitStatus
+from xec_magic.transport.here import MOST_BYTES, HereRun
 
 __all__ = ["is_simple", "run_here"]
 
@@ -26,6 +29,7 @@ class Surroundings(Protocol):
 
     redactor: Redactor
     transports: Transports
+    admission: asyncio.Semaphore
 
     def adopt(self, plan: Plan, here: HereRun, keep: bool | None) -> Run:
         """A run that goes on, on the loop, with what has been begun here."""
@@ -41,40 +45,60 @@ class Surroundings(Protocol):
 
 
 def run_here(executor: Surroundings, plan: Plan, keep: bool | None) -> Result | None:
-    """The result of a command in an idle session, run by this thread as long as it is short; None when it cannot be done so,
+    """The result of a command in a warm shell, run by this thread as long as it is short; None when it cannot be done so,
     and nothing has happened.
 
     Raises:
         RunInterrupted: interrupted while waiting.
     """
-    timeout_s = plan.stop.timeout_s
-    if (
-        not (plan.command.session and is_simple(plan))
-        or keep is False
-        or (timeout_s is not None and timeout_s <= 2 * PATIENCE_S)
-    ):
+    if keep is False or not _may_be_short(plan) or executor.admission.locked():
         return None
-    here = executor.transports.workers.lend(plan.command)
-    if here is None:
-        return None
+    here: HereRun | None = None
+    result: Result | None = None
     try:
-        log = OutputLog(plan.limits.memory_bytes)
-        executor.settle()  # of those before, now that there is time: the shell is busy
-        code = here.wait(PATIENCE_S)
+        with undisturbed():  # it lasts a moment only
+            here = executor.transports.workers.lend(plan.command)
+            if here is None:
+                return None
+            executor.settle()  # of those before, now that there is time: the shell is busy
+            status = here.wait(PATIENCE_S)
+            if status is not None:
+                result = _result(executor, plan, here, status)
     except KeyboardInterrupt:
+        if (
+            here is None or result is not None
+        ):  # it had ended by itself at the same moment; the user's wish still counts
+            raise
         return executor.adopt(plan, here, keep).wait(interrupted=True)
     except BaseException:
-        executor.adopt(plan, here, keep).cancel()
+        if here is not None and result is None:
+            executor.adopt(plan, here, keep).cancel()
         raise
-    if code is None:
-        return executor.adopt(plan, here, keep).wait()
-    here.session.give_back(here.pipes)
+    return executor.adopt(plan, here, keep).wait() if result is None else result
+
+
+def _result(executor: Surroundings, plan: Plan, here: HereRun, status: ExitStatus) -> Result:
+    """What has come of it, now that it is over."""
+    here.give_back()
     took_s = time.monotonic() - here.started_at
+    log = OutputLog(plan.limits.memory_bytes)
     for stream, data in _masked(here.pieces, executor.redactor) if plan.limits.keep else ():
         log.append(stream, data)
-    result = ended_by_itself(executor.new_id(), plan, log, code, time.time() - took_s, took_s)
+    result = ended_by_itself(
+        executor.new_id(), plan, log, status.exit_code, status.signal, status.usage, time.time() - took_s, took_s
+    )
     executor.note_result(result)
     return result
+
+
+def _may_be_short(plan: Plan) -> bool:
+    """Nothing has to be done around the command, and its limits leave room for what is done without them here."""
+    timeout_s, max_bytes = plan.stop.timeout_s, plan.limits.max_output_bytes
+    return (
+        is_simple(plan)
+        and (timeout_s is None or timeout_s > 2 * PATIENCE_S)
+        and (max_bytes is None or max_bytes >= 2 * MOST_BYTES)
+    )
 
 
 def is_simple(plan: Plan) -> bool:

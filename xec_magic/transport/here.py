@@ -1,88 +1,38 @@
-"""`HereRun`: a command in a session, put and read by the thread that waits for it.
+"""`HereRun`: a command in a warm shell, put and read by the thread that waits for it.
 
 The way through the loop costs two changes of threads, as much as a whole command of a warm shell. So the waiting thread
-may borrow an idle session, and reads for a moment by itself. What takes longer, or prints more, it hands over to the loop.
+may borrow a shell that has nothing to do, and reads for a moment by itself. What takes longer, or prints more, it hands over to
+the loop.
 """
 
 from __future__ import annotations
 
-import os
-import select
-import time
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from xec_magic.events import Stream
+from xec_magic.transport.base import ExitStatus, Process, StartRequest
 
-if TYPE_CHECKING:
-    from xec_magic.transport.session import Session
+__all__ = ["MOST_BYTES", "HereRun"]
 
-__all__ = ["HereRun"]
-
-AT_ONCE_S: Final = 0.001
 MOST_BYTES: Final = 48 * 1024  # below what a pipe holds; more is the loop's business
 
 
-class HereRun:
-    """One command in a borrowed session. All of it happens in one thread, which holds the session's loan.
+class HereRun(Protocol):
+    """One command in a borrowed shell. All of it but `adopt` happens in one thread.
 
     Attributes:
-        pieces: What it has printed.
-        frames: What the shell has said of it and was not understood yet.
+        pieces: What it has printed, less than `2 * MOST_BYTES`.
         started_at: In monotonic seconds.
     """
 
-    def __init__(self, session: Session, order: bytes, pipes: tuple[int, int]) -> None:
-        self.session = session
-        self.pipes = pipes
-        self.pieces: list[tuple[Stream, bytes]] = []
-        self.frames = b""
-        self.started_at = time.monotonic()
-        self._size = 0
-        session.put(order)
+    pieces: list[tuple[Stream, bytes]]
+    started_at: float
 
-    def wait(self, patience_s: float) -> int | None:
-        """The exit code; None when that needs more patience, or more room."""
-        control = self.session.control
-        poll = select.poll()
-        poll.register(control, select.POLLIN)
-        # At first for the end alone: to wake up for the output as well would take as long as the command.
-        ready = poll.poll(AT_ONCE_S * 1000)
-        if not ready:
-            self.session.hold()
-            for fd in self.pipes:
-                poll.register(fd, select.POLLIN)
-        until = self.started_at + patience_s
-        while True:
-            for fd, _ in ready:
-                if fd == control:
-                    return self._heard(os.read(control, 4096))
-                self._read(fd)
-            left = until - time.monotonic()
-            if left <= 0 or self._size >= MOST_BYTES:
-                return None
-            ready = poll.poll(left * 1000)
+    def wait(self, patience_s: float) -> ExitStatus | None:
+        """How it ended; None when that needs more patience, or more room."""
 
-    def _heard(self, frame: bytes) -> int | None:
-        """What the shell has said; None when children hold the streams, or it was fatal to the shell: that is for the loop."""
-        self.frames = frame
-        if frame[:2] == b"s " and frame[2:-1].isdigit() and frame[-1:] == b"\n" and self._is_over():
-            return int(frame[2:])
-        return None
+    def give_back(self) -> None:
+        """It is over: let go of the shell."""
 
-    def _read(self, fd: int) -> bool:
-        data = os.read(fd, MOST_BYTES)
-        if data:
-            self._size += len(data)
-            self.pieces.append(("stdout" if fd == self.pipes[0] else "stderr", data))
-        return bool(data)
-
-    def _is_over(self) -> bool:
-        """Take what is left in the pipes; False when a child holds them."""
-        self.session.release()
-        for fd in self.pipes:
-            try:
-                while self._read(fd):
-                    pass
-            except BlockingIOError:
-                return False
-        return True
+    def adopt(self, request: StartRequest) -> Process:
+        """Go on with it on the loop's thread."""

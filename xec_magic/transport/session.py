@@ -12,11 +12,11 @@ from typing import Final
 from xec_magic.command import Command
 from xec_magic.errors import SpawnError, map_errors
 from xec_magic.transport.base import ExitStatus, StartRequest
-from xec_magic.transport.here import HereRun
 from xec_magic.transport.local import directory_of
 from xec_magic.transport.names import Names
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.session_doubt import Doubt
+from xec_magic.transport.session_here import SessionHere
 from xec_magic.transport.session_line import Frame, SessionLine
 from xec_magic.transport.session_meter import Meter
 from xec_magic.transport.session_orders import SessionOrders
@@ -146,7 +146,7 @@ class Session:
 
     # -- loans to the thread that waits ---------------------------------------------------------------
 
-    def lend(self, command: Command) -> HereRun | None:
+    def lend(self, command: Command) -> SessionHere | None:
         """Put a command to the shell from any thread but the loop's; None when that must be the loop's business.
 
         Whoever gets it has the session, until `give_back` or `adopt`.
@@ -160,7 +160,7 @@ class Session:
             return None
         if not self._meter.fresh and time.monotonic() < self.used_at + AS_ONE_S:
             self._meter.look_for_children(self.shells.pids)
-        return HereRun(self, self._order(command, first=False), pipes)
+        return SessionHere(self, self._order(command, first=False), pipes)
 
     def give_back(self, pipes: tuple[int, int]) -> None:
         """The borrowed session's command is over, and its pipes are at their end."""
@@ -168,7 +168,7 @@ class Session:
         self.used_at = time.monotonic()
         self._loan.release()
 
-    def adopt(self, here: HereRun, request: StartRequest) -> SessionProcess:
+    def adopt(self, here: SessionHere, request: StartRequest) -> SessionProcess:
         """Go on with a command that was begun by the thread that waits for it; the loan stays taken."""
         self.current = process = SessionProcess(self, request, *here.pipes)
         process.began(here.started_at, here.pieces)

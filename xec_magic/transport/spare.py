@@ -24,8 +24,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from xec_magic.errors import SpawnError
-from xec_magic.transport.base import ExitStatus
+from xec_magic.transport.base import ExitStatus, StartRequest
 from xec_magic.transport.dialects.base import quoted
+from xec_magic.transport.local import LocalProcess
+from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.spawn.proctree import stat_fields
 from xec_magic.transport.spawner import Spawned, Spawner
 
@@ -66,6 +68,10 @@ class Spare:
         address: Where in it the placeholder begins.
         go: Our end of the pipe that it waits for.
         keep: Descriptors that it opens by name; closed when it has ended.
+        stdout, stderr: Ends of pipes, to be read without blocking.
+        report: The end of a pipe where the helper process says how it ended.
+        released: It has been given its script, or should have been.
+        spoilt: It could not be given its script.
     """
 
     number: int
@@ -78,8 +84,10 @@ class Spare:
     keep: tuple[int, ...]
     stdout: int
     stderr: int
+    report: int
+    spoilt: bool = False
     born_at: float = field(default_factory=time.monotonic)
-    _released: bool = False
+    released: bool = False
 
     @property
     def waits(self) -> bool:
@@ -118,17 +126,23 @@ class Spare:
         if self.waits:
             with contextlib.suppress(OSError):
                 os.killpg(self.spawned.pid, signal.SIGKILL)
-        self._close(self.stdout, self.stderr, *(() if self._released else (self.memory, self.go)))
+        self.close(self.stdout, self.stderr, self.report, *(() if self.released else (self.memory, self.go)))
 
     @staticmethod
-    def _close(*descriptors: int) -> None:
+    def close(*descriptors: int) -> None:
+        """Close those that are open."""
         for fd in descriptors:
             if fd >= 0:
                 os.close(fd)
 
+    def process(self, request: StartRequest, sampling: SamplingThreads) -> LocalProcess:
+        """The command that it has become. On the loop's thread."""
+        self.close(self.report)  # the spawner says the same to the loop
+        return LocalProcess(self.spawned, request, self.marker, self.stdout, self.stderr, None, sampling)
+
     def release(self, script: bytes) -> bool:
         """Give it its script and let it go on; False when it cannot have it. Both descriptors for that are closed."""
-        self._released = True
+        self.released = True
         text = b"\\unset -v BASH_ENV; BASH_EXECUTION_STRING=%s; " % quoted(script)
         if b"SECONDS" in script:
             text += b"SECONDS=0; "  # not the time for which it has waited
@@ -138,7 +152,8 @@ class Spare:
                 os.write(self.go, text + b"\\: %s\n" % quoted(self.kind.environ.get(b"_", self.kind.argv[0])))  # for $_
         except OSError:
             given = False
-        self._close(self.memory, self.go)
+        self.close(self.memory, self.go)
+        self.spoilt = not given
         return given
 
 
@@ -161,8 +176,9 @@ async def start_spare(spawner: Spawner, kind: Kind, number: int, mark: str, prea
         wait, go = os.pipe()
         ours += [go, wait]
         theirs.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-        for _ in ("stdout", "stderr"):
+        for _ in ("stdout", "stderr", "report"):
             read, write = os.pipe()
+            os.set_blocking(read, False)
             ours.append(read)
             theirs.append(write)
         env = dict(kind.environ)
@@ -197,7 +213,8 @@ async def start_spare(spawner: Spawner, kind: Kind, number: int, mark: str, prea
             os.close(fd)
         raise
     marker = b"XEC_RUN_ID=" + mark.encode() + b"\0"
-    spare = Spare(number, kind, spawned, marker, memory, address, go, keep, ours[2], ours[3])
+    stdout, stderr, report = ours[2:5]
+    spare = Spare(number, kind, spawned, marker, memory, address, go, keep, stdout, stderr, report)
     spawned.exit.add_done_callback(spare.forget_names)
     return spare
 

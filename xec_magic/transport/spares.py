@@ -19,6 +19,7 @@ from xec_magic.transport.local import LocalProcess, current_environ, directory_o
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.shells import default_shell, dress, shows_its_begin
 from xec_magic.transport.spare import ROOM_BYTES, Kind, Spare, start_spare
+from xec_magic.transport.spare_here import SpareHere
 from xec_magic.transport.spawner import Spawner, current_umask
 from xec_magic.transport.warmpool import Demand, Idle, step
 
@@ -35,7 +36,9 @@ _OVERRIDES: Final = frozenset({b"BASH_FUNC_unset%%", b"BASH_FUNC_builtin%%", b"B
 
 
 class Spares:
-    """All spares of one executor. All methods run on the loop's thread.
+    """All spares of one executor. All methods but `lend` run on the loop's thread.
+
+    Another thread has a spare from the moment when it has removed it from `idle`, which a list does in one step.
 
     Args:
         spawner: Starts them.
@@ -81,20 +84,39 @@ class Spares:
         argv, long_script = dress(command)
         if long_script is not None or len(argv[-1]) >= ROOM_BYTES:
             return None
+        spare = self._released(kind, argv[-1])
+        return None if spare is None else spare.process(request, self._sampling)
+
+    def lend(self, command: Command) -> SpareHere | None:
+        """Begin a command in a spare, from any thread; None when that must be the loop's business, and nothing has happened."""
+        kind = self._kind_of(command, new=False)
+        if kind is None:
+            return None
+        argv, long_script = dress(command)
+        if long_script is not None or len(argv[-1]) >= ROOM_BYTES:
+            return None
+        spare = self._released(kind, argv[-1])
+        return None if spare is None else SpareHere(spare, self._sampling)
+
+    def _released(self, kind: Kind, script: bytes) -> Spare | None:
+        """A spare of a kind that has been given a script; None when there is none. Any thread may ask."""
         spare = self._pop(kind)
         if spare is None:
             return None
-        if not spare.release(argv[-1]):
+        try:
+            if spare.release(script):
+                self.served += 1
+                self._early.clear()
+                spare.spawned.started_at = time.monotonic()
+                return spare
+        except BaseException:  # an alarm of the user's
             spare.let_go()
-            self._doubt(kind)
-            return None
-        self.served += 1
-        self._early.clear()
-        spare.spawned.started_at = time.monotonic()
-        return LocalProcess(spare.spawned, request, spare.marker, spare.stdout, spare.stderr, None, self._sampling)
+            raise
+        spare.let_go()
+        return None
 
-    def _kind_of(self, command: Command) -> Kind | None:
-        """The kind of a command; None when no spare could run it."""
+    def _kind_of(self, command: Command, *, new: bool = True) -> Kind | None:
+        """The kind of a command; None when no spare could run it, or when it is a `new` one and shall not be made."""
         if self._closed or command.secret_env or command.stdin is not None or sys.platform != "linux":
             return None
         if shows_its_begin(command.script):
@@ -107,7 +129,7 @@ class Spares:
             return None
         argv = (program, b"-l", b"-c") if command.login else (program, b"-c")
         directory, environ, umask = directory_of(command), current_environ(), current_umask()
-        for kind in self._kinds.values():
+        for kind in list(self._kinds.values()):  # another thread may look as well
             if (
                 kind.environ is environ
                 and kind.directory == directory
@@ -117,6 +139,8 @@ class Spares:
                 and kind.umask == umask
             ):
                 return kind
+        if not new:
+            return None
         names = environ.keys() | {os.fsencode(name) for name, _ in command.env}
         if names & (_BEFORE_US | _OVERRIDES):
             return None
@@ -125,14 +149,21 @@ class Spares:
         return kind
 
     def _pop(self, kind: Kind) -> Spare | None:
-        """The youngest spare of a kind."""
-        for spare in reversed(self.idle):
-            if spare.kind is kind:
-                self.idle.remove(spare)
+        """The youngest spare of a kind. Any thread may ask."""
+        for spare in reversed(self.idle.copy()):
+            if spare.kind is kind and self._have(spare):
                 if spare.waits and spare.is_alive() and (kind.rc or spare.is_where_it_should()):
                     return spare
                 spare.let_go()
         return None
+
+    def _have(self, spare: Spare) -> bool:
+        """Take a spare that waits: it is the caller's then. False when another thread has just taken it."""
+        try:
+            self.idle.remove(spare)
+        except ValueError:
+            return False
+        return True
 
     # -- keeping them ---------------------------------------------------------------------------------
 
@@ -164,9 +195,9 @@ class Spares:
             self._timer = None
         idle = [Idle(spare.number, spare.kind.number, spare.born_at) for spare in self.idle]
         done = step(self._demands(), idle, starting=self._starting, bound=self._bound, now=time.monotonic())
-        for spare in [spare for spare in self.idle if spare.number in done.end]:
-            self.idle.remove(spare)
-            spare.let_go()
+        for spare in self.idle.copy():
+            if spare.number in done.end and self._have(spare):
+                spare.let_go()
         for number in done.forget:
             del self._kinds[number]
             self._used_at.pop(number, None)
@@ -235,10 +266,13 @@ class Spares:
         return spare
 
     def _ended(self, spare: Spare) -> None:
-        if spare in self.idle:  # by itself, or from outside
-            self.idle.remove(spare)
+        if self._have(spare):  # by itself, or from outside
             spare.let_go()
             self._doubt(spare.kind)
+        elif spare.spoilt:
+            self._doubt(spare.kind)
+        elif spare.released and spare.kind.number in self._kinds:
+            self._used_at[spare.kind.number] = time.monotonic()
         self.look_soon()
 
     def _doubt(self, kind: Kind) -> None:
@@ -251,9 +285,9 @@ class Spares:
         """End those that wait; later commands bring new ones."""
         for number in self._kinds:
             self._used_at.pop(number, None)
-        idle, self.idle = self.idle, []
-        for spare in idle:
-            spare.let_go()
+        for spare in self.idle.copy():
+            if self._have(spare):
+                spare.let_go()
 
     def close(self) -> None:
         """End all of them, and start no more."""

@@ -22,7 +22,7 @@ from xec_magic.events import Usage
 from xec_magic.transport.base import ExitStatus
 from xec_magic.transport.spawn import proctree
 
-__all__ = ["Spawned", "Spawner", "current_umask", "give_up"]
+__all__ = ["Spawned", "Spawner", "current_umask", "exit_status", "give_up"]
 
 SEND_TIMEOUT_S: Final = 10.0  # a spawner that takes no message for so long is stopped or stuck
 GIVE_UP_S: Final = 4.0  # who stops a command that is being started waits so long for it to come and to go
@@ -123,7 +123,7 @@ class Spawner:
         *,
         grouped: bool = False,
     ) -> None:
-        """Ask for a command to be started with three descriptors for its streams, in a session of its own. Does not wait.
+        """Ask for a command to be started in a session of its own. Does not wait.
 
         Args:
             argv: Its arguments.
@@ -131,7 +131,7 @@ class Spawner:
             environ: Its environment. With variables of its `own` besides, the same object is sent only once in a row, and must
                 never change.
             own: These; None where `environ` is all of it, for this command alone.
-            descriptors: For its streams; they can be closed afterwards.
+            descriptors: For its three streams, and perhaps the end of a pipe that gets what `exit_status` reads; they can be closed afterwards.
             started: Called, on the loop's thread, with the command, or with the reason why there is none.
             umask: Its mask of modes; None for this process's.
             grouped: Start it in a control group of its own as well, where one can be made: its usage then has the peak of the whole tree.
@@ -210,25 +210,10 @@ class Spawner:
                 self._answer(number, spawned)
             case ("refused", int(number), int(code), str(where)):
                 self._answer(number, SpawnError(_refusal(code, where)))
-            case (
-                "exited",
-                int(number),
-                _,
-                int(status),
-                float(user),
-                float(system),
-                peak,
-                int(blocks_in),
-                int(blocks_out),
-                read,
-                written,
-                tree_peak,
-            ):
+            case ("exited", int(number), *_):
                 ended = self._running.pop(number, None)
                 if ended is not None:
-                    usage = Usage(user, system, peak, blocks_in, blocks_out, read, written, tree_peak)
-                    code = os.waitstatus_to_exitcode(status)
-                    self._exited(ended, ExitStatus(code, None, usage) if code >= 0 else ExitStatus(None, -code, usage))
+                    self._exited(ended, exit_status(message))
 
     def _answer(self, number: int, answer: Spawned | SpawnError) -> None:
         started = self._starting.pop(number, None)
@@ -292,6 +277,14 @@ class Spawner:
     def __repr__(self) -> str:
         state = f"pid {self._process.pid}" if self._process is not None and self._socket is not None else "not started"
         return f"<Spawner {state}, {len(self._running)} running>"
+
+
+def exit_status(message: tuple[Any, ...]) -> ExitStatus:
+    """How a command ended, by what the helper process says of it."""
+    _, _, _, status, user_s, system_s, *rest = message
+    usage = Usage(user_s, system_s, *rest)
+    code = os.waitstatus_to_exitcode(status)
+    return ExitStatus(code, None, usage) if code >= 0 else ExitStatus(None, -code, usage)
 
 
 _status: tuple[int, int] = (0, -1)  # of which process, and its open file

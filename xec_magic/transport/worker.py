@@ -93,7 +93,9 @@ class WorkerTransport:
         return session.run(request, first=False)
 
     def lend(self, command: Command) -> HereRun | None:
-        """Begin a command in its session, from any thread but the loop's; None when that must be the loop's business."""
+        """Begin a command in a warm shell, from any thread but the loop's; None when that must be the loop's business."""
+        if not command.session:
+            return self.spares.lend(command)
         if command.reset or command.cwd is not None:
             return None
         session, turn = self.sessions.get(command.session), self._turns.get(command.session)

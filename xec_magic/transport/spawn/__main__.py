@@ -9,8 +9,9 @@ Why a process of its own:
   temporary files are removed.
 
 Messages are marshal'd tuples behind four bytes of length, little-endian. To the spawner:
-`(number, argv, cwd, environ, own, umask, grouped, sent)`, with `sent` descriptors for stdin, stdout and stderr. `own` are variables besides `environ`,
-which is then remembered: None stands for the one of the last such message. From it: `("started", number, pid, at)`,
+`(number, argv, cwd, environ, own, umask, grouped, sent)`, with `sent` descriptors for stdin, stdout and stderr, and perhaps a pipe that
+gets, besides, what the kernel is told of its end, without the length. `own` are variables besides `environ`, which is then remembered: None
+stands for the one of the last such message. From it: `("started", number, pid, at)`,
 `("refused", number, errno, text)`,
 `("exited", number, pid, status, user_s, system_s, peak, in_blocks, out_blocks, read_bytes, written_bytes, tree_peak)`.
 """
@@ -28,6 +29,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # isolated mode leaves it out
@@ -38,6 +40,7 @@ SIGNALS_TO_RESET = [signal.SIGPIPE, signal.SIGXFSZ]
 CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", None)  # Linux
 GRACE_S = 1.0  # a rung of the ladder once the kernel is gone; Jupyter kills what is left of it after 5 s
 LENGTH = struct.Struct("<I")
+STREAMS = 3
 
 
 def main(descriptor: int, marker: bytes, temporary: str) -> None:
@@ -51,7 +54,7 @@ def main(descriptor: int, marker: bytes, temporary: str) -> None:
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    running: dict[int, int] = {}
+    running: dict[int, tuple[int, int]] = {}  # process ids to numbers, and to pipes for the report, or -1
     remains: set[int] = set()
     groups = Grouped()
     known: dict[bytes, bytes] = {}  # the environment of the last command with variables of its own besides
@@ -115,7 +118,9 @@ class Grouped:
             self._groups.tidy()
 
 
-def serve(kernel: socket.socket, running: dict[int, int], known: dict[bytes, bytes], groups: Grouped) -> bool:
+def serve(
+    kernel: socket.socket, running: dict[int, tuple[int, int]], known: dict[bytes, bytes], groups: Grouped
+) -> bool:
     """Start one command; False when the kernel has gone."""
     try:
         head, descriptors = receive_descriptors(kernel)
@@ -140,14 +145,14 @@ def serve(kernel: socket.socket, running: dict[int, int], known: dict[bytes, byt
     try:
         if len(descriptors) < sent:  # the system drops those that this process has no room for, and says nothing
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        pid = start(argv, cwd, env, descriptors)
+        pid = start(argv, cwd, env, descriptors[:STREAMS])
     except OSError as error:
         name = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else error.filename
         reply(kernel, ("refused", number, error.errno or 0, str(name or "")))
     except (ValueError, TypeError) as error:
         reply(kernel, ("refused", number, 0, str(error)))
     else:
-        running[pid] = number
+        running[pid] = number, descriptors.pop() if sent > STREAMS else -1
         reply(kernel, ("started", number, pid, at))
     groups.leave(pid)
     for descriptor in descriptors:
@@ -183,7 +188,7 @@ def find(name: bytes, env: dict[bytes, bytes]) -> bytes:
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
-def reap(kernel: socket.socket, running: dict[int, int], remains: set[int], groups: Grouped) -> None:
+def reap(kernel: socket.socket, running: dict[int, tuple[int, int]], remains: set[int], groups: Grouped) -> None:
     """Report every child that has ended."""
     while True:
         through: tuple[int | None, int | None] = (None, None)
@@ -200,17 +205,21 @@ def reap(kernel: socket.socket, running: dict[int, int], remains: set[int], grou
             return
         if pid == 0:
             return
-        number = running.pop(pid, None)
-        if number is None:
+        number, report = running.pop(pid, (0, -1))
+        if not number:
             continue
         unit = 1 if sys.platform == "darwin" else 1024
         peak = usage.ru_maxrss * unit
         tree_peak, user_s, system_s = groups.read(pid)
-        reply(
-            kernel,
-            ("exited", number, pid, status, max(usage.ru_utime, user_s or 0.0), max(usage.ru_stime, system_s or 0.0),
-             peak if peak > own_peak() else None, usage.ru_inblock, usage.ru_oublock, *through, tree_peak),
+        exited = (
+            "exited", number, pid, status, max(usage.ru_utime, user_s or 0.0), max(usage.ru_stime, system_s or 0.0),
+            peak if peak > own_peak() else None, usage.ru_inblock, usage.ru_oublock, *through, tree_peak,
         )  # fmt: skip
+        if report >= 0:  # first: a thread waits for it
+            with contextlib.suppress(OSError):  # or did
+                os.write(report, marshal.dumps(exited))
+            os.close(report)
+        reply(kernel, exited)
         if has_members(pid):
             remains.add(pid)  # the shell has gone, children of it are still there
 
@@ -242,7 +251,7 @@ def own_peak() -> int:
     return _own_peak[0]
 
 
-def end_all(running: dict[int, int], remains: set[int], marker: bytes) -> None:
+def end_all(running: Iterable[int], remains: set[int], marker: bytes) -> None:
     """The stop ladder for all that is left, then the end of this process."""
     sessions = set(running) | remains
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
@@ -290,7 +299,9 @@ def receive_descriptors(kernel: socket.socket) -> tuple[bytes, list[int]]:
     socket.recv_fds does the same, but passes no flag on.
     """
     found = array.array("i")
-    data, ancillary, _, _ = kernel.recvmsg(LENGTH.size, socket.CMSG_LEN(3 * found.itemsize), CLOSE_ON_EXEC or 0)
+    data, ancillary, _, _ = kernel.recvmsg(
+        LENGTH.size, socket.CMSG_LEN((STREAMS + 1) * found.itemsize), CLOSE_ON_EXEC or 0
+    )
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             found.frombytes(content[: len(content) - len(content) % found.itemsize])

@@ -1,0 +1,37 @@
+"""`undisturbed`: a short block that the kernel's interrupt does not break into."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+__all__ = ["undisturbed"]
+
+
+class undisturbed:  # noqa: N801 - used as a statement
+    """For a block that takes hold of something: an interrupt that comes meanwhile is raised at its end.
+
+    It would be raised between any two steps: also when something has been taken and nobody knows that yet. In other threads than the
+    main one no interrupt is ever raised.
+    """
+
+    def __init__(self) -> None:
+        self._came = False
+        self._before: object = None
+
+    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signals want it
+        self._came = True
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            before = signal.getsignal(signal.SIGINT)
+            if before is not None:  # what is not Python's could not be set again
+                self._before = before
+                signal.signal(signal.SIGINT, self._note)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)  # type: ignore[arg-type]
+            if self._came:
+                signal.raise_signal(signal.SIGINT)
