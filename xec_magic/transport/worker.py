@@ -214,8 +214,11 @@ class WorkerTransport:
         session.end(why)
         begun = time.monotonic()
         left = session.shells.living()
-        proctree.send(signal.SIGTERM, (), left)
+        told: set[tuple[int, str]] = set()
         while left and time.monotonic() < begun + 2 * STOP_S:
+            # A child that has not become its program yet may lose the signal: the program gets one of its own.
+            proctree.send(signal.SIGTERM, (), [one for one in left if (one.pid, one.name) not in told])
+            told.update((one.pid, one.name) for one in left)
             await asyncio.sleep(0.02)
             left = session.shells.living()
             if time.monotonic() > begun + STOP_S:
