@@ -205,10 +205,10 @@ def test_a_spare_that_gets_a_signal_right_before_its_command_is_not_used(ex, poo
 
 
 def test_where_no_memory_can_be_written_commands_start_as_others_do(ex, monkeypatch):
-    async def forbidden(pid):
-        return -1, 0
+    def forbidden(pid, address):
+        raise PermissionError
 
-    monkeypatch.setattr(spare_module, "_placeholder_of", forbidden)
+    monkeypatch.setattr(spare_module, "_prepared", forbidden)
     for _ in range(3):
         assert ex.run("echo $-; exit 3").exit_code == 3
         time.sleep(0.05)
@@ -327,7 +327,7 @@ def test_an_alarm_while_a_spare_is_taken_ends_it(ex, pool, monkeypatch):
 
 def test_the_helper_process_is_lost_while_a_thread_waits(ex, pool):
     pool.ready()
-    r = ex.run("kill -9 $PPID; sleep 30")
+    r = ex.run("exec >&- 2>&-; kill -9 $PPID; sleep 30")
     assert (r.outcome.value, "helper process" in r.detail) == ("lost", True)
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
+
+# What `signal` makes of them turns numbers into names, which costs five times as much.
+from _signal import getsignal  # type: ignore[import-not-found]
+from _signal import signal as handle
 from types import FrameType
 
 __all__ = ["undisturbed"]
@@ -25,13 +29,13 @@ class undisturbed:  # noqa: N801 - used as a statement
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            before = signal.getsignal(signal.SIGINT)
+            before = getsignal(signal.SIGINT)
             if before is not None:  # what is not Python's could not be set again
                 self._before = before
-                signal.signal(signal.SIGINT, self._note)
+                handle(signal.SIGINT, self._note)
 
     def __exit__(self, *exc: object) -> None:
         if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)  # type: ignore[arg-type]
+            handle(signal.SIGINT, self._before)
             if self._came:
                 signal.raise_signal(signal.SIGINT)

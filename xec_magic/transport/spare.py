@@ -35,10 +35,12 @@ __all__ = ["ROOM_BYTES", "Kind", "Spare", "start_spare"]
 
 ROOM_BYTES: Final = 16 * 1024  # the placeholder's length; a longer script is started as a plain run is
 PLACEHOLDER: Final = b"exit 96".ljust(ROOM_BYTES)
+EMPTY: Final = b"exit 96".ljust(ROOM_BYTES, b"\0")  # what then stands there until it gets its script
 STATE: Final = 0  # field 3 of proc_pid_stat(5), counted behind the process's name
 FLAGS: Final = 6  # field 9
 PENDING: Final = 28  # field 31: signals that it has not yet heard; one that ends it shows there as KILL
 ARG_END: Final = 46  # field 49
+STAT_BYTES: Final = 1024
 ARGUMENT_TRIES: Final = 100
 ARGUMENT_PAUSE_S: Final = 0.005
 _WAITING: Final = (b"S", b"R", b"D")
@@ -59,13 +61,38 @@ class Kind:
     umask: int
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a waiting shell is reached.
+
+    Attributes:
+        memory: Descriptor of its memory.
+        address: Where in it the place for its script begins.
+        stat: Descriptor of what the system says of it.
+        directory: What its directory is known by.
+    """
+
+    memory: int
+    address: int
+    stat: int
+    directory: tuple[int, int]
+
+    def put(self, script: bytes) -> bool:
+        """Put a script there; False when the shell has gone."""
+        return os.pwrite(self.memory, script + b"\0", self.address) == len(script) + 1
+
+    def close(self) -> None:
+        """It is not needed any more."""
+        os.close(self.memory)
+        os.close(self.stat)
+
+
 @dataclass(eq=False)
 class Spare:
     """A shell that waits for its command.
 
     Attributes:
-        memory: Descriptor of its memory.
-        address: Where in it the placeholder begins.
+        place: Where its script goes; None where nothing can be put there.
         go: Our end of the pipe that it waits for.
         keep: Descriptors that it opens by name; closed when it has ended.
         stdout, stderr: Ends of pipes, to be read without blocking.
@@ -78,8 +105,7 @@ class Spare:
     kind: Kind
     spawned: Spawned
     marker: bytes
-    memory: int
-    address: int
+    place: Place | None
     go: int
     keep: tuple[int, ...]
     stdout: int
@@ -96,8 +122,11 @@ class Spare:
 
     def is_alive(self) -> bool:
         """Nothing has ended or stopped it, of which its end has not been told yet."""
+        if self.place is None:
+            return False
         try:
-            fields = stat_fields(self.spawned.pid)
+            stat = os.pread(self.place.stat, STAT_BYTES, 0)
+            fields = stat[stat.rindex(b")") + 2 :].split()
             ending = int(fields[PENDING]) & _KILL or int(fields[FLAGS]) & _EXITING
             return fields[STATE] in _WAITING and not ending
         except (OSError, ValueError, IndexError):
@@ -106,15 +135,14 @@ class Spare:
     def is_where_it_should(self) -> bool:
         """Its directory still is what its path names: a directory may have been removed and made anew."""
         try:
-            own, named = os.stat(f"/proc/{self.spawned.pid}/cwd"), os.stat(self.kind.directory)
+            return self.place is not None and _identity(self.kind.directory) == self.place.directory
         except OSError:
             return False
-        return (own.st_ino, own.st_dev) == (named.st_ino, named.st_dev)
 
     @property
     def fits(self) -> bool:
         """The place for its script has been found."""
-        return self.memory >= 0
+        return self.place is not None
 
     def forget_names(self, _: asyncio.Future[ExitStatus]) -> None:
         """It has ended, and opens nothing by name any more."""
@@ -126,33 +154,40 @@ class Spare:
         if self.waits:
             with contextlib.suppress(OSError):
                 os.killpg(self.spawned.pid, signal.SIGKILL)
-        self.close(self.stdout, self.stderr, self.report, *(() if self.released else (self.memory, self.go)))
+        self.close_streams()
+        self._close_place()
 
-    @staticmethod
-    def close(*descriptors: int) -> None:
-        """Close those that are open."""
-        for fd in descriptors:
-            if fd >= 0:
-                os.close(fd)
+    def close_streams(self) -> None:
+        """Nobody reads them any more."""
+        for fd in (self.stdout, self.stderr, self.report):
+            os.close(fd)
+
+    def _close_place(self) -> None:
+        place, self.place = self.place, None
+        if place is not None:
+            place.close()
+        go, self.go = self.go, -1
+        if go >= 0:
+            os.close(go)
 
     def process(self, request: StartRequest, sampling: SamplingThreads) -> LocalProcess:
         """The command that it has become. On the loop's thread."""
-        self.close(self.report)  # the spawner says the same to the loop
+        os.close(self.report)  # the spawner says the same to the loop
         return LocalProcess(self.spawned, request, self.marker, self.stdout, self.stderr, None, sampling)
 
     def release(self, script: bytes) -> bool:
-        """Give it its script and let it go on; False when it cannot have it. Both descriptors for that are closed."""
+        """Give it its script and let it go on; False when it cannot have it. The descriptors for that are closed."""
         self.released = True
         text = b"\\unset -v BASH_ENV; BASH_EXECUTION_STRING=%s; " % quoted(script)
         if b"SECONDS" in script:
             text += b"SECONDS=0; "  # not the time for which it has waited
         try:
-            given = os.pwrite(self.memory, script.ljust(ROOM_BYTES, b"\0"), self.address) == ROOM_BYTES
+            given = self.place is not None and self.place.put(script)
             if given:
                 os.write(self.go, text + b"\\: %s\n" % quoted(self.kind.environ.get(b"_", self.kind.argv[0])))  # for $_
         except OSError:
             given = False
-        self.close(self.memory, self.go)
+        self._close_place()
         self.spoilt = not given
         return given
 
@@ -205,7 +240,7 @@ async def start_spare(spawner: Spawner, kind: Kind, number: int, mark: str, prea
         for fd in theirs:
             os.close(fd)
     try:
-        memory, address = await _placeholder_of(spawned.pid)
+        place = await _place_in(spawned.pid)
     except BaseException:  # nobody will have it
         with contextlib.suppress(OSError):
             os.killpg(spawned.pid, signal.SIGKILL)
@@ -214,7 +249,7 @@ async def start_spare(spawner: Spawner, kind: Kind, number: int, mark: str, prea
         raise
     marker = b"XEC_RUN_ID=" + mark.encode() + b"\0"
     stdout, stderr, report = ours[2:5]
-    spare = Spare(number, kind, spawned, marker, memory, address, go, keep, stdout, stderr, report)
+    spare = Spare(number, kind, spawned, marker, place, go, keep, stdout, stderr, report)
     spawned.exit.add_done_callback(spare.forget_names)
     return spare
 
@@ -224,21 +259,44 @@ def _name(fd: int) -> bytes:
     return b"/proc/%d/fd/%d" % (os.getpid(), fd)
 
 
-async def _placeholder_of(pid: int) -> tuple[int, int]:
-    """A descriptor of a process's memory, and where in it the last argument begins; (-1, 0) where that is not allowed."""
+async def _place_in(pid: int) -> Place | None:
+    """Where the script of a shell that has been started goes; None where nothing can be put there."""
     for _ in range(ARGUMENT_TRIES):
         try:
             end = int(stat_fields(pid)[ARG_END])
-            if end:
-                memory = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
-                address = end - len(PLACEHOLDER) - 1
-                if os.pread(memory, len(PLACEHOLDER), address) == PLACEHOLDER:
-                    return memory, address
-                os.close(memory)
+            if end and (place := _prepared(pid, end - len(PLACEHOLDER) - 1)):
+                return place
         except (PermissionError, FileNotFoundError, ValueError, IndexError):
             break
         except OSError:
             pass
         # Its start is reported when the old program has gone; the new one's arguments may not be in place yet.
         await asyncio.sleep(ARGUMENT_PAUSE_S)
-    return -1, 0
+    return None
+
+
+def _prepared(pid: int, address: int) -> Place | None:
+    """The place at an address, made empty; None when the placeholder is not there.
+
+    Raises:
+        OSError: there is nothing yet, or it is not allowed.
+    """
+    with contextlib.ExitStack() as unless_prepared:
+
+        def opened(name: str, flags: int) -> int:
+            fd = os.open(f"/proc/{pid}/{name}", flags | os.O_CLOEXEC)
+            unless_prepared.callback(os.close, fd)
+            return fd
+
+        memory, stat = opened("mem", os.O_RDWR), opened("stat", os.O_RDONLY)
+        if os.pread(memory, ROOM_BYTES, address) != PLACEHOLDER or os.pwrite(memory, EMPTY, address) != ROOM_BYTES:
+            return None
+        directory = _identity(f"/proc/{pid}/cwd")
+        unless_prepared.pop_all()
+        return Place(memory, address, stat, directory)
+
+
+def _identity(directory: str) -> tuple[int, int]:
+    """What tells a directory from all others that there are."""
+    found = os.stat(directory)
+    return found.st_ino, found.st_dev

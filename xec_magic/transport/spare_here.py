@@ -83,7 +83,7 @@ class SpareHere:
 
     def give_back(self) -> None:
         """It is over: let go of the shell."""
-        self._spare.close(self._spare.stdout, self._spare.stderr, self._spare.report)
+        self._spare.close_streams()
 
     def adopt(self, request: StartRequest) -> Process:
         """Go on with it on the loop's thread."""

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Final
 
@@ -121,13 +122,9 @@ class Spares:
             return None
         if shows_its_begin(command.script):
             return None
-        shell = command.shell or default_shell()
-        if len(shell) != 1 or PurePath(shell[0]).name != "bash":
+        argv = _argv(command.shell or default_shell(), command.login)
+        if argv is None or self._proven.get(argv[0]) is False:
             return None
-        program = os.fsencode(shell[0])
-        if self._proven.get(program) is False:
-            return None
-        argv = (program, b"-l", b"-c") if command.login else (program, b"-c")
         directory, environ, umask = directory_of(command), current_environ(), current_umask()
         for kind in list(self._kinds.values()):  # another thread may look as well
             if (
@@ -298,3 +295,12 @@ class Spares:
         for task in self._tasks:
             task.cancel()
         self.end_idle()
+
+
+@lru_cache(maxsize=64)
+def _argv(shell: tuple[str, ...], login: bool) -> tuple[bytes, ...] | None:
+    """What comes before a script; None for a shell that cannot be started ahead."""
+    if len(shell) != 1 or PurePath(shell[0]).name != "bash":
+        return None
+    program = os.fsencode(shell[0])
+    return (program, b"-l", b"-c") if login else (program, b"-c")
