@@ -13,6 +13,7 @@ from xec_magic.engine.executor import Executor
 from xec_magic.engine.run import Run
 from xec_magic.errors import RunInterrupted
 from xec_magic.options import Settings
+from xec_magic.options.known import KnownLines
 from xec_magic.profiles.session import Profiler
 from xec_magic.result import Result
 
@@ -31,6 +32,7 @@ class Runtime:
     def __init__(self) -> None:
         self.executor = Executor()
         self.settings = Settings()
+        self.lines = KnownLines(self.settings)
         self.pid = os.getpid()
         self.last: Result | None = None
         self.profiler = Profiler(self.executor.settle)

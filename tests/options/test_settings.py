@@ -1,5 +1,6 @@
 """What `Settings` promises: standing defaults from the places that are documented, re-read when they change, never a crash."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -87,6 +88,21 @@ def test_a_file_is_read_again_when_it_has_changed(home):
     assert settings.layers()[0][1] == {"grace": 2.0}
     path.unlink()
     assert settings.layers() == []
+
+
+def test_the_layers_are_the_same_list_until_a_file_or_a_variable_changes(home):
+    environ = {"HOME": str(home)}
+    settings = Settings(home, environ)
+    seen = [settings.layers(), settings.layers()]
+    environ["XEC_GRACE"] = "1s"
+    seen += [settings.layers(), settings.layers()]
+    (home / "xec.toml").write_text("grace = 2\n")
+    seen += [settings.layers(), settings.layers()]
+    (home / "xec.toml").unlink()
+    seen.append(settings.layers())
+    kept = [each is before for before, each in itertools.pairwise(seen)]
+    assert kept == [True, False, True, False, True, False]
+    assert [len(each) for each in seen] == [0, 0, 1, 1, 2, 2, 1]
 
 
 @pytest.mark.parametrize(

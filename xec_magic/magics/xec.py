@@ -128,10 +128,12 @@ class CommandMagics(Magics):
 
         evaluate = namespace_evaluator(namespace)
         now = runtime.current()
-        options, rest = RunOptions.from_line(
-            line, cell=cell is not None, settings=now.settings, config=self.defaults.changed(),
+        options, rest = now.lines.read(
+            line,
+            cell=cell is not None,
+            config=self.defaults.changed(),
             expand=lambda text, joins="": expand_value(text, evaluate, joins),
-        )  # fmt: skip
+        )
         text = rest if cell is None else cell
         if not text.strip():
             raise OptionError("there is no command; write %xec CMD, or %%xec with the command on the lines below")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xec_magic.command import Command, Target
     from xec_magic.fleetpolicy import FleetPolicy
     from xec_magic.options.settings import Settings
-    from xec_magic.plan import Plan
+    from xec_magic.plan import Limits, MonitorPolicy, Plan, RetryPolicy, StopPolicy
 
 __all__ = ["RunOptions"]
 
@@ -126,24 +126,39 @@ class RunOptions(DeclaredOptions):
         Raises:
             OptionError: a value out of range; a retry that could do things twice.
         """
-        from xec_magic.plan import Limits, MonitorPolicy, Plan, RetryPolicy, StopPolicy
+        from xec_magic.plan import Plan
 
-        policy = MonitorPolicy(
-            self.rate, self.mark
-        )  # made in any case: a wrong value is refused also where it is not used
-        self.refuse_idle()
+        # Lines are known by heart: a further cell with the same one need not have the same looked at again.
+        policies = self.__dict__.get("_made") or self.__dict__.setdefault("_made", self._policies())
+        stop, retry, limits, monitor = policies
         return Plan(
             command,
-            stop=StopPolicy(timeout_s=self.timeout, grace_s=self.grace, wait=self.wait),
-            retry=RetryPolicy(
-                retries=self.retries, codes=self.retry_codes, backoff_s=self.backoff, read_only=self.read_only
-            ),
-            limits=Limits(max_output_bytes=self.max_output, keep=self.keep),
-            ok_codes=self.ok_codes,
+            stop,
+            retry,
+            limits,
+            self.ok_codes,
             tee=None if self.tee is None else file_to_write(self.tee, self.who("tee")),
             label=self.label,
-            monitor=policy if self.monitor else None,
+            monitor=monitor,
             cache=cache_policy(self, command.cwd if command.target.kind == "local" else None),
+        )
+
+    def _policies(self) -> tuple[StopPolicy, RetryPolicy, Limits, MonitorPolicy | None]:
+        """What the options alone decide of a plan.
+
+        Raises:
+            OptionError: a value out of range; a retry that could do things twice.
+        """
+        from xec_magic.plan import Limits, MonitorPolicy, RetryPolicy, StopPolicy
+
+        # Made in any case: a wrong value is refused also where it is not used.
+        monitor = MonitorPolicy(self.rate, self.mark)
+        self.refuse_idle()
+        return (
+            StopPolicy(timeout_s=self.timeout, grace_s=self.grace, wait=self.wait),
+            RetryPolicy(retries=self.retries, codes=self.retry_codes, backoff_s=self.backoff, read_only=self.read_only),
+            Limits(max_output_bytes=self.max_output, keep=self.keep),
+            monitor if self.monitor else None,
         )
 
     # -- several targets --------------------------------------------------------------------------

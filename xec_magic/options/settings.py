@@ -15,7 +15,7 @@ from xec_magic.options.run import RunOptions
 if TYPE_CHECKING:
     from xec_magic.inventory import Inventory
 
-__all__ = ["Settings"]
+__all__ = ["Layer", "Settings"]
 
 Layer = tuple[str, Mapping[str, Any]]
 
@@ -63,16 +63,24 @@ class Settings:
         self._stamps: tuple[float, tuple[_Stamp | None, ...]] = (0.0, ())
         self._seen: dict[Any, Any] = {}
         self._set: list[Layer] = []
+        self._layers: tuple[tuple[_Stamp | None, ...], list[Layer], list[Layer]] | None = None
 
     def __repr__(self) -> str:
         return f"<Settings {', '.join(source for source, _ in self.layers()) or 'none'}>"
 
     def layers(self) -> list[Layer]:
-        """Each source with the values it sets, earlier ones first.
+        """Each source with the values it sets, earlier ones first; the same list as long as none of them has changed.
 
         Raises:
             OptionError: a file or variable is wrong; the message names file and line, or file and key.
         """
+        stamps, variables = self._new_stamps(), self._variables()
+        known = self._layers
+        if known is None or known[0] != stamps or known[1] is not variables:
+            known = self._layers = stamps, variables, self._of_files() + variables
+        return known[2]
+
+    def _of_files(self) -> list[Layer]:
         found: list[Layer] = []
         if self._user is not None:
             own = self._content(self._user, trusted=True)
@@ -81,7 +89,7 @@ class Settings:
         project = self._project()
         if project is not None:
             found.append((project[0], project[1].values))
-        return found + self._variables()
+        return found
 
     def _variables(self) -> list[Layer]:
         """The layers of the variables, one each; read again when anything in the environment has changed."""
@@ -153,7 +161,7 @@ class Settings:
     def _content(self, file: str, *, trusted: bool = False) -> _Content | None:
         """What a file sets; None if there is no such file, or it is a `pyproject.toml` that says nothing of options."""
         try:
-            status = os.stat(file)  # a Path takes thrice as long, and this is asked several times for every run
+            status = os.stat(file)
         except OSError:  # not there, or in a directory that may not be read: no defaults from it
             return None
         stamp = status.st_ino, status.st_size, status.st_mtime_ns
