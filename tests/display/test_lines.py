@@ -1,7 +1,7 @@
 import pytest
 from display.runs import make_log
 
-from xec_magic.display.lines import Line, excerpt, looks_bad, read_lines
+from xec_magic.display.lines import Line, excerpt, looks_bad, may_look_bad, read_lines
 
 
 def test_lines_know_their_stream():
@@ -54,3 +54,16 @@ def test_lines_that_speak_of_errors(text):
 )
 def test_lines_that_only_seem_to(text):
     assert not looks_bad(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["plain\nERROR: disk\nplain", "a\npermission Denied", "the faıled one", "an ſegmentation fault", "0 errors\nfatal"],
+)
+def test_lines_that_speak_of_errors_are_found_among_others(text):
+    assert may_look_bad(text)
+    assert any(may_look_bad(line) for line in text.split("\n"))
+
+
+def test_lines_without_such_words_need_no_second_look():
+    assert not may_look_bad("plain\nmirror\nterror-free\nper mission denied")

@@ -6,6 +6,7 @@ import pytest
 from display.runs import make_result, note
 
 from xec_magic.command import Command, Target
+from xec_magic.display import outputhtml, render
 from xec_magic.display.render import closing_line, render_html, render_started_html, render_started_text, render_text
 from xec_magic.events import Cause, LeftBehind, ProcessInfo
 from xec_magic.plan import Plan
@@ -215,3 +216,34 @@ def test_the_started_form_names_the_run():
     plan = Plan(make_result(script="sleep <9>").plan.command)
     assert render_started_text(plan, "r7") == "[xec] started, run r7: sleep <9>"
     assert Page(render_started_html(plan, "r7")).text == "started, run r7: sleep <9>"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"", b"\n\n"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"plain", b"a <b> & 'c'", b"", b"a\ttab"],
+        [b"plain", b"\x1b[31mred", b"still red\x1b[0m"],
+        [b"10%\r20%", b"plain"],
+        [b"an error, one", b"0 errors"],
+        ["a faıled ſegmentation fault".encode(), b"plain"],  # letters with a further case
+        [b"a s3cret", b"plain"],
+        [b"x" * 401, b"y" * 400],
+        [b"&" * 100] * 45,  # less than there is room for, and more once it is escaped
+        [b"0123456789" * 8] * 201,
+        [b"0123456789" * 8] * 400,
+        [b"0123456789" * 39] * 60,
+        [b"\xff\x85\xc2\x85", b"plain"],
+    ],
+    ids=range(12),
+)
+def test_what_is_looked_at_as_one_reads_as_if_each_line_was_looked_at(monkeypatch, lines, end):
+    pieces = [("stderr" if number % 7 == 3 else "stdout", line + b"\n") for number, line in enumerate(lines[:-1])]
+    for mixed in (True, False):
+        found = make_result(*(pieces if mixed else (data for _, data in pieces)), lines[-1] + end)
+        words = {"mask": lambda text: text.replace("s3cret", "***")}
+        at_once = render_html(found, **words), render_text(found, **words)
+        with monkeypatch.context() as patch:
+            patch.setattr(outputhtml, "_is_plain", lambda *_: False)
+            patch.setattr(render, "has_controls", lambda _: True)
+            assert at_once == (render_html(found, **words), render_text(found, **words))

@@ -13,7 +13,17 @@ from typing import Final, NamedTuple, TypeAlias
 
 from xec_magic.display import palette
 
-__all__ = ["PLAIN", "Span", "Style", "parse_line", "plain_line", "span_html", "terminal_text", "unfinished_escape"]
+__all__ = [
+    "PLAIN",
+    "Span",
+    "Style",
+    "has_controls",
+    "parse_line",
+    "plain_line",
+    "span_html",
+    "terminal_text",
+    "unfinished_escape",
+]
 
 Colour: TypeAlias = int | str | None  # 0-255, "#rrggbb", or the default
 
@@ -26,6 +36,8 @@ _TOKEN: Final = re.compile(
     r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"  # two-character escapes and charset switches
     r"|([\x00-\x08\x0a-\x1f\x7f-\x9f])"  # control characters; a tab is text
 )
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # each token begins with one
+_CONTROL_IN_LINES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TERMINAL_CSI: Final = re.compile(r"\x1b\[([0-9;:]*)([mK])")
 _OVERWRITES: Final = re.compile(r"[\r\x08]|\x1b\[[0-?]*K")
 
@@ -54,13 +66,18 @@ class Span(NamedTuple):
     style: Style
 
 
+def has_controls(text: str) -> bool:
+    """One of the lines of a text is more than what it shows."""
+    return _CONTROL_IN_LINES.search(text) is not None
+
+
 def parse_line(line: str, style: Style = PLAIN) -> tuple[list[Span], Style]:
     """The visible spans of one line (without its newline), and the style that the next line begins with.
 
     `\\r`, backspace and "erase in line" act within the line, as progress bars need it. Characters that would
     do something are shown as pictures: NUL as ␀.
     """
-    if "\x1b" not in line and not _TOKEN.search(line):
+    if not _CONTROL.search(line):
         return ([Span(line, style)] if line else []), style
     if _OVERWRITES.search(line):
         return _parse_overwriting(line, style)

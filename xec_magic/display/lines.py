@@ -13,15 +13,19 @@ if TYPE_CHECKING:
 
     from xec_magic.output import OutputLog, Piece
 
-__all__ = ["BAD_LINE", "Excerpt", "Line", "excerpt", "looks_bad", "read_lines"]
+__all__ = ["BAD_LINE", "Excerpt", "Line", "excerpt", "looks_bad", "may_look_bad", "read_lines"]
 
 HEAD_LINES: Final = 200
 TAIL_LINES: Final = 800
 HEAD_BYTES: Final = 16 * 1024
 TAIL_BYTES: Final = 48 * 1024
 
+_BAD_WORDS: Final = (
+    "error", "fatal", "exception", "traceback", "panic", "failed", "failure", "segmentation fault", "permission denied",
+    "no such file", "command not found",
+)  # fmt: skip
 # The same text stands in static/src/rows.js; a test compares them.
-BAD_LINE: Final = r"\b(?:error|fatal|exception|traceback|panic|failed|failure|segmentation fault|permission denied|no such file|command not found)\b"
+BAD_LINE: Final = rf"\b(?:{'|'.join(_BAD_WORDS)})\b"
 NOT_BAD_LINE: Final = (
     r"\b(?:no|0|zero|without|ignoring|any) (?:errors?|failures?|failed)\b|\b(?:errors?|failed|failures?)[:= ]+0\b"
 )
@@ -59,7 +63,18 @@ def looks_bad(text: str) -> bool:
         >>> looks_bad("ERROR: disk full"), looks_bad("0 errors, 0 failed")
         (True, False)
     """
-    return bool(_BAD.search(text)) and not _NOT_BAD.search(text)
+    return may_look_bad(text) and not _NOT_BAD.search(text)
+
+
+def may_look_bad(text: str) -> bool:
+    """Some line of a text may speak of an error; where this is not so, `looks_bad` is not so of any of them."""
+    if text.isascii():  # letters beyond it have more than one other case
+        lowered = text.lower()
+        if not any(
+            word in lowered for word in _BAD_WORDS
+        ):  # ten times as fast as to try an expression at each character
+            return False
+    return bool(_BAD.search(text))
 
 
 def read_lines(pieces: Iterable[Piece]) -> list[Line]:
@@ -82,6 +97,8 @@ def read_lines(pieces: Iterable[Piece]) -> list[Line]:
 
 def excerpt(log: OutputLog, share: int = 1) -> Excerpt:
     """At most the first 200 and the last 800 lines, and 64 KiB of bytes; of each a part, where `share` logs are shown."""
+    if not log.size():
+        return Excerpt([], [])
     head_lines, tail_lines = max(2, HEAD_LINES // share), max(4, TAIL_LINES // share)
     head_bytes, tail_bytes = HEAD_BYTES // share, TAIL_BYTES // share
     size, total = log.size(), log.line_count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from xec_magic.errors import OptionError
 
@@ -17,6 +17,9 @@ class Mode(StrEnum):
     TEXT = "text"
     STATIC = "static"
     WIDGET = "widget"
+
+
+_MODES: Final = {mode.value: mode for mode in Mode}
 
 
 def choose_mode(shell: Any, allow_stdin: bool | None) -> Mode:
@@ -32,9 +35,10 @@ def choose_mode(shell: Any, allow_stdin: bool | None) -> Mode:
     """
     wanted = os.environ.get("XEC_UI", "").strip().lower() or "auto"
     if wanted != "auto":
-        if wanted not in list(Mode):
+        mode = _MODES.get(wanted)
+        if mode is None:
             raise OptionError(f"XEC_UI is {wanted!r}; it must be auto, widget, static or text")
-        return Mode(wanted)
+        return mode
     if getattr(shell, "kernel", None) is None:
         return Mode.TEXT
     return Mode.STATIC if allow_stdin is False else Mode.WIDGET

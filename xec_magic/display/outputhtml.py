@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from html import escape
 from itertools import accumulate, groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xec_magic.display import palette
-from xec_magic.display.ansi import PLAIN, Span, Style, parse_line, span_html
-from xec_magic.display.lines import Line, excerpt, looks_bad, read_lines
+from xec_magic.display.ansi import PLAIN, Span, Style, has_controls, parse_line, span_html
+from xec_magic.display.lines import Excerpt, Line, excerpt, looks_bad, may_look_bad, read_lines
 from xec_magic.display.markup import ERR, PRE, SMALL, WRAP, Mask, safe_html
 from xec_magic.units import format_count
 
@@ -24,7 +25,7 @@ TAG_COST: Final = 3  # a character of markup holds a page up so many times as lo
 LONG_LINE: Final = 400  # characters; longer lines wrap, so that one does not make the whole block scroll sideways
 
 
-def output_html(result: Result, volatile: bool, mask: Mask, share: int = 1) -> str:
+def output_html(result: Result, volatile: bool, mask: Mask, share: int = 1, cut: Excerpt | None = None) -> str:
     """What a run printed, its middle left out when it is long; empty when it printed nothing.
 
     Args:
@@ -32,11 +33,17 @@ def output_html(result: Result, volatile: bool, mask: Mask, share: int = 1) -> s
         volatile: Say where the whole log is.
         mask: Replaces secrets in a text.
         share: So many are shown together: each gets a part of the room.
+        cut: What is shown of its log, where that is known already.
     """
-    cut = excerpt(result.log, share)
+    if not result.log.size():
+        return ""
+    cut = excerpt(result.log, share) if cut is None else cut
+    limits = HEAD_HTML // share, TAIL_HTML // share
+    if not cut.gap and _is_plain(cut.head, mask, limits[0]) and _is_plain(cut.tail, mask, limits[1]):
+        return _plain_blocks(cut.head + cut.tail)
     head, style = _marked_up(cut.head, PLAIN, mask)
     tail, _ = _marked_up(cut.tail, PLAIN if cut.gap else style, mask)
-    kept_head, kept_tail = _fitting(head, HEAD_HTML // share), _fitting(tail[::-1], TAIL_HTML // share, end=True)[::-1]
+    kept_head, kept_tail = _fitting(head, limits[0]), _fitting(tail[::-1], limits[1], end=True)[::-1]
     dropped = len(head) + len(tail) - len(kept_head) - len(kept_tail)
     gap = cut._replace(hidden_lines=cut.hidden_lines + dropped).gap
     if not gap and kept_head == head and kept_tail == tail:
@@ -61,6 +68,27 @@ def render_tail(log: OutputLog, lines: int, limit: int, *, mask: Mask = str) -> 
     more = total - len(kept)
     return (f"<div style='{SMALL}'>… {format_count(more, 'line')} before this</div>" if more > 0 else "") + _blocks(
         kept
+    )
+
+
+def _is_plain(lines: list[Line], mask: Mask, limit: int) -> bool:
+    """There is nothing to be done for any of the lines but to escape it, and there is room for all. To look at all of them at once
+    takes a tenth of what it takes to look at each.
+    """
+    text = "\n".join(line.text for line in lines)
+    return (
+        len(text) + TAG_COST * (len(escape(text, quote=False)) - len(text)) <= limit
+        and not has_controls(text)
+        and not may_look_bad(text)
+        and mask(text) == text
+        and all(len(line.text) <= LONG_LINE for line in lines)
+    )
+
+
+def _plain_blocks(lines: list[Line]) -> str:
+    blocks = groupby(lines, key=attrgetter("err"))
+    return "".join(
+        _block(escape("\n".join(line.text for line in group), quote=False), err=err) for err, group in blocks
     )
 
 
@@ -98,10 +126,12 @@ def _marked_up(lines: list[Line], style: Style, mask: Mask) -> tuple[list[_Row],
 
 
 def _blocks(rows: list[_Row]) -> str:
-    """Runs of lines of one stream, each a block; standard error has a bar at its side and says what it is."""
-    blocks = []
-    for err, group in groupby(rows, key=lambda row: row.err):
-        text = "\n".join(row.html for row in group)
-        # HTML swallows a newline that follows <pre>; a trailing one keeps an empty last line high.
-        blocks.append(f"<pre{' title=stderr' if err else ''} style='{ERR if err else PRE}'>\n{text}\n</pre>")
-    return "".join(blocks)
+    """Runs of lines of one stream, each a block."""
+    blocks = groupby(rows, key=attrgetter("err"))
+    return "".join(_block("\n".join(row.html for row in group), err=err) for err, group in blocks)
+
+
+def _block(html: str, *, err: bool) -> str:
+    """Lines of one stream; standard error has a bar at its side and says what it is."""
+    # HTML swallows a newline that follows <pre>; a trailing one keeps an empty last line high.
+    return f"<pre{' title=stderr' if err else ''} style='{ERR if err else PRE}'>\n{html}\n</pre>"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from xec_magic.display import render
+from xec_magic.display.lines import excerpt
 from xec_magic.display.mime import both_forms
 from xec_magic.display.mode import Mode
 
@@ -32,9 +33,10 @@ def result_record(
             (render.command_html(result, mask) if show else "")
             + table.render_results_html(results, volatile, mask=mask),
         )
+    cut = excerpt(result.log)
     return both_forms(
-        render.render_text(result, volatile, mask=mask, show=show),
-        render.render_html(result, volatile, mask=mask, show=show),
+        render.render_text(result, volatile, mask=mask, show=show, cut=cut),
+        render.render_html(result, volatile, mask=mask, show=show, cut=cut),
     )
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from xec_magic.display import palette
-from xec_magic.display.ansi import plain_line
-from xec_magic.display.lines import excerpt
+from xec_magic.display.ansi import has_controls, plain_line
+from xec_magic.display.lines import Excerpt, Line, excerpt
 from xec_magic.display.markup import PRE, RULE, SMALL, Mask, safe_html, strong_html
 from xec_magic.display.outputhtml import output_html
 from xec_magic.outcome import Outcome
@@ -120,7 +120,9 @@ def _remarkable(result: Result) -> bool:
 # -- text ---------------------------------------------------------------------------------------
 
 
-def render_text(result: Result, volatile: bool = True, *, mask: Mask = str, show: bool = False) -> str:
+def render_text(
+    result: Result, volatile: bool = True, *, mask: Mask = str, show: bool = False, cut: Excerpt | None = None
+) -> str:
     """A result as plain text: the output without escapes, then one line `[xec] …` if there is something to say.
 
     Args:
@@ -128,18 +130,28 @@ def render_text(result: Result, volatile: bool = True, *, mask: Mask = str, show
         volatile: Say also what changes from run to run: duration, pids, the log's path.
         mask: Replaces secrets in a text.
         show: Begin with the command.
+        cut: What is shown of its log, where that is known already.
     """
-    cut = excerpt(result.log)
+    cut = excerpt(result.log) if cut is None else cut
     lines = command_lines(result, mask) if show else []
-    lines += [mask(plain_line(line.text)) for line in cut.head]
+    lines += _plain_texts(cut.head, mask)
     if cut.gap:
         lines.append(f"[xec] … {cut.gap} …")
-    lines += [mask(plain_line(line.text)) for line in cut.tail]
+    lines += _plain_texts(cut.tail, mask)
     if volatile:
         lines += use_lines(result, mask)
     if volatile or _remarkable(result):
         lines.append(_last_line(result, volatile, mask))
     return "\n".join(lines)
+
+
+def _plain_texts(lines: list[Line], mask: Mask) -> list[str]:
+    texts = [line.text for line in lines]
+    together = "\n".join(texts)
+    # As a rule there is nothing to be done; to see so of each line takes five times as long.
+    if not has_controls(together) and mask(together) == together:
+        return texts
+    return [mask(plain_line(text)) for text in texts]
 
 
 def command_lines(result: Result, mask: Mask = str) -> list[str]:
@@ -212,7 +224,9 @@ def render_started_html(plan: Plan, run_id: str, *, mask: Mask = str) -> str:
     )
 
 
-def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show: bool = False) -> str:
+def render_html(
+    result: Result, volatile: bool = True, *, mask: Mask = str, show: bool = False, cut: Excerpt | None = None
+) -> str:
     """A result as HTML; see the module for what it may contain, `render_text` for the arguments."""
     parts = []
     plan = result.plan
@@ -222,7 +236,7 @@ def render_html(result: Result, volatile: bool = True, *, mask: Mask = str, show
         parts.append(_header(result, volatile, mask, place=place, title=not show or bool(plan.label)))
     if show:
         parts.append(command_html(result, mask))
-    body = output_html(result, volatile, mask)
+    body = output_html(result, volatile, mask, cut=cut)
     if body:
         # column-reverse: the block opens at its end, where a terminal would be.
         parts.append(
