@@ -5,10 +5,13 @@ import contextlib
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
+from array import array
 
 import pytest
 from contract import ShellContract
@@ -18,6 +21,7 @@ from xec_magic.errors import SpawnError
 from xec_magic.transport.base import StartRequest
 from xec_magic.transport.local import LocalProcess, LocalTransport
 from xec_magic.transport.spawn import proctree
+from xec_magic.transport.spawner import Spawner
 
 pytestmark = pytest.mark.anyio
 
@@ -235,6 +239,48 @@ class TestLocal(ShellContract):
         await again.ended()
         assert again.of("stdout") == b"fine\n"
         assert not (tmp_path / "run").exists()
+
+    async def test_a_helper_that_takes_nothing_for_a_while_gets_all_it_was_told(self, transport):
+        await (await self.start(transport, "true")).ended()
+        helper = transport._spawner._process.pid
+        wide = Command("echo ${#WIDE}", env=(("WIDE", "x" * 100_000),))
+        os.kill(helper, signal.SIGSTOP)
+        threading.Timer(0.2, os.kill, (helper, signal.SIGCONT)).start()  # the loop waits meanwhile
+        starting = [asyncio.ensure_future(self.start(transport, wide)) for _ in range(6)]  # more than the socket holds
+        for each in starting:
+            started = await each
+            await started.ended()
+            assert started.of("stdout") == b"100000\n"
+
+    @pytest.mark.parametrize("left", [0, 1])
+    async def test_a_message_waits_for_room_with_its_descriptors(self, left):
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        before = 0
+        with contextlib.suppress(BlockingIOError):  # fill it
+            while True:
+                before += ours.send(b"-" * 1000)
+        if left:
+            before -= len(theirs.recv(100_000))
+        message = bytes(range(256)) * 4000
+        received, found = bytearray(), []
+
+        def take():
+            while len(received) < before + len(message):
+                data, descriptors, _, _ = socket.recv_fds(theirs, 50_000, 3)
+                received.extend(data)
+                found.extend(descriptors)
+
+        reader = threading.Timer(0.1, take)
+        reader.start()
+        with open(os.devnull) as null:
+            Spawner._send(ours, message, array("i", [null.fileno()] * 3))
+        reader.join()
+        assert received[before:] == message
+        assert len(found) == 3
+        assert not ours.getblocking()
+        for each in (ours, theirs, *map(os.fdopen, found)):
+            each.close()
 
     async def test_an_answer_that_nobody_waits_for_is_no_fault(self, transport):
         await (await self.start(transport, "true")).ended()

@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -105,7 +106,7 @@ class Spawner:
             except OSError as error:
                 ours.close()
                 raise SpawnError(f"cannot start commands: {_advice(error.errno, str(error))}") from error
-        ours.settimeout(SEND_TIMEOUT_S)
+        ours.setblocking(False)  # with a time limit each call would first ask whether it can go on
         self._socket = ours
         self._environ = None
         self._received.clear()
@@ -149,16 +150,30 @@ class Spawner:
         )
         self._starting[number] = started
         try:
-            message = LENGTH.pack(len(body)) + body
-            sent = socket.send_fds(self._socket, [message], list(descriptors))
-            if sent < len(message):
-                self._socket.sendall(message[sent:])
+            self._send(self._socket, LENGTH.pack(len(body)) + body, array("i", descriptors))
         except OSError as error:
             del self._starting[number]
             self._lost()
             raise SpawnError(f"cannot start commands: the helper process does not answer ({error})") from error
         if own is not None:
             self._environ = environ
+
+    @staticmethod
+    def _send(to: socket.socket, message: bytes, descriptors: array[int]) -> None:
+        beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)]
+        try:
+            sent = to.sendmsg([message], beside)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(message):
+            return
+        to.settimeout(SEND_TIMEOUT_S)
+        try:
+            if not sent:
+                sent = to.sendmsg([message], beside)
+            to.sendall(message[sent:])
+        finally:
+            to.setblocking(False)
 
     async def spawn(
         self,
@@ -188,6 +203,8 @@ class Spawner:
         assert self._socket is not None
         try:
             data = self._socket.recv(65536)
+        except BlockingIOError:
+            return
         except OSError:
             data = b""
         if not data:
@@ -204,16 +221,16 @@ class Spawner:
             self._dispatch(message)
 
     def _dispatch(self, message: tuple[Any, ...]) -> None:
-        match message:
-            case ("started", int(number), int(pid), float(at)):
-                spawned = self._running[number] = Spawned(pid, at, asyncio.get_running_loop().create_future())
-                self._answer(number, spawned)
-            case ("refused", int(number), int(code), str(where)):
-                self._answer(number, SpawnError(_refusal(code, where)))
-            case ("exited", int(number), *_):
-                ended = self._running.pop(number, None)
-                if ended is not None:
-                    self._exited(ended, exit_status(message))
+        kind, number, *said = message
+        if kind == "started":
+            pid, at = said
+            spawned = self._running[number] = Spawned(pid, at, asyncio.get_running_loop().create_future())
+            self._answer(number, spawned)
+        elif kind == "refused":
+            code, where = said
+            self._answer(number, SpawnError(_refusal(code, where)))
+        elif kind == "exited" and (ended := self._running.pop(number, None)) is not None:
+            self._exited(ended, exit_status(message))
 
     def _answer(self, number: int, answer: Spawned | SpawnError) -> None:
         started = self._starting.pop(number, None)
@@ -281,8 +298,8 @@ class Spawner:
 
 def exit_status(message: tuple[Any, ...]) -> ExitStatus:
     """How a command ended, by what the helper process says of it."""
-    _, _, _, status, user_s, system_s, *rest = message
-    usage = Usage(user_s, system_s, *rest)
+    _, _, _, status, *used = message  # in the order of `Usage`
+    usage = Usage(*used)
     code = os.waitstatus_to_exitcode(status)
     return ExitStatus(code, None, usage) if code >= 0 else ExitStatus(None, -code, usage)
 

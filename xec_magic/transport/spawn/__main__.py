@@ -21,6 +21,7 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
+import functools
 import marshal
 import os
 import select
@@ -65,7 +66,8 @@ def main(descriptor: int, marker: bytes, temporary: str) -> None:
         alive = True
         # A number that names a session of ours can name a stranger's once that session is empty, so empty ones are
         # forgotten soon: numbers do not come round within a second.
-        remains -= {pid for pid in remains if not has_members(pid)}
+        if remains:
+            remains -= {pid for pid in remains if not has_members(pid)}
         for ready, _ in poll.poll(1000 if remains else None):
             if ready == wake_read:
                 os.read(wake_read, 4096)
@@ -181,16 +183,21 @@ def find(name: bytes, env: dict[bytes, bytes]) -> bytes:
     """
     if b"/" in name:
         return name
-    for directory in env.get(b"PATH", os.defpath.encode()).split(b":"):
-        path = (directory or b".") + b"/" + name
+    for path in candidates(name, env.get(b"PATH", os.defpath.encode())):
         if os.access(path, os.X_OK) and not os.path.isdir(path):
             return path
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
 
 
+@functools.lru_cache(maxsize=16)
+def candidates(name: bytes, search: bytes) -> list[bytes]:
+    """Where a program may be, in the order of a search path."""
+    return [(directory or b".") + b"/" + name for directory in search.split(b":")]
+
+
 def reap(kernel: socket.socket, running: dict[int, tuple[int, int]], remains: set[int], groups: Grouped) -> None:
     """Report every child that has ended."""
-    while True:
+    while running:
         through: tuple[int | None, int | None] = (None, None)
         try:
             if proctree.HAS_PROC:  # look before it is collected: then its counters are gone
@@ -227,8 +234,11 @@ def reap(kernel: socket.socket, running: dict[int, tuple[int, int]], remains: se
 def io_of(pid: int) -> tuple[int | None, int | None]:
     """Bytes that an ended child, and the children that it had waited for, read and wrote through calls."""
     try:
-        with open(f"/proc/{pid}/io", "rb", buffering=0) as file:
-            words = file.read(256).split()
+        file = os.open(f"/proc/{pid}/io", os.O_RDONLY | os.O_CLOEXEC)  # open() asks for more than is used here
+        try:
+            words = os.read(file, 256).split()
+        finally:
+            os.close(file)
         return int(words[1]), int(words[3])
     except (OSError, ValueError, IndexError):  # no /proc, or it had become another user
         return None, None
