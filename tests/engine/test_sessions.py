@@ -143,6 +143,17 @@ def test_options_that_a_script_sets_itself_stay(bash):
     assert "nullglob       \ton" in bash.run("shopt nullglob", strict=False).stdout
 
 
+PADDING = f"# {'x' * 200}"
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_whatever_options_a_script_leaves_the_next_one_is_what_runs(strict, bash):
+    bash.run(f"echo earlier {PADDING}", strict=not strict)
+    bash.run("shopt -s nocasematch", strict=not strict)
+    for script in ("echo short", f"echo long {PADDING}"):
+        assert bash.run(script, strict=strict).text() == script.split()[1]
+
+
 def test_a_trap_on_exit_runs_at_the_end_of_the_script_and_the_session_goes_on(bash, tmp_path):
     r = bash.run(f"t={tmp_path}/t; touch $t; trap 'rm $t; echo bye' EXIT; x=1; ls $t")
     assert r.lines()[-1] == "bye"

@@ -37,9 +37,9 @@ _LENIENT: Final = "; ".join(
 # One line, so that a script's first line is line 1 for the shell as well. It is what `mapfile` calls for each third NUL that comes,
 # and no loop: `break` and `continue` of a script must not find one around it. `#` hides what mapfile puts behind it. It is parsed
 # each time, and what it says is done each time, so it is short.
-# An order is a letter, NUL, a text, NUL, NUL: `p` a script, `s` a strict one, `P` and `S` the same by the file of scripts, `x` a text
-# that does by itself all that is in the lines below. The letter and the text are the last in the array then; between orders it
-# holds one word at most. `__xec_next` is the pattern of an order that is like the one before it: its letter, and the shell's flags.
+# An order is a letter, NUL, a text, NUL, NUL: `p` a script, `s` a strict one, `q` and `t` the same by the file of scripts, `x` a text
+# that does by itself all that is in the lines below. No two differ by their case alone, for which `nocasematch` has no eye. The letter
+# and the text are the last in the array then; between orders it holds one word at most. `__xec_next` is the pattern of an order that is like the one before it: its letter, and the shell's flags.
 # The answer is redirected by itself, in no group: what a DEBUG trap prints must not get among the frames.
 _TEXT: Final = r'\builtin eval "${__xec_orders[-1]}"'
 _ANSWER: Final = r'\builtin echo "s $?" >&62'
@@ -55,12 +55,12 @@ _BUSY: Final = "${#__xec_orders[@]} -gt 1"
 
 # Before an order that is not like the one before it. It gives whether the text is a script.
 _TURN: Final = rf"""
-if [[ ${{__xec_orders[-2]}} == [PS] ]]; then
+if [[ ${{__xec_orders[-2]}} == [qt] ]]; then
   IFS= \builtin read -r -d '' __xec_text <@script@
   __xec_orders=("${{__xec_orders[-2]}}" "$__xec_text")
   \builtin unset -v __xec_text
 fi
-if [[ ${{__xec_orders[-2]}} == [sS] ]]; then
+if [[ ${{__xec_orders[-2]}} == [st] ]]; then
   if [[ $__xec_next == p* ]]; then {_WAS}; fi
   [[ $__xec_was == *:pipefail:* ]] || \builtin set +o pipefail
   \builtin set -eu
@@ -111,7 +111,7 @@ if [[ ${__xec_back-} ]]; then
   . @state@ >/dev/null 2>&1
   \builtin trap '__xec_code=$?; . @end@' EXIT
   \builtin echo "k $__xec_back $$" >&62
-  if [[ ${__xec_orders[-2]} == [sS] ]]; then __xec_strict=1; fi
+  if [[ ${__xec_orders[-2]} == [st] ]]; then __xec_strict=1; fi
   . @after@
   \builtin unset -v __xec_back __xec_code __xec_options
   __xec_orders=()
@@ -260,7 +260,7 @@ class _Bash:
             return plain
         if simple is not None:
             names.write("script", simple + b"\0")
-            return order_of(b"S" if order.strict else b"P")
+            return order_of(b"t" if order.strict else b"q")
         names.write("script", order.script + b"\0")
         words = [f"IFS= \\builtin read -r -d '' BASH_EXECUTION_STRING <{names.path('script')}; ".encode()]
         if order.strict:
