@@ -154,6 +154,29 @@ def test_whatever_options_a_script_leaves_the_next_one_is_what_runs(strict, bash
         assert bash.run(script, strict=strict).text() == script.split()[1]
 
 
+@pytest.mark.parametrize(
+    ("before", "script", "said"),
+    [
+        ("set -o posix", "echo said; (exit 3)", ["said"]),
+        ("set -o posix", "/bin/true exit", []),
+        ("exit() { echo mine $1; }", "exit 3; type -t exit; false", ["mine 3", "function"]),
+        ("trap() { echo mine $1; }", "trap said EXIT; type -t trap; false", ["mine said", "function"]),
+        ("local() { :; }", "trap 'echo bye' EXIT; echo said", ["said", "bye"]),
+        ("set -k", "trap 'echo bye' EXIT; echo said", ["said", "bye"]),
+        ("IFS=", "trap 'echo bye' EXIT; /bin/true exit", ["bye"]),
+        ("trap 'echo back' RETURN", "echo said; false", ["said"]),
+    ],
+)
+def test_what_earlier_scripts_have_made_of_the_shell_counts_and_costs_nothing(before, script, said, bash):
+    bash.run(f"x=1; {before}", strict=False)
+    code = {"(exit 3)": 3, "false": 1}.get(script.rsplit("; ")[-1], 0)
+    for _ in range(2):
+        r = bash.run(script)
+        assert (r.lines(), r.exit_code, r.stderr, r.notes) == (said, code, "", ())
+    own = [before.partition("(")[0]] if "(" in before else []
+    assert bash.run("echo $x; compgen -A function").lines() == ["1", "__xec_is", *own]
+
+
 def test_a_trap_on_exit_runs_at_the_end_of_the_script_and_the_session_goes_on(bash, tmp_path):
     r = bash.run(f"t={tmp_path}/t; touch $t; trap 'rm $t; echo bye' EXIT; x=1; ls $t")
     assert r.lines()[-1] == "bye"

@@ -78,7 +78,7 @@ _AFTER: Final = rf"""
 if [[ ${{__xec_strict-}} ]]; then {_LENIENT}; fi
 __xec_next=p*
 if [[ ${{__xec_own-}} ]]; then
-  \builtin unset -f $__xec_own
+  \builtin unset -f "${{__xec_own[@]}}"
 fi
 if [[ ${{__xec_from-}} && $PWD == "$__xec_to" ]]; then \builtin cd -- "$__xec_from"; fi
 \builtin unset -v __xec_own __xec_from __xec_to __xec_strict __xec_trap __xec_exit __xec_names __xec_old __xec_text __xec_code
@@ -131,7 +131,7 @@ if [[ @busy@ && $BASH_SUBSHELL == 0 ]]; then
   { __xec_options=$(\builtin set +o); \builtin set +euxv; } 2>/dev/null
   if [[ ${__xec_trap+x} ]]; then
     __xec_text=$__xec_trap; \builtin unset -v __xec_trap
-    \builtin unset -f exit trap
+    \builtin unset -f "${__xec_own[@]}"
     __xec_is "$__xec_code"; \builtin eval "$__xec_text" <@in@ >@out@ 2>@err@ 62>&- 63<&-
   fi
   exec 62>@ctl@ </dev/null >/dev/null 2>&1
@@ -144,9 +144,9 @@ if [[ @busy@ && $BASH_SUBSHELL == 0 ]]; then
       while \builtin read -r _ _ __xec_local; do __xec_bare "${__xec_local%%=*}"; done < <(\builtin local -p)
       \builtin unset -f __xec_bare
     fi
-    for __xec_local in ${__xec_names-}; do \builtin unset -v "$__xec_local"; done
+    for __xec_local in "${__xec_names[@]}"; do \builtin unset -v "$__xec_local"; done
     \builtin unset -v __xec_local __xec_text
-    . @dump@ >|@state@
+    \builtin eval "$(<@dump@)" >|@state@
     \builtin trap '' INT TERM; \builtin trap - INT TERM
     BASH_ENV=@begin@ __xec_back=$__xec_code \builtin exec @exec@ -c "$(<@server@)" <@feed@
   fi
@@ -168,15 +168,19 @@ for ((__xec_i = ${#DIRSTACK[@]} - 1; __xec_i > 0; __xec_i--)); do \builtin print
 \builtin printf '%s\n' "${__xec_options:-$(\builtin set +o)}"
 """
 
-_EXIT: Final = rb"""exit() { __xec_exit=$?; \builtin exit "${@-$__xec_exit}"; }; """
+# Not where a function of the user's has that name, nor in POSIX mode, in which no function may.
+_OWN: Final = (
+    r"""[[ :$SHELLOPTS: == *:posix:* ]] || \builtin declare -F {} >/dev/null || {{ {}; __xec_own+=({}); }}; """
+)
+_EXIT: Final = r"""\builtin eval 'exit() { __xec_exit=$?; \builtin exit "${@-$__xec_exit}"; }'"""
 
 # A trap on EXIT runs at the end of the script, as in a shell of its own; the shell's own EXIT trap stays in its place.
 _TRAP: Final = r"""
 trap() {
   if [[ $BASH_SUBSHELL != 0 || $# -lt 2 || $1 == -[lp]* ]]; then \builtin trap "$@"; \builtin return; fi
   [[ $1 != -- ]] || \builtin shift
-  local __xec_do=$1 __xec_one; \builtin shift
-  local -a __xec_rest=()
+  \builtin local __xec_do __xec_one __xec_rest
+  __xec_do=$1 __xec_rest=(); \builtin shift
   for __xec_one; do
     case ${__xec_one^^} in
       EXIT|0|SIGEXIT) if [[ $__xec_do == - ]]; then \builtin unset -v __xec_trap; else __xec_trap=$__xec_do; fi ;;
@@ -187,7 +191,7 @@ trap() {
 }
 """
 _AT_END: Final = (
-    r"""__xec_code=$?; if [[ ${__xec_trap+x} ]]; then __xec_text=$__xec_trap; \builtin unset -v __xec_trap; \builtin unset -f $__xec_own; """
+    r"""__xec_code=$?; if [[ ${__xec_trap+x} ]]; then __xec_text=$__xec_trap; \builtin unset -v __xec_trap; \builtin unset -f "${__xec_own[@]}"; """
     rf"""__xec_is "$__xec_code"; \builtin eval "$__xec_text" {_STREAMS}; fi; __xec_is "$__xec_code"; """
 )
 
@@ -268,12 +272,12 @@ class _Bash:
         exits, traps = order.may_exit(), order.may_trap_exit()
         takes_ours = _TAKES_OURS.search(order.script) is not None
         own = [] if order.defines_own_words() else [b"exit"] * (exits and not takes_ours) + [b"trap"] * traps
-        if b"exit" in own:
-            words.append(_EXIT)
-        if b"trap" in own:
-            words.append(filled(". @traps@; ", names))
         if own:
-            words.append(b"__xec_own=%s; " % quoted(b" ".join(own)))
+            words.append(b"__xec_own=(); ")
+        if b"exit" in own:
+            words.append(_OWN.format("exit", _EXIT, "exit").encode())
+        if b"trap" in own:
+            words.append(filled(_OWN.format("trap", ". @traps@", "trap"), names))
         run = b'\\builtin eval "$BASH_EXECUTION_STRING"'
         if traps:
             # In a group: where a failure ends a subshell, bash takes back what a builtin is redirected to, and only then does
@@ -282,7 +286,7 @@ class _Bash:
         if order.env:
             variables = [(name.encode(), quoted(value)) for name, value in order.env]
             words += [b"[[ ! -v %s ]] || __xec_old+=\"${%s@A}\"$'\\n'; " % (name, name) for name, _ in variables]
-            words.append(b"__xec_names=%s; " % quoted(b" ".join(name for name, _ in variables)))
+            words.append(b"__xec_names=(%s); " % b" ".join(name for name, _ in variables))
             # Without `builtin`, which would take the variables for itself. In a group, so that a variable that cannot be
             # set is complained of on the command's own stderr.
             words.append(filled("! \\builtin declare -F eval >/dev/null || . @genuine@; ", names))
