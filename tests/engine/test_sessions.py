@@ -177,6 +177,31 @@ def test_what_earlier_scripts_have_made_of_the_shell_counts_and_costs_nothing(be
     assert bash.run("echo $x; compgen -A function").lines() == ["1", "__xec_is", *own]
 
 
+@pytest.mark.parametrize(
+    ("shell", "before"),
+    [
+        ("dash", "read() { :; }; cd() { :; }"),
+        ("dash", "alias eval=: cd=:"),
+        ("dash", "IFS=0"),
+        ("zsh", "emulate sh"),
+        ("zsh", "setopt() { :; }; unsetopt() { :; }"),
+        ("zsh", "alias builtin=: setopt=: unsetopt=:"),
+        ("zsh", "trap() { print mine $1; }"),
+    ],
+)
+def test_in_other_shells_too_what_earlier_scripts_have_made_of_the_shell_costs_nothing(shell, before, ex, tmp_path):
+    session = ex.using(session="s", shell=shell)
+    session.run(f"x=1; {before}; echo once >>{tmp_path}/times", strict=False)
+    r = session.run("/bin/echo $A; /bin/pwd; /bin/echo | sed -n q3; /bin/echo no", env={"A": "a"}, cwd=tmp_path)
+    assert (r.lines(), r.exit_code, r.notes) == (["a", str(tmp_path)], 3, ())
+    r = session.run("trap '/bin/echo bye' EXIT; /bin/echo said", env={"A": "a"}, strict=False)
+    assert r.lines() == (["mine /bin/echo bye", "said"] if "trap" in before else ["said", "bye"])
+    assert (r.exit_code, r.stderr, r.notes) == (0, "", ())
+    r = session.run("/bin/echo $x; type trap", strict=False)
+    assert (r.lines()[0], "function" in r.text()) == ("1", "trap" in before)
+    assert (tmp_path / "times").read_text() == "once\n"
+
+
 def test_a_trap_on_exit_runs_at_the_end_of_the_script_and_the_session_goes_on(bash, tmp_path):
     r = bash.run(f"t={tmp_path}/t; touch $t; trap 'rm $t; echo bye' EXIT; x=1; ls $t")
     assert r.lines()[-1] == "bye"

@@ -17,7 +17,7 @@ _STREAMS: Final = "<@in@ >@out@ 2>@err@ 9>&- 8<&-"
 # Orders lie in a file, since `read` knows lines only; a line says that there is one. The inner loop is what `break` and `continue`
 # of a script find around it: they end the script, and nothing else.
 _LOOP: Final = one_line(r"""
-while IFS= read -r __xec_busy <&8; do
+while IFS= command read -r __xec_busy <&8; do
 %FETCH%
 __xec_was=$-;
 for __xec_once in 1; do . @order@; done;
@@ -38,12 +38,12 @@ _AFTER: Final = r"""
 case $__xec_busy in
 s*) case $__xec_was in *e*) ;; *) set +e ;; esac; case $__xec_was in *u*) ;; *) set +u ;; esac ;;
 esac
-if [ -n "${__xec_from-}" ] && [ "$PWD" = "$__xec_to" ]; then cd -- "$__xec_from"; fi
+if [ -n "${__xec_from-}" ] && [ "$PWD" = "$__xec_to" ]; then command cd -- "$__xec_from"; fi
 unset __xec_from __xec_to
 """
 
 _WHO: Final = (
-    "if [ -r /proc/self/stat ]; then read -r __xec_pid __xec_rest </proc/self/stat; "
+    "if [ -r /proc/self/stat ]; then IFS=' ' command read -r __xec_pid __xec_rest </proc/self/stat; "
     "else __xec_pid=$(exec sh -c 'echo $PPID'); fi"
 )
 
@@ -76,7 +76,7 @@ _ONEXIT: Final = rf"""
 case ${{__xec_aliased+x}} in x) unset __xec_aliased; unalias trap ;; esac
 case ${{__xec_onexit+x}} in x)
   __xec_text=$__xec_onexit; unset __xec_onexit
-  if (exit "$__xec_code"); then eval "$__xec_text" {_STREAMS}; else eval "$__xec_text" {_STREAMS}; fi ;;
+  if (exit "$__xec_code"); then \eval "$__xec_text" {_STREAMS}; else \eval "$__xec_text" {_STREAMS}; fi ;;
 esac
 """
 
@@ -150,12 +150,12 @@ class Sh:
                 b'if [ -n "$__xec_set_%s" ]; then %s=$__xec_old_%s; else unset %s; fi; unset __xec_old_%s __xec_set_%s\n'
                 % ((variable,) * 6)
             )
-        run = b"eval %s %s\n" % (quoted(order.script), streams)
+        run = b"\\eval %s %s\n" % (quoted(order.script), streams)
         if order.may_trap_exit() and not order.defines_own_words():
             before += b"__xec_aliased=1; alias trap=__xec_trap\n"
-            run += filled("__xec_code=$?; . @onexit@; (exit $__xec_code)\n", names)
+            run += filled('__xec_code=$?; . @onexit@; (exit "$__xec_code")\n', names)
         if order.cwd:
-            go = b"__xec_from=$PWD; if cd -- %s %s; then __xec_to=$PWD\n" % (
+            go = b"__xec_from=$PWD; if command cd -- %s %s; then __xec_to=$PWD\n" % (
                 quoted(order.cwd),
                 filled("2>@err@", names),
             )
@@ -163,7 +163,7 @@ class Sh:
         # Where the command is fatal, what comes behind it here is not reached, and the copy of the shell has to do it.
         names.write("undo", after)
         if after:
-            run += b"__xec_code=$?\n" + after + b"(exit $__xec_code)\n"
+            run += b"__xec_code=$?\n" + after + b'(exit "$__xec_code")\n'
         names.write("order", before + run)
         return (b"s" if order.strict else b"p") + (b"x" if order.may_exit() else b"") + b"\n"
 

@@ -27,7 +27,7 @@ TRAPINT() { return 130 };
 builtin print -r -- "r $$" >&9;
 while IFS= builtin read -r -d $'\0' -u 8 ZSH_EXECUTION_STRING; do
 __xec_err=0; [[ ! -o err_return ]] || __xec_err=1; __xec_unset=0; [[ ! -o unset ]] || __xec_unset=1;
-__xec_busy=${ZSH_EXECUTION_STRING[1]}; ZSH_EXECUTION_STRING=${ZSH_EXECUTION_STRING[2,-1]};
+__xec_busy=${ZSH_EXECUTION_STRING:0:1}; ZSH_EXECUTION_STRING=${ZSH_EXECUTION_STRING:1};
 for __xec_once in 1; do
 if [[ $__xec_busy == x ]]; then builtin eval "$ZSH_EXECUTION_STRING"; else . @run@; fi; done;
 builtin print -r -- "s $__xec_code" >&9;
@@ -37,34 +37,36 @@ done
 
 # The failure must not count once more where this file was called from, hence the option off.
 _RUN: Final = f"""
-{{ :; builtin eval "$ZSH_EXECUTION_STRING" {_STREAMS}
-}} always {{ __xec_code=$?; __xec_set=0; [[ ! -o err_return ]] || __xec_set=1; unsetopt err_return
+{{ :; \\builtin eval "$ZSH_EXECUTION_STRING" {_STREAMS}
+}} always {{ __xec_code=$?; __xec_set=0; [[ ! -o err_return ]] || __xec_set=1; \\builtin unsetopt err_return
 TRY_BLOCK_ERROR=0; TRY_BLOCK_INTERRUPT=0; }}
 """
 
-# A trap on EXIT is for the script's end. The shell itself prints it, for a function named `trap` that notes it.
-_ONEXIT: Final = f"""
-builtin trap >|@traps@
-trap() {{ [[ $3 != EXIT ]] || __xec_text=$2; }}
-. @traps@
-unfunction trap
+# A trap on EXIT is for the script's end. The shell itself prints it, for a function named `trap` that notes it. Not where the user has one.
+_ONEXIT: Final = rf"""
+if (( ! ${{+functions[trap]}} )); then
+  \builtin trap >|@traps@
+  trap() {{ [[ $3 != EXIT ]] || __xec_text=$2; }}
+  . @traps@
+  \builtin unfunction trap
+fi
 if (( ${{+__xec_text}} )); then
-  builtin trap - EXIT
+  \builtin trap - EXIT
   __xec_is() {{ return $1; }}
-  __xec_is $__xec_code; builtin eval "$__xec_text" {_STREAMS}
-  builtin trap - EXIT
-  unfunction __xec_is; unset __xec_text
+  __xec_is "$__xec_code"; \builtin eval "$__xec_text" {_STREAMS}
+  \builtin trap - EXIT
+  \builtin unfunction __xec_is; \builtin unset __xec_text
 fi
 """
 
 _AFTER: Final = r"""
-(( __xec_set )) && setopt err_return
+(( __xec_set )) && \builtin setopt err_return
 if [[ $__xec_busy == s || -n ${__xec_strict-} ]]; then
-  if (( __xec_err )); then setopt err_return; else unsetopt err_return; fi
-  if (( __xec_unset )); then setopt unset; else unsetopt unset; fi
+  if (( __xec_err )); then \builtin setopt err_return; else \builtin unsetopt err_return; fi
+  if (( __xec_unset )); then \builtin setopt unset; else \builtin unsetopt unset; fi
 fi
-if [[ -n ${__xec_from-} && $PWD == "$__xec_to" ]]; then builtin cd -- "$__xec_from"; fi
-builtin unset __xec_strict __xec_from __xec_to
+if [[ -n ${__xec_from-} && $PWD == "$__xec_to" ]]; then \builtin cd -- "$__xec_from"; fi
+\builtin unset __xec_strict __xec_from __xec_to
 """
 
 
@@ -72,7 +74,7 @@ def _script_of(order: Order) -> bytes:
     script = order.script.removeprefix(_PRELUDE)
     if not order.strict or _OWN_ERREXIT.search(script):
         return order.script
-    return b"setopt err_return no_unset; " + script
+    return b"\\builtin setopt err_return no_unset; " + script
 
 
 def _traps(order: Order) -> bool:
@@ -117,7 +119,7 @@ class _Zsh:
         if traps:
             run = filled("{ . @run@; . @onexit@; }", names)
         if order.cwd:
-            go = b"__xec_from=$PWD; __xec_code=1; builtin cd -- %s %s && __xec_to=$PWD && "
+            go = b"__xec_from=$PWD; __xec_code=1; \\builtin cd -- %s %s && __xec_to=$PWD && "
             run = go % (quoted(order.cwd), filled("2>@err@", names)) + run
         for variable, value in ((name.encode(), quoted(value)) for name, value in order.env):
             text += b"(( ! ${+%s} )) || __xec_old_%s=$%s; export %s=%s; " % (*(variable,) * 4, value)

@@ -56,7 +56,7 @@ class _FarSh(Sh):
     _FETCH: Final = """
 __xec_u= __xec_t= __xec_n=2
 while [ $__xec_n != 0 ]; do
-IFS= read -r __xec_l <&8 || { __xec_busy=; exit; }
+IFS= command read -r __xec_l <&8 || { __xec_busy=; exit; }
 case $__xec_l in
 '')
 __xec_n=$((__xec_n - 1))
