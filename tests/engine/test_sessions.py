@@ -17,6 +17,7 @@ import xec_magic as xec
 from xec_magic.errors import OptionError, SpawnError, XecError
 from xec_magic.outcome import Outcome
 from xec_magic.transport import session_doubt, session_orders
+from xec_magic.transport.session_shells import SessionShells
 from xec_magic.transport.spawn import proctree
 
 
@@ -431,6 +432,21 @@ def test_reset_ends_what_runs_in_the_session_and_does_not_wait_for_it(begun, ex,
     assert "it was reset" in r.notes[0]
     assert not r.left_behind
     assert each.run("echo on").text() == "on"
+
+
+def test_what_a_shell_starts_in_the_instant_of_its_end_is_ended_with_it(ex, bash, monkeypatch):
+    looks = []
+
+    def at_first_too_early(shells):
+        looks.append(shells)
+        return [] if len(looks) == 1 else living(shells)
+
+    living = SessionShells.living
+    running = bash.start("echo begun; sleep 60")
+    until(lambda: running.log.size())
+    monkeypatch.setattr(SessionShells, "living", at_first_too_early)
+    ex._engine._portal.call(ex._engine.transports.workers.stop("s"))
+    assert not running.wait(20).left_behind
 
 
 def test_a_session_is_of_one_shell(ex, bash):

@@ -88,6 +88,11 @@ class SessionShells:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
 
+    @property
+    def have_ended(self) -> bool:
+        """There is no shell any more that could start anything."""
+        return not self._first or self._ended_at is not None
+
     def living(self) -> list[proctree.Living]:
         """All living processes of the session, its shells included."""
         if not self._first:

@@ -213,16 +213,19 @@ class WorkerTransport:
     async def _end_with_all(session: Session, why: str) -> None:
         session.end(why)
         begun = time.monotonic()
-        left = session.shells.living()
         told: set[tuple[int, str]] = set()
-        while left and time.monotonic() < begun + 2 * STOP_S:
-            # A child that has not become its program yet may lose the signal: the program gets one of its own.
-            proctree.send(signal.SIGTERM, (), [one for one in left if (one.pid, one.name) not in told])
-            told.update((one.pid, one.name) for one in left)
-            await asyncio.sleep(0.02)
+        while (now := time.monotonic()) < begun + 2 * STOP_S:
+            over = session.shells.have_ended  # asked first: what they were about to start is there by now
             left = session.shells.living()
-            if time.monotonic() > begun + STOP_S:
+            if over and not left:
+                break
+            if now > begun + STOP_S:
                 proctree.send(signal.SIGKILL, (), left)
+            else:
+                # A child that has not become its program yet may lose the signal: the program gets one of its own.
+                proctree.send(signal.SIGTERM, (), [one for one in left if (one.pid, one.name) not in told])
+                told.update((one.pid, one.name) for one in left)
+            await asyncio.sleep(0.02)
 
     # -- start-up texts -------------------------------------------------------------------------------
 
