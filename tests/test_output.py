@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import pickle
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -137,3 +138,34 @@ def test_it_pickles_with_its_content(tmp_path):
     log.append("stdout", b"0123456789abc")
     log.append("stderr", b"d")
     assert list(pickle.loads(pickle.dumps(log)).pieces()) == list(log.pieces())
+
+
+def test_a_restored_log_tells_streams_and_lines_whoever_asks_first():
+    log = OutputLog()
+    for number in range(3000):
+        log.append("stdout", b"%d out %s\n" % (number, b"x" * 60))
+        log.append("stderr", b"%d err\n" % number)
+    index, content = log.index(), log.read(0, log.size())
+    asks = [
+        lambda one: list(one.pieces()),
+        lambda one: one.lines(4001, 5),
+        lambda one: one.stream("stderr"),
+        lambda one: one.offset_of_line(5999),
+        lambda one: one.search(re.compile(rb"^299\d err$"), 3, 5000),
+        lambda one: (one.line_count, one.size("stdout"), one.size("stderr"), one.path, one.lost_bytes),
+        lambda one: one.index(),
+    ]
+    for ask in asks:
+        assert ask(OutputLog.restore(index, content)) == ask(log)
+    together = OutputLog.restore(index, content)
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda ask: ask(together), asks)) == [ask(log) for ask in asks]
+
+
+def test_an_index_that_does_not_belong_to_its_output_is_refused_before_anybody_reads():
+    log = OutputLog()
+    log.append("stdout", b"two\nlines\n")
+    index, content = log.index(), log.read(0, log.size())
+    for wrong, bytes_ in ((index[:-1], content), (index[:20], content), (b"", content), (index, content[:-1])):
+        with pytest.raises(ValueError, match="cut off|of output where"):
+            OutputLog.restore(wrong, bytes_)

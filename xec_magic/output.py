@@ -9,15 +9,16 @@ import threading
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 from xec_magic.errors import OutputTooLarge
 from xec_magic.events import Stream
 
 __all__ = ["Match", "OutputLog", "Piece"]
 
+_IN_INDEX: Final = ("_ends", "_marks", "_checkpoint_offsets", "_checkpoint_lines")
 STREAMS: Final[tuple[Stream, Stream]] = ("stdout", "stderr")
-_INDEX: Final = struct.Struct("<5Q")  # segments, checkpoints, newlines, bytes of stdout and of stderr
+_INDEX: Final = struct.Struct("<5Q1s")  # segments, checkpoints, newlines, bytes of stdout and of stderr, the last byte
 CHECKPOINT_BYTES: Final = 64 * 1024  # a line is found by scanning at most this much
 READ_BYTES: Final = 1024 * 1024
 LARGE_BYTES: Final = 64 * 1024  # from this size on it pays to look whether newlines are rare
@@ -53,11 +54,19 @@ class OutputLog:
         open_spool: Opens a new, named, readable file for the rest; None keeps everything in memory.
     """
 
+    # Here and not in `__init__`: a log that is restored has all of them, and that happens at each hit of the cache.
+    _memory_bytes = 0
+    _open_spool: Callable[[], BinaryIO] | None = None
+    _file: BinaryIO | None = None
+    lost_bytes = 0
+    failure: OSError | None = None
+    closed = False
+    _index = b""  # of a restored log: what `index` gave
+
     def __init__(self, memory_bytes: int = 8 * 2**20, open_spool: Callable[[], BinaryIO] | None = None) -> None:
         self._memory_bytes = memory_bytes
         self._open_spool = open_spool
         self._memory: bytes | bytearray = bytearray()
-        self._file: BinaryIO | None = None
         self._lock = threading.Lock()
         # Consecutive pieces of one stream are one segment: its end offset and its stream.
         self._ends, self._marks = _NO_ENDS, _NO_MARKS
@@ -66,9 +75,6 @@ class OutputLog:
         self._newlines = 0
         self._last_byte = b""
         self._checkpoint_offsets = self._checkpoint_lines = _AT_BEGIN
-        self.lost_bytes = 0
-        self.failure: OSError | None = None
-        self.closed = False
 
     # -- writing ----------------------------------------------------------------------------
 
@@ -135,9 +141,8 @@ class OutputLog:
                 self._file.close()
 
     def __del__(self) -> None:
-        file = getattr(self, "_file", None)
-        if file is not None:
-            file.close()  # the file itself belongs to its directory, which is removed at exit
+        if self._file is not None:
+            self._file.close()  # the file itself belongs to its directory, which is removed at exit
 
     # -- facts ------------------------------------------------------------------------------
 
@@ -267,8 +272,8 @@ class OutputLog:
         """What there is to know of the log besides its bytes; for `restore`."""
         with self._lock:
             arrays = (self._ends, self._marks, self._checkpoint_offsets, self._checkpoint_lines)
-            head = _INDEX.pack(len(self._ends), len(self._checkpoint_lines), self._newlines, *self._sizes)
-            return head + self._last_byte.ljust(1, b"\0") + b"".join(each.tobytes() for each in arrays)
+            counts = len(self._ends), len(self._checkpoint_lines), self._newlines, *self._sizes
+            return _INDEX.pack(*counts, self._last_byte) + b"".join(each.tobytes() for each in arrays)
 
     @classmethod
     def restore(cls, index: bytes, content: bytes | bytearray | BinaryIO) -> OutputLog:
@@ -277,29 +282,42 @@ class OutputLog:
         Raises:
             ValueError: the two do not belong together.
         """
-        if len(index) <= _INDEX.size:
+        if len(index) < _INDEX.size:
             raise ValueError("the index is cut off")
-        segments, checkpoints, newlines, *sizes = _INDEX.unpack_from(index)
-        if len(index) != _INDEX.size + 1 + segments * 9 + checkpoints * 16:
+        segments, checkpoints, newlines, out, err, last = _INDEX.unpack_from(index)
+        if len(index) != _INDEX.size + segments * 9 + checkpoints * 16:
             raise ValueError("the index is cut off")
         log = object.__new__(cls)  # most of what it would be given by `__init__` is replaced here
-        log._memory_bytes, log._open_spool, log._memory, log._file = 0, None, b"", None
-        log._lock, log.lost_bytes, log.failure, log.closed = threading.Lock(), 0, None, False
-        log._newlines, log._sizes, log._size = newlines, sizes, sizes[0] + sizes[1]
-        log._last_byte = index[_INDEX.size : _INDEX.size + 1] if log._size else b""
-        at = _INDEX.size + 1
-        marks_at, offsets_at, lines_at = at + segments * 8, at + segments * 9, at + segments * 9 + checkpoints * 8
-        log._ends = array("Q", index[at:marks_at])
-        log._marks = array("b", index[marks_at:offsets_at])
-        log._checkpoint_offsets = array("Q", index[offsets_at:lines_at])
-        log._checkpoint_lines = array("Q", index[lines_at:])
         if isinstance(content, (bytes, bytearray)):
             log._memory, size = content, len(content)
         else:
-            log._file, size = content, os.fstat(content.fileno()).st_size
+            log._memory, log._file, size = b"", content, os.fstat(content.fileno()).st_size
+        log._size = out + err
         if size != log._size:
             raise ValueError(f"{size} bytes of output where {log._size} were kept")
+        log._lock, log._index = threading.Lock(), index
+        log._newlines, log._sizes, log._last_byte = newlines, [out, err], last if size else b""
         return log
+
+    if not TYPE_CHECKING:  # to a type checker all of them are there
+
+        def __getattr__(self, name: str) -> Any:
+            """Where streams and lines are in a restored log, read from its index when somebody asks: few do."""
+            if name not in _IN_INDEX or not self._index:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            self._read_index()
+            return self.__dict__[name]
+
+    def _read_index(self) -> None:
+        index = self._index
+        segments, checkpoints, *_ = _INDEX.unpack_from(index)
+        marks_at = _INDEX.size + segments * 8
+        offsets_at = marks_at + segments
+        lines_at = offsets_at + checkpoints * 8
+        self._marks = array("b", index[marks_at:offsets_at])
+        self._checkpoint_offsets = array("Q", index[offsets_at:lines_at])
+        self._checkpoint_lines = array("Q", index[lines_at:])
+        self._ends = array("Q", index[_INDEX.size : marks_at])
 
     # -- pickling: a log in a file travels as its bytes -----------------------------------------
 
