@@ -10,14 +10,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from xec_magic.command import decode_script
 from xec_magic.engine.cachekey import Key
 from xec_magic.engine.clock import Moment
 from xec_magic.engine.diskchanges import Changes
 from xec_magic.engine.diskdb import Database
-from xec_magic.engine.diskfacts import proof, unpack
+from xec_magic.engine.diskfacts import proof, restored, unpack
 from xec_magic.engine.diskplace import DiskPlace
 from xec_magic.engine.diskwriter import Job, Moved, Writer
 from xec_magic.engine.memory import Entry
@@ -72,30 +72,32 @@ class DiskTier:
 
     def load(self, key: Key, plan: Plan) -> Entry | None:
         """The entry of a key, its result made for a plan; None when there is none that can be trusted."""
-        row = self._place.read(lambda db: db.execute(_LOAD, (key.digest,)).fetchone(), None)
-        if row is None or row[5] != key.full:
+        rows = self._place.read(_LOAD, (key.digest,))
+        if not rows or rows[0][5] != key.full:
             return None
-        file, file_stamp, record, index, proved, full, output = row
+        file, file_stamp, record, index, proved, full, output = rows[0]
         if proved != proof(record, index, full, output):
             self._damaged_entry(key, "it is not what was written")
             return None
-        facts = unpack(record)
-        content: Any
-        if output is not None:
-            content = output
-        else:
-            assert self._place.files is not None
-            content, problem = self._place.files.read(file, file_stamp, facts.file_digest)
+        content = output
+        if output is None:
+            content = self._content(key, file, file_stamp, unpack(record).file_digest)
             if content is None:
-                if problem:
-                    self._damaged_entry(key, problem)
                 return None
         try:
             log = OutputLog.restore(index, content)
         except ValueError as error:
             self._damaged_entry(key, str(error))
             return None
-        return Entry(key, facts.result(plan, log), facts.stored, facts.ttl_s, facts.stale_s, on_disk=True)
+        return restored(record, key, plan, log)
+
+    def _content(self, key: Key, file: str, stamp: str, digest: bytes) -> bytes | BinaryIO | None:
+        """An output that is a file; None when it cannot be trusted, or is not there."""
+        assert self._place.files is not None
+        content, problem = self._place.files.read(file, stamp, digest)
+        if content is None and problem:
+            self._damaged_entry(key, problem)
+        return content
 
     def _damaged_entry(self, key: Key, problem: str) -> None:
         self._place.complain(f"a result on disk was damaged ({problem}); it was removed, and the command is run")
@@ -107,7 +109,7 @@ class DiskTier:
 
     def rows(self) -> list[Listed]:
         """All entries, oldest first."""
-        rows: list[Any] = self._place.read(lambda db: db.execute(_LIST).fetchall(), [])
+        rows = self._place.read(_LIST)
         waiting = dict(self._changes.touched)
         found = []
         for digest, script, target, record, hits in rows:
@@ -134,18 +136,18 @@ class DiskTier:
             first = rows[-1][0] + 1
 
     def _rows_from(self, digest: int) -> list[Any]:
-        nothing: list[Any] = []
-        return self._place.read(lambda db: db.execute(_CONTENTS, (digest,)).fetchall(), nothing)
+        return self._place.read(_CONTENTS, (digest,))
 
     def totals(self) -> tuple[int, int]:
         """Entries, and bytes of all of them."""
-        return self._place.read(lambda db: db.execute("select count, bytes from totals").fetchone(), None) or (0, 0)
+        rows = self._place.read("select count, bytes from totals")
+        return rows[0] if rows else (0, 0)
 
     def known(self, path: str, stamp: Stamp) -> bytes | None:
         """The digest that a file had when it had this stamp."""
         wanted = "select stamp, digest from stamps where path = ?"
-        row = self._place.read(lambda db: db.execute(wanted, (os.fsencode(path),)).fetchone(), None)
-        return row[1] if row is not None and row[0] == repr(stamp) else None
+        rows = self._place.read(wanted, (os.fsencode(path),))
+        return rows[0][1] if rows and rows[0][0] == repr(stamp) else None
 
     def exists(self) -> bool:
         """There is something on disk, of this kernel or of others."""

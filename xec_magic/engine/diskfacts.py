@@ -8,6 +8,7 @@ import struct
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from xec_magic.engine.cachekey import Key
 from xec_magic.engine.clock import Moment
 from xec_magic.engine.memory import Entry
 from xec_magic.events import Usage
@@ -16,7 +17,7 @@ from xec_magic.output import OutputLog
 from xec_magic.plan import Plan
 from xec_magic.result import Result
 
-__all__ = ["Facts", "pack", "proof", "unpack"]
+__all__ = ["Facts", "pack", "proof", "restored", "unpack"]
 
 # A record and not JSON: it is read at each hit, in a tenth of the time. What is absent is NaN, or -1.
 _RECORD: Final = struct.Struct("<4d 2h 4d 4q 16s 40s")
@@ -50,28 +51,7 @@ class Facts(NamedTuple):
     @property
     def stored(self) -> Moment:
         """When it was kept."""
-        return Moment(self.wall, self.steady, self.boot.rstrip(b"\0").decode())
-
-    def result(self, plan: Plan, log: OutputLog) -> Result:
-        """The result, made for a plan."""
-        signal = None if self.signal < 0 else self.signal
-        ended = Outcome.OK if self.exit_code in plan.ok_codes else Outcome.FAILED
-        usage = None
-        if self.user_s == self.user_s:  # not NaN
-            usage = Usage(
-                self.user_s,
-                self.system_s,
-                _or_none(self.rss),
-                _or_none(self.read_blocks),
-                _or_none(self.written_blocks),
-            )
-        return Result.restore(
-            run_id="", plan=plan, outcome=ended if signal is None else Outcome.SIGNALLED,
-            exit_code=_or_none(self.exit_code), signal=signal,
-            started_at=datetime.fromtimestamp(self.started, UTC) if self.started == self.started else None,
-            duration_s=self.duration_s, usage=usage, truncated=False, left_behind=(), attempts=(), notes=(), log=log,
-            detail="", cached=None,
-        )  # fmt: skip
+        return Moment(self.wall, self.steady, _text_of(self.boot))
 
 
 def pack(entry: Entry, file_digest: bytes) -> bytes:
@@ -96,6 +76,31 @@ def unpack(record: bytes) -> Facts:
     return Facts._make(_RECORD.unpack(record))
 
 
+def restored(record: bytes, key: Key, plan: Plan, log: OutputLog) -> Entry:
+    """The entry that a record and its output make, its result for a plan.
+
+    Raises:
+        struct.error: it is none.
+    """
+    # Into names, and not by way of `Facts`: it is done at each hit.
+    (
+        wall, steady, ttl_s, stale_s, exit_code, signal, started, duration_s, user_s, system_s, rss, read, written, _, _, boot
+    ) = _RECORD.unpack(record)  # fmt: skip
+    usage = None
+    if not math.isnan(user_s):
+        usage = Usage(
+            user_s, system_s, None if rss < 0 else rss, None if read < 0 else read, None if written < 0 else written
+        )
+    outcome = Outcome.OK if exit_code in plan.ok_codes else Outcome.FAILED
+    result = Result.restore(
+        run_id="", plan=plan, outcome=outcome if signal < 0 else Outcome.SIGNALLED,
+        exit_code=None if exit_code < 0 else exit_code, signal=None if signal < 0 else signal,
+        started_at=None if math.isnan(started) else datetime.fromtimestamp(started, UTC), duration_s=duration_s, usage=usage,
+        truncated=False, left_behind=(), attempts=(), notes=(), log=log, detail="", cached=None,
+    )  # fmt: skip
+    return Entry(key, result, Moment(wall, steady, _text_of(boot)), ttl_s, stale_s, on_disk=True)
+
+
 def proof(record: bytes, index: bytes, full: bytes, output: bytes | None) -> bytes:
     """What tells that a row is as it was written. The lengths of its parts are in the record, in `index` and in the database."""
     return hashlib.blake2b(b"".join((record, index, full, output or b"")), digest_size=16).digest()
@@ -105,5 +110,5 @@ def _or_minus(value: int | None) -> int:
     return -1 if value is None else value
 
 
-def _or_none(value: int) -> int | None:
-    return None if value < 0 else value
+def _text_of(boot: bytes) -> str:
+    return boot.rstrip(b"\0").decode()

@@ -8,14 +8,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from xec_magic.engine.diskdb import NAME, Database, inode_of, is_busy, is_damage, open_database
 from xec_magic.engine.diskfiles import OutputFiles, private_directory, set_aside
 
 __all__ = ["DiskPlace"]
-
-T = TypeVar("T")
 
 
 class DiskPlace:
@@ -45,17 +43,17 @@ class DiskPlace:
         self._failures = 0
         self._reader_failures = 0  # as many as there had been when the reader was opened
 
-    def read(self, work: Callable[[sqlite3.Connection], T], default: T) -> T:
-        """What there is to know of the database; `default` where it refuses. Any thread."""
+    def read(self, question: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """All rows that the database answers with; none where it refuses. Any thread."""
         with self._reader_lock:
             try:
                 reader = self._reader
                 if reader is None or self._reader_failures != self._failures or not self._is_named(reader):
                     reader = self._open_reader()
-                return default if reader is None else work(reader)
+                return [] if reader is None else reader.execute(question, values).fetchall()
             except (sqlite3.Error, OSError) as error:
                 self.failed(error)
-                return default
+                return []
 
     def _open_reader(self) -> Database | None:
         """A new connection; None while the disk is left alone. The lock is held."""
