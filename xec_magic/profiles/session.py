@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xec_magic.errors import OptionError
+from xec_magic.events import Usage
 from xec_magic.outcome import Outcome
 from xec_magic.units import format_duration
 
@@ -50,6 +51,19 @@ class Record(NamedTuple):
     cached_s: float | None
 
 
+# What is noted of each run; a record is made of it when somebody asks: most runs are hits of the cache, and nobody does.
+_Over = tuple[str, str, str, float, float, float, Outcome, Usage | None, float | None]
+
+
+def _record(
+    run_id: str, name: str, target: str, began_at: float, waited_s: float, duration_s: float,
+    outcome: Outcome, usage: Usage | None, cached_s: float | None,
+) -> Record:  # fmt: skip
+    cpu_s, peak = (None, None) if usage is None else (usage.cpu_s, usage.peak_rss_bytes)
+    ok = outcome is Outcome.OK
+    return Record(run_id, name, target, began_at, waited_s, duration_s, outcome.value, ok, cpu_s, peak, cached_s)
+
+
 class Profiler:
     """Keeps what every run of a kernel took, the last 5,000 of them. Any thread.
 
@@ -59,7 +73,7 @@ class Profiler:
 
     def __init__(self, settle: Callable[[], None] = lambda: None) -> None:
         self._settle = settle
-        self._records: deque[Record] = deque(maxlen=MOST_RECORDS)
+        self._over: deque[_Over] = deque(maxlen=MOST_RECORDS)
         self._times: dict[Command, deque[float]] = {}
         self._lock = threading.Lock()
         self._all = 0
@@ -71,25 +85,27 @@ class Profiler:
             over: Each with the moment when it was asked for, in seconds since the epoch.
             name_of: What the run of a plan is called.
         """
-        entries = []
+        entries: list[_Over] = []
+        ran = []
         plan, name, target = None, "", ""
         for result, began_at in over:
             if result.plan is not plan:  # many hits in a row are often of one call, and have one plan
                 plan = result.plan
                 name, target = name_of(plan), plan.command.target.name
-            usage, outcome, waited_s = result.usage, result.outcome, 0.0
-            if result.cached is None and result.started_at is not None:  # what was answered at once has not waited
-                waited_s = max(0.0, result.started_at.timestamp() - began_at)
-            entries.append(Record(
-                result.run_id, name, target, began_at, waited_s, result.duration_s, outcome.value, outcome is Outcome.OK,
-                usage.cpu_s if usage else None, usage.peak_rss_bytes if usage else None, result.cached,
+            outcome, waited_s = result.outcome, 0.0
+            if result.cached is None:  # what was answered at once has not waited
+                if result.started_at is not None:
+                    waited_s = max(0.0, result.started_at.timestamp() - began_at)
+                if outcome is Outcome.OK:
+                    ran.append(result)
+            entries.append((
+                result.run_id, name, target, began_at, waited_s, result.duration_s, outcome, result.usage, result.cached
             ))  # fmt: skip
         with self._lock:
             self._all += len(entries)
-            self._records.extend(entries)
-            for result, _ in over:
-                if result.cached is None and result.ok:
-                    self._note_time(result.plan.command, result.duration_s)
+            self._over.extend(entries)
+            for result in ran:
+                self._note_time(result.plan.command, result.duration_s)
 
     def _note_time(self, command: Command, duration_s: float) -> None:
         times = self._times.pop(command, None) or deque(maxlen=LAST_TIMES)
@@ -116,13 +132,14 @@ class Profiler:
         """
         self._settle()
         with self._lock:
-            return Report(tuple(self._records), self._all)
+            over, count = list(self._over), self._all
+        return Report(tuple(_record(*each) for each in over), count)
 
     def clear(self) -> None:
         """Forget all runs."""
         self._settle()
         with self._lock:
-            self._records.clear()
+            self._over.clear()
             self._times.clear()
             self._all = 0
 
