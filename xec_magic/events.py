@@ -27,8 +27,7 @@ class Cause(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What a command used, over its shell and all the children that the shell waited for.
 
     A value that could not be measured is None, never 0.

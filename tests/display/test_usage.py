@@ -140,7 +140,7 @@ def test_the_peak_of_the_tree_says_what_it_is():
     sampled = monitored(b"hi\n")
     sampled.timeline.add(Sample("r1", 9.0, 9.0, 80 * 2**20, processes=3))
     assert "all processes at least 80.0 MiB (sampled)" in render.facts(sampled)
-    counted = replace(sampled, usage=replace(sampled.usage, tree_peak_bytes=96 * 2**20))
+    counted = replace(sampled, usage=sampled.usage._replace(tree_peak_bytes=96 * 2**20))
     said = render.facts(counted)
     assert "all processes 96.0 MiB of their own (control group, with page cache)" in said
     assert "sampled" not in " ".join(said)
