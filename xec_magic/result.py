@@ -289,10 +289,12 @@ class Result:
         again = object.__new__(Result)  # as `restore` does it
         fields = again.__dict__
         fields.update(self.__dict__)
-        fields["run_id"], fields["plan"], fields["cached"] = run_id, plan, age_s
-        if plan.ok_codes != self.plan.ok_codes and self.exit_code is not None:
-            ended = self.exit_code in plan.ok_codes
-            fields["outcome"] = Outcome.OK if ended else Outcome.FAILED
+        fields["run_id"], fields["cached"] = run_id, age_s
+        if plan is not self.plan:
+            fields["plan"] = plan
+            if plan.ok_codes != self.plan.ok_codes and self.exit_code is not None:
+                ended = self.exit_code in plan.ok_codes
+                fields["outcome"] = Outcome.OK if ended else Outcome.FAILED
         return again
 
     def __bool__(self) -> bool:

@@ -140,11 +140,14 @@ class ResultCache:
     def _usable(self, entry: Entry, plan: Plan) -> Hit | None:
         policy, result = plan.cache, entry.result
         assert policy is not None
-        ok = result.ok if plan.ok_codes == result.plan.ok_codes else result.exit_code in plan.ok_codes
+        alike = plan is result.plan or plan.ok_codes == result.plan.ok_codes
+        ok = result.ok if alike else result.exit_code in plan.ok_codes
         age = self.clock.age(entry.stored)
         fresh = entry.freshness(age, policy, ok)
         bound = plan.limits.max_output_bytes
-        if not fresh or (bound is not None and result.log.size() > bound) or not self._may_show(entry):
+        if not fresh or (bound is not None and result.log.size() > bound):
+            return None
+        if entry.secrets != self._redactor.generation and not self._may_show(entry):
             return None
         refresh = False
         with self._lock:

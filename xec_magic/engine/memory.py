@@ -7,6 +7,7 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from cachetools import Cache, TLRUCache
@@ -100,7 +101,7 @@ class MemoryTier:
             self._limit_bytes,
             ttu=lambda _, entry, now: now + entry.ttl_s + entry.stale_s,
             timer=self._steady,
-            getsizeof=lambda entry: entry.size,
+            getsizeof=attrgetter("size"),
         )
 
     def get(self, key: Key) -> Entry | None:
