@@ -171,6 +171,8 @@ class OutputLog:
         with self._lock:
             end = min(end, self._size)
             if self._file is None:
+                if start == 0 and end == len(self._memory):
+                    return bytes(self._memory)  # as it is, where it does not grow
                 return bytes(memoryview(self._memory)[start:end])
             if self.closed:
                 raise OutputTooLarge(f"the log {self._file.name} has been removed to make room for newer ones")
