@@ -67,9 +67,9 @@ class Calls:
         """
         name = name_of(script, options)  # to plan again would be most of what a short call takes
         ask = self._asks.recall(name) if name is not None else None
-        if ask is not None and ask.captured is None:
-            return self._run(self._executor(), ask.plan, ask.check, ask.keep)
-        if ask is not None and ask.captured is not None:
+        if ask is not None:
+            if ask.captured is None:
+                return self._run(self._executor(), ask.plan, ask.check, ask.keep)
             kept = self._executor().hit(ask.captured, ask.plan)
             if kept is not None:
                 runtime.current().last = kept

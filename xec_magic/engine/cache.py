@@ -113,16 +113,16 @@ class ResultCache:
         assert policy is not None
         if policy.refresh:
             return None
-        entry = self._memory.get(key) if self._memory is not None else None
-        if entry is not None and entry.on_disk and self._taken_back():
-            entry = None
-        if entry is None and policy.persist:
-            entry = self.disk.load(key, plan)
-            hit = self._usable(entry, plan) if entry is not None else None
-            if hit is not None:
-                self.memory.put(hit.entry)
-            return hit
-        return self._usable(entry, plan) if entry is not None else None
+        entry = None if self._memory is None else self._memory.get(key)
+        if entry is not None and not (entry.on_disk and self._taken_back()):
+            return self._usable(entry, plan)
+        if not policy.persist:
+            return None
+        entry = self.disk.load(key, plan)
+        hit = None if entry is None else self._usable(entry, plan)
+        if hit is not None:
+            self.memory.put(hit.entry)
+        return hit
 
     def peek(self, key: Key, plan: Plan, asked_at: float) -> Hit | None:
         """The same from memory alone, for a run that begins: an equal one may have ended since it asked.

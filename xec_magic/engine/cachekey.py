@@ -121,6 +121,10 @@ class Captured:
         surroundings = tuple((name, environ.get(name)) for name in chosen)
         return encode((FORM, "captured", tuple(sorted(state.items())), surroundings))
 
+    def settled(self) -> Key | None:
+        """The key, where that depends on no file and no function and was made before; see `key`."""
+        return self._key if self._place is None else None
+
     def key(self, book: StampBook | None = None) -> Key:
         """The key of this moment. Reads files whose stamp has changed; calls the user's key function.
 

@@ -170,13 +170,14 @@ class Executor:
         """
         if self._closed:
             raise XecError(_CLOSED)
-        key = self._key(captured, plan)
+        key = captured.settled() or self._key(captured, plan)
         hit = self.cache.find(key, plan)
         if hit is None:
             return None
-        if hit.refresh:
-            self.refresh(plan, key, since=hit.entry.stored.steady)
-        result = hit.entry.result.replayed(str(next(self._numbers)), plan, hit.age_s)
+        entry, age_s, refresh = hit
+        if refresh:
+            self.refresh(plan, key, since=entry.stored.steady)
+        result = entry.result.replayed(str(next(self._numbers)), plan, age_s)
         if self.observers:
             self._untold.append((result, time.time()))  # in order, behind what ended before
             if len(self._untold) >= UNTOLD:
