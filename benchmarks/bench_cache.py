@@ -54,10 +54,11 @@ def hits(report, quick, work, node):
     cache.disk.flush()
 
     def from_disk(script, turns):
-        """Hits that memory does not know; emptying it is not in their time."""
+        """Hits that memory does not know; emptying it is not in their time, nor is the first one, as in `loop`."""
 
         def timed():
             seconds = 0.0
+            xec.run(script, cache="1h", persist=True)
             for _ in range(turns):
                 cache.memory.clear()
                 begun = time.perf_counter()
