@@ -23,13 +23,16 @@ from helpers.waiting import until
 
 from xec_magic.engine import diskfiles
 from xec_magic.engine.cache import ResultCache
+from xec_magic.engine.cachekey import Key
 from xec_magic.engine.cachelist import matcher
 from xec_magic.engine.clock import Clock
 from xec_magic.engine.disk import DiskTier
 from xec_magic.engine.executor import Executor
+from xec_magic.events import Exited, Started, Usage
+from xec_magic.fold import fold
 from xec_magic.transport.fake import FakeHost, Say
 
-NAME = "results-1.db"
+NAME = "results-2.db"
 
 
 @pytest.fixture
@@ -88,6 +91,21 @@ def test_a_result_outlives_its_kernel(kernels, host, script):
     assert [each.name for each in fields(first) if not hasattr(again, each.name)] == []
     assert list(again.log.pieces()) == list(first.log.pieces())
     assert again.log.line_count == first.log.line_count
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [Usage(0.5, 0.25, 3 * 2**20, 8, 16, 4096, 0, 2**33), Usage(0.0, 0.0), Usage(1.5, 0.0, None, 0, None, 7), None],
+)
+def test_all_that_a_command_used_outlives_its_kernel(kernels, host, usage):
+    cache = kernels().cache
+    key, what = Key(7, b"seven"), plan("uptime", target=host.target, persist=True)
+    result = fold([Started("1", 0.0, 0.0, 1), Exited("1", 1.5, 0, None, usage=usage)], what)
+    cache.store(key, result, begun=0.0, secrets=0)
+    cache.disk.flush()
+    again = kernels().cache.disk.load(key, what)
+    assert again.result.usage == usage
+    assert again.result.duration_s == 1.5
 
 
 def test_without_persist_nothing_is_written_and_nothing_is_read(kernels, host):
@@ -489,7 +507,7 @@ def test_a_database_that_another_kernel_has_set_aside_is_not_used_any_more(kerne
     one = kernels()
     keep(one, "uptime", host)
     for suffix in ("-wal", "-shm", ""):
-        os.rename(f"{home() / NAME}{suffix}", f"{home() / 'results-1.damaged-1'}{suffix}")
+        os.rename(f"{home() / NAME}{suffix}", f"{home() / 'results-2.damaged-1'}{suffix}")
     keep(kernels(), "other", host)
     assert ask(one, "other", host).cached is not None
     keep(one, "third", host)

@@ -11,7 +11,7 @@ __all__ = ["NAME", "Database", "inode_of", "is_busy", "is_damage", "open_databas
 
 READ_PATIENCE_S: Final = 0.25  # for another kernel that recovers the database; then it is a miss
 
-NAME: Final = "results-1.db"  # another form of the tables is another name
+NAME: Final = "results-2.db"  # another form of the tables is another name
 _TABLES: Final = """
 create table if not exists entries(
     digest integer primary key, wall real not null, keep real not null, used real not null, size integer not null,

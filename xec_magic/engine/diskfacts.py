@@ -20,7 +20,7 @@ from xec_magic.result import Result
 __all__ = ["Facts", "pack", "proof", "restored", "unpack"]
 
 # A record and not JSON: it is read at each hit, in a tenth of the time. What is absent is NaN, or -1.
-_RECORD: Final = struct.Struct("<4d 2h 4d 4q 16s 40s")
+_RECORD: Final = struct.Struct("<4d 2h 4d 7q 16s 40s")
 
 
 class Facts(NamedTuple):
@@ -44,6 +44,9 @@ class Facts(NamedTuple):
     rss: int
     read_blocks: int
     written_blocks: int
+    read_bytes: int
+    written_bytes: int
+    tree_peak: int
     size: int
     file_digest: bytes
     boot: bytes
@@ -56,14 +59,13 @@ class Facts(NamedTuple):
 
 def pack(entry: Entry, file_digest: bytes) -> bytes:
     """The record of an entry."""
-    result, usage = entry.result, entry.result.usage
+    result = entry.result
+    user_s, system_s, *counts = result.usage or Usage(math.nan, math.nan)
     return _RECORD.pack(
         entry.stored.wall, entry.stored.steady, entry.ttl_s, entry.stale_s,
         _or_minus(result.exit_code), _or_minus(result.signal),
         result.started_at.timestamp() if result.started_at else math.nan, result.duration_s,
-        usage.user_s if usage else math.nan, usage.system_s if usage else math.nan,
-        _or_minus(usage.peak_rss_bytes if usage else None), _or_minus(usage.read_blocks if usage else None),
-        _or_minus(usage.written_blocks if usage else None), result.log.size(), file_digest, entry.stored.boot.encode(),
+        user_s, system_s, *map(_or_minus, counts), result.log.size(), file_digest, entry.stored.boot.encode(),
     )  # fmt: skip
 
 
@@ -84,13 +86,16 @@ def restored(record: bytes, key: Key, plan: Plan, log: OutputLog) -> Entry:
     """
     # Into names, and not by way of `Facts`: it is done at each hit.
     (
-        wall, steady, ttl_s, stale_s, exit_code, signal, started, duration_s, user_s, system_s, rss, read, written, _, _, boot
+        wall, steady, ttl_s, stale_s, exit_code, signal, started, duration_s, user_s, system_s,
+        rss, read_blocks, written_blocks, read, written, tree_peak, _, _, boot,
     ) = _RECORD.unpack(record)  # fmt: skip
     usage = None
     if not math.isnan(user_s):
         usage = Usage(
-            user_s, system_s, None if rss < 0 else rss, None if read < 0 else read, None if written < 0 else written
-        )
+            user_s, system_s, None if rss < 0 else rss,
+            None if read_blocks < 0 else read_blocks, None if written_blocks < 0 else written_blocks,
+            None if read < 0 else read, None if written < 0 else written, None if tree_peak < 0 else tree_peak,
+        )  # fmt: skip
     outcome = Outcome.OK if exit_code in plan.ok_codes else Outcome.FAILED
     result = Result.restore(
         run_id="", plan=plan, outcome=outcome if signal < 0 else Outcome.SIGNALLED,
