@@ -8,6 +8,7 @@ from typing import Any, Final
 import asyncssh
 
 from xec_magic.transport.ssh.answers import Answers
+from xec_magic.transport.ssh.greeting import PATIENCE_S, Greeting
 from xec_magic.transport.ssh.hostkeys import Verdict
 from xec_magic.transport.ssh.ignoring import send_no_empty_packets
 from xec_magic.transport.ssh.quiet import log_less
@@ -31,6 +32,7 @@ class Client(asyncssh.SSHClient):
 
     def __init__(self, verdict: Verdict, answers: Answers | None, *, signs_first: bool) -> None:
         self.answers = answers
+        self.greeting = Greeting()
         self._signs_first = signs_first
         self.logged_in = False
         self._verdict = verdict
@@ -40,6 +42,7 @@ class Client(asyncssh.SSHClient):
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         """The connection is there; nothing was said yet."""
         self._connection = conn
+        self.greeting.listen(conn)
         log_less(conn)
         send_no_empty_packets(conn)
         gather_sends(conn)
@@ -66,16 +69,17 @@ class Client(asyncssh.SSHClient):
         """It waits for what the user types: a server that hangs up meanwhile (LoginGraceTime) has judged nothing."""
         return self.answers is not None and self.answers.open
 
-    def pause_limit_while_asking(self, limit: asyncio.Timeout, seconds: float) -> None:
-        """Let a time limit not count while the user types; then it begins anew."""
+    def keep_limit(self, limit: asyncio.Timeout, seconds: float) -> None:
+        """Let a time limit not count while the user types, then begin anew; and let it be short where the server does not speak SSH."""
         loop = asyncio.get_running_loop()
 
-        def pause(asks: bool) -> None:
+        def set_to(seconds: float | None) -> None:
             if not limit.expired():
-                limit.reschedule(None if asks else loop.time() + seconds)
+                limit.reschedule(None if seconds is None else loop.time() + seconds)
 
+        self.greeting.waits = lambda overdue: set_to(min(PATIENCE_S, seconds) if overdue else seconds)
         if self.answers is not None:
-            self.answers.pause = pause
+            self.answers.pause = lambda asks: set_to(None if asks else seconds)
 
     def auth_banner_received(self, msg: str, _: str) -> None:
         """What a server says before the login: a greeting, and why it lets somebody not in after all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import socket
@@ -25,6 +26,10 @@ __all__ = ["Connector", "Opened"]
 HANDSHAKES: Final = 8  # at once to one address; sshd drops some of more than ten (MaxStartups 10:30:100)
 TRIES: Final = 7
 RETRY_S: Final = 0.1  # before the second try; doubled for each further one, with jitter
+RETRY_MOST_S: Final = 2.0
+FULL_S: Final = (
+    30.0  # a server that says that it is full is tried so long: others finish their logins, and each has his luck
+)
 KEEPALIVE_S: Final = 15.0  # on an unused connection; a running command asks oftener, see session.py
 KEEPALIVE_COUNT: Final = 3
 
@@ -78,17 +83,21 @@ class Connector:
     ) -> Opened:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        for attempt in range(TRIES):
+        for attempt in itertools.count():
             try:
                 opened = await self._once(target, accept, via, through)
                 opened.seconds = loop.time() - started
                 return opened
+            except _Full as error:
+                if loop.time() >= started + FULL_S:
+                    raise ConnectError(f"{target}: {error}, for {FULL_S:g} s") from error.__cause__
             except _Dropped as error:
-                if attempt == TRIES - 1:
+                if attempt >= TRIES - 1:
                     raise ConnectError(
                         f"{target}: {error}, {TRIES} times in a row; it is too busy, or no SSH server"
                     ) from error.__cause__
-                await asyncio.sleep(RETRY_S * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            pause_s = min(RETRY_MOST_S, RETRY_S * 2**attempt)
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
         raise AssertionError("unreachable")
 
     async def _once(
@@ -128,7 +137,7 @@ class Connector:
                 proxy = Proxy(conf.proxy_command)
                 arguments |= {"proxy_command": None, "sock": proxy.socket, "port": conf.options.port}
             async with asyncio.timeout(attempt.timeout_s) as limit:
-                attempt.client.pause_limit_while_asking(limit, attempt.timeout_s)
+                attempt.client.keep_limit(limit, attempt.timeout_s)
                 connection = await asyncssh.connect(**arguments)
         except (OSError, asyncssh.Error, ValueError) as error:
             worded = self._worded(target, conf, attempt, error)
@@ -151,6 +160,11 @@ class Connector:
 
     def _worded(self, target: Target, conf: Configured, attempt: _Attempt, error: Exception) -> Exception:
         place, options = conf.place, conf.options
+        greeting = attempt.client.greeting
+        if greeting.is_full:
+            return _Full(f"{place} takes no further connection now (MaxStartups): it {greeting.words}")
+        if greeting.words:
+            return ConnectError(f"{target}: {place} is no SSH server: it {greeting.words}")
         match error:
             case TimeoutError():  # before OSError, which it is
                 words = f"no answer from {place} within {attempt.timeout_s:g} s (ConnectTimeout)"
@@ -208,6 +222,10 @@ class _Attempt:
 
 class _Dropped(Exception):
     """The server closed the connection before it had asked anything: it is busy, and a further try may come through."""
+
+
+class _Full(_Dropped):
+    """It has said that it is busy, and no more than that."""
 
 
 def _methods(password: bool) -> list[str]:
