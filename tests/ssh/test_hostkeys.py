@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from helpers.marks import needs_root
+from helpers.ports import free_port
 from world import fingerprint, generate_key, public_key
 
 import xec_magic as xec
@@ -111,6 +112,46 @@ def test_a_key_signed_by_a_known_authority_is_trusted_and_another_is_not(ex, wor
     plain = world.sshd(known=False)
     with pytest.raises(xec.HostKeyError, match="signed by no authority"):
         ex.run("true", target=target_of(plain, accept_new="true"))
+
+
+@pytest.fixture
+def certified(world):
+    """A server whose key an authority has certified, and that authority's key; neither is known."""
+    authority = generate_key(world.dir / f"authority_{free_port()}")
+    signed = generate_key(world.dir / f"{authority.name}_signed")
+    subprocess.run(
+        ["ssh-keygen", "-q", "-s", authority, "-I", "host", "-h", "-n", "127.0.0.1", f"{signed}.pub"],
+        check=True,
+        capture_output=True,
+    )
+    return world.sshd(known=False, HostKey=signed, HostCertificate=f"{signed}-cert.pub"), authority
+
+
+@pytest.mark.parametrize("besides", ["nothing", "as an authority", "the key alone"])
+def test_a_key_certified_by_a_revoked_authority_is_refused_as_that(ex, world, known, certified, besides):
+    server, authority = certified
+    lines = {
+        "nothing": "",
+        "as an authority": f"@cert-authority * {public_key(authority)}\n",
+        "the key alone": f"{place(server)} {public_key(server.host_key)}\n",
+    }
+    before = f"@revoked * {public_key(authority)}\n{lines[besides]}"
+    known.write_text(before)
+    for target in (target_of(server), target_of(server, accept_new="true")):
+        with pytest.raises(xec.HostKeyError, match="web1: the authority that has certified .* is marked as revoked"):
+            ex.run("true", target=target)
+    assert known.read_text() == before
+
+
+@pytest.mark.parametrize("marker", ["@revoked", "@cert-authority"])
+def test_a_certificate_of_a_stranger_does_not_hide_a_key_that_is_known(ex, world, known, certified, marker):
+    server, _ = certified
+    other = generate_key(world.dir / f"stranger_{server.port}")
+    known.write_text(f"{marker} * {public_key(other)}\n")
+    with pytest.raises(xec.HostKeyError, match="is unknown" if marker == "@revoked" else "signed by no authority"):
+        ex.run("true", target=target_of(server))
+    world.know(server)
+    assert str(ex.run("echo in", target=target_of(server))) == "in"
 
 
 def test_accept_new_takes_the_first_key_and_writes_it_down(ex, world, known):

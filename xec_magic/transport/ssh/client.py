@@ -89,6 +89,11 @@ class Client(asyncssh.SSHClient):
         """Whether a key that is not known may be trusted."""
         return self._verdict.accepts(host, addr, port, key)
 
+    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002 - asyncssh's
+        """Whether an authority that is not known may be trusted."""
+        self._verdict.strange_authority = True
+        return False
+
     def auth_completed(self) -> None:
         """We are in."""
         self.logged_in = True

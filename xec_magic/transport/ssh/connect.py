@@ -82,12 +82,17 @@ class Connector:
         self, target: Target, *, accept: str, via: tuple[str, ...], through: asyncssh.SSHClientConnection | None = None
     ) -> Opened:
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        started, plain = loop.time(), False
         for attempt in itertools.count():
             try:
-                opened = await self._once(target, accept, via, through)
+                opened = await self._once(target, accept, via, through, plain)
                 opened.seconds = loop.time() - started
                 return opened
+            except _Uncertified as error:
+                if plain:
+                    raise HostKeyError(str(error)) from error.__cause__
+                plain = True
+                continue
             except _Full as error:
                 if loop.time() >= started + FULL_S:
                     raise ConnectError(f"{target}: {error}, for {FULL_S:g} s") from error.__cause__
@@ -101,8 +106,9 @@ class Connector:
         raise AssertionError("unreachable")
 
     async def _once(
-        self, target: Target, accept: str, via: tuple[str, ...], through: asyncssh.SSHClientConnection | None
-    ) -> Opened:
+        self, target: Target, accept: str, via: tuple[str, ...], through: asyncssh.SSHClientConnection | None,
+        plain: bool,
+    ) -> Opened:  # fmt: skip
         conf = await configured(target)
         options, arguments, timeout_s = conf.options, conf.arguments, conf.timeout_s
         known = read_known_hosts(conf.known_hosts)
@@ -114,7 +120,7 @@ class Connector:
         tunnel = through or await self._jumps.through(target, options.tunnel, via)
         if options.config.get("HostKeyAlgorithms") is None:
             arguments["server_host_key_algs"] = host_key_algorithms(
-                known, options.host_key_alias or options.host, options.port
+                known, options.host_key_alias or options.host, options.port, plain=plain
             )
         gate = self._gates.setdefault((options.host, options.port), asyncio.Semaphore(HANDSHAKES))
         arguments |= {
@@ -173,7 +179,8 @@ class Connector:
                     target, place, options.username, attempt.keys, error.reason, attempt.client.answers
                 )
             case asyncssh.HostKeyNotVerifiable():
-                return attempt.verdict.error or HostKeyError(f"{target}: {_of_host(error)}; nothing was sent to it")
+                kind = _Uncertified if attempt.verdict.strange_authority else HostKeyError
+                return attempt.verdict.error or kind(f"{target}: {_of_host(error)}; nothing was sent to it")
             case asyncssh.ConnectionLost() | ConnectionResetError() | BrokenPipeError():
                 client = attempt.client
                 if client.waits_for_user or not client.has_met:
@@ -228,6 +235,10 @@ class _Full(_Dropped):
     """It has said that it is busy, and no more than that."""
 
 
+class _Uncertified(HostKeyError):
+    """Its key is certified by an authority that is not known. The key alone may be, so it is asked for that."""
+
+
 def _methods(password: bool) -> list[str]:
     # Never a password unless it was asked for: a server that wants one would otherwise be told something.
     return ["publickey", *(("keyboard-interactive", "password") if password else ())]
@@ -236,6 +247,8 @@ def _methods(password: bool) -> list[str]:
 def _of_host(error: Exception) -> str:
     """What is wrong with the host's key: a certificate is said to be its own, for the user may have one, too."""
     text = str(error)
+    if text.startswith("Host CA key is revoked"):
+        return f"the authority that has certified its host key is marked as revoked in known_hosts{text[22:]}"
     return f"the host's own c{text[1:]}" if text.startswith("Certificate") else text
 
 

@@ -53,13 +53,20 @@ def _full(path: str) -> str:
     return os.path.expanduser(path)
 
 
-def host_key_algorithms(known: KnownHosts, host: str, port: int) -> list[str]:
+def host_key_algorithms(known: KnownHosts, host: str, port: int, *, plain: bool = False) -> list[str]:
     """Which kinds of host key to ask for: the known ones first, then all others, so that a key of another kind is seen, and refused.
 
-    Asked only for what is known, a server that has nothing of it hangs up without a word.
+    Asked only for what is known, a server that has nothing of it hangs up without a word. A certificate is asked for also where only
+    a revoked key is known: it may be that of the authority.
+
+    Args:
+        known: The known hosts.
+        host: Its name.
+        port: Its port.
+        plain: Ask for no certificate.
     """
-    keys, authorities, *_ = known.match(host, "", None if port == asyncssh.DEFAULT_PORT else port)
-    wanted = [*get_default_certificate_algs()] if authorities else []
+    keys, authorities, revoked, *_ = known.match(host, "", None if port == asyncssh.DEFAULT_PORT else port)
+    wanted = [*get_default_certificate_algs()] if (authorities or revoked) and not plain else []
     for key in keys:
         wanted += key.sig_algorithms
     return [name.decode() for name in dict.fromkeys([*wanted, *get_default_public_key_algs()])]
@@ -82,6 +89,7 @@ class Verdict:
         self.name = name
         self.error: HostKeyError | None = None
         self.added = ""
+        self.strange_authority = False  # it has shown a certificate of one that is not known: its key alone may be
         self._known = known
         self._files = files
         self._accept_new = accept_new
