@@ -22,6 +22,7 @@ from xec_magic.command import Command
 from xec_magic.transport.ssh import SSHTransport
 from xec_magic.transport.ssh.kept import step as step_module
 from xec_magic.transport.ssh.kept.ducts import Cutter
+from xec_magic.transport.ssh.kept.input import FarInput
 from xec_magic.transport.terminate import living, stop
 
 
@@ -192,6 +193,15 @@ def test_input_there_is_for_one_command_also_where_it_is_not_read(each):
     assert each.run("cat", stdin=data).stdout_bytes == data
     assert each.run("head -n 1", stdin=Path("/etc/passwd")).stdout.startswith("root:")
     assert each.run("echo unread", stdin=data).text() == "unread"
+    assert each.run("cat").stdout == ""
+
+
+def test_the_input_of_the_next_command_is_not_taken_away_with_the_last_ones(each, monkeypatch):
+    """The end of a command is told before its shell has taken its input away."""
+    taking_away = FarInput.no_input.fget
+    monkeypatch.setattr(FarInput, "no_input", property(lambda self: b"sleep 0.2; " + taking_away(self)))
+    for number in range(3):
+        assert each.run("cat", stdin=f"input {number}").stdout == f"input {number}"
     assert each.run("cat").stdout == ""
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
-from typing import Any
+from typing import Any, Final
 
 from xec_magic.command import FileInput
 from xec_magic.transport.base import StartRequest
@@ -13,6 +14,8 @@ from xec_magic.transport.ssh.kept.ducts import Feeder, open_duct
 from xec_magic.transport.ssh.remote import Launch, quote
 
 __all__ = ["FarInput"]
+
+_FEED: Final = 'mkfifo -m 600 "$1/$2" && echo ready && { rm -f "$1/$2"; exec cat; } >"$1/$2"'  # it waits for who reads
 
 
 class FarInput:
@@ -28,6 +31,7 @@ class FarInput:
 
     def __init__(self, host: Host, directory: str) -> None:
         self.given = False
+        self._numbers = itertools.count(1)
         self._host = host
         self._place = directory.encode()
         self._feeding: set[asyncio.Task[Any]] = set()
@@ -53,7 +57,9 @@ class FarInput:
                 path = home + path[1:]
             word = quote(path.encode("utf-8", "surrogateescape"))
             return [b"command rm -f %s/in; command ln -s %s %s/in" % (place, word, place)]
-        line = Launch('rm -f "$1/in" && mkfifo -m 600 "$1/in" && echo ready && exec cat >"$1/in"', [place], b"ready")
+        # A name of its own: the shell may still be about to take the input of the last command away.
+        name = b"in.%d" % next(self._numbers)
+        line = Launch(_FEED, [place, name], b"ready")
         feeder = await open_duct(self._host, line, lambda: Feeder(line), lambda _: None)
         try:
             await feeder.ready(str(self._host.target))
@@ -68,7 +74,7 @@ class FarInput:
         task = asyncio.get_running_loop().create_task(feeder.feed(data, fd))
         self._feeding.add(task)
         task.add_done_callback(self._feeding.discard)
-        return []
+        return [b"command rm -f %s/in; command ln -s %s %s/in" % (place, name, place)]
 
     @property
     def no_input(self) -> bytes:
