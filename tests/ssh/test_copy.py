@@ -459,6 +459,25 @@ def test_an_interrupt_keeps_the_part_and_says_so(slow, place, home, tmp_path):
     assert (home / "big").read_bytes() == big.read_bytes()
 
 
+def test_what_a_handler_of_the_users_raises_ends_the_copy_too(slow, place, home, tmp_path):
+    _, host = slow
+    large(tmp_path / "big")
+
+    def ring(*_):
+        raise TimeoutError("the user's own alarm")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    thread = when_part_is_there(home, lambda: os.kill(os.getpid(), signal.SIGALRM))
+    try:
+        with pytest.raises(TimeoutError, match="the user's own alarm"):
+            xec.copy("big", f"{host}:copies/big")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    thread.join()
+    assert until(lambda: all(row.busy == 0 for row in runtime.current().executor.ssh_rows()), 5)
+    assert len(parts(home)) == 1  # it has stopped on the way, and nobody writes on
+
+
 @pytest.mark.parametrize("checksum", [False, True])
 def test_an_interrupt_leaves_no_parts_of_small_files(slow, place, home, tmp_path, checksum):
     _, host = slow

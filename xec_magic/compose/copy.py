@@ -123,26 +123,30 @@ class Copy:
 
         Raises:
             CopyInterrupted: interrupted. What has arrived stays; a second interrupt does not wait until all has stopped.
+            BaseException: whatever `on_tick`, or a signal handler of the user's, has raised; its end has been asked for.
         """
         interrupt: KeyboardInterrupt | None = None
         with self._executor.questions.attended():
             over = ending_of(self._future)
             while not self._future.done():
                 try:
-                    if over(tick_s):
-                        break
-                except KeyboardInterrupt as error:
-                    if interrupt is not None:
-                        self._future.cancel()
-                    interrupt = error
-                    self._executor.post(self._stop)
-                try:
+                    try:
+                        if over(tick_s):
+                            break
+                    except KeyboardInterrupt as error:
+                        if interrupt is not None:
+                            self._future.cancel()
+                        interrupt = error
+                        self._executor.post(self._stop)
                     self._executor.questions.serve()
                     if on_tick is not None:
                         on_tick()
                 except KeyboardInterrupt as error:
                     interrupt = interrupt or error
                     self._executor.post(self._stop)
+                except BaseException:
+                    self._executor.post(self._stop)
+                    raise
             if not self._future.cancelled():
                 self._future.result()
             elif interrupt is None:
