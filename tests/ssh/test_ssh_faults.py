@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ import xec_magic as xec
 from xec_magic.command import Target
 from xec_magic.transport.ssh import SSHTransport
 from xec_magic.transport.ssh import hosts as hosts_module
+from xec_magic.transport.ssh.remote import read_answer, upload_line
 
 MUCH = 100_000_000  # bytes
 
@@ -173,6 +175,52 @@ def test_a_full_disk_there_takes_no_long_script_and_keeps_no_half_of_it(ex, worl
     finally:
         if full:
             subprocess.run(["umount", small], check=True)
+
+
+@pytest.fixture
+def tmp_there(world):
+    """The directory for temporary files on a host, and the host's name."""
+    folder = world.dir / "tmp_there"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    server = world.sshd(SetEnv=f"TMPDIR={folder}")
+    yield folder, server.spec
+    server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("arrived", [False, True], ids=["on its way", "arrived"])
+def test_a_long_script_whose_command_is_given_up_before_it_begins_does_not_stay_there(
+    ex, tmp_there, monkeypatch, arrived
+):
+    folder, on = tmp_there
+
+    def slow_line(size):
+        line = upload_line(size)
+        slow = ("echo", "sleep 2; echo") if arrived else ("if cat", "head -c 100000; sleep 2; if cat")
+        return replace(line, program=line.program.replace(*slow))
+
+    monkeypatch.setattr("xec_magic.transport.ssh.scripts.upload_line", slow_line)
+    run = ex.start("true\n#" + "x" * 10_000_000, on=on)
+    size = 10_000_000 if arrived else 0
+    assert until(lambda: any(path.stat().st_size >= size for path in folder.iterdir()))
+    run.cancel()
+    with pytest.raises(xec.Cancelled):
+        run.result()
+    assert until(lambda: not list(folder.iterdir()), 10)
+
+
+def test_a_script_that_has_not_arrived_whole_is_not_kept(tmp_path):
+    def keep(data):
+        line = upload_line(10)
+        argv = ["/bin/sh", "-c", line.program, "xec"]
+        done = subprocess.run(argv, input=data, capture_output=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+        return read_answer(done.stdout, line.mark), len(list(tmp_path.iterdir()))
+
+    assert keep(b"nine byte") == (None, 0)
+    path, files = keep(b"ten bytes.")
+    assert files == 1
+    assert Path(path).read_bytes() == b"ten bytes."
 
 
 @pytest.mark.parametrize("options", [{}, {"worker": True}, {"session": "s"}])

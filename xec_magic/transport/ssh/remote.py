@@ -21,7 +21,7 @@ from xec_magic.transport.ssh.weighing import programs, weighed_run
 
 __all__ = [
     "LINE_LIMIT_BYTES", "Begun", "Launch", "Refused", "escaped", "facts_line", "fresh_mark", "in_home", "launch",
-    "long_script", "quote", "read_answer", "read_begin", "upload_line", "waiting_launch",
+    "long_script", "quote", "read_answer", "read_begin", "removal_line", "upload_line", "waiting_launch",
 ]  # fmt: skip
 
 LINE_LIMIT_BYTES: Final = 100 * 1024  # sshd hands the line on as one argument; Linux allows 128 KiB for one, execve(2)
@@ -206,14 +206,19 @@ def long_script(command: Command, has_bash: bool) -> bytes | None:
     return text
 
 
-def upload_line() -> Launch:
-    """The line that keeps its input in a file of its own; it answers with the path, or prints why it cannot."""
+def upload_line(size: int) -> Launch:
+    """The line that keeps its input, of so many bytes, in a file of its own; it answers with the path, or prints why it cannot."""
     mark = fresh_mark()
-    program = (
-        'umask 077; x_f=$(mktemp "${TMPDIR:-/tmp}/xec-XXXXXXXX") || exit 1; '
-        f'if cat >"$x_f"; then echo "{mark}:$x_f"; else rm -f "$x_f"; exit 1; fi'
+    program = (  # where nobody sends on, the input ends too early, and nobody would remove what there is of it
+        f'umask 077; x_f=$(mktemp "${{TMPDIR:-/tmp}}/{mark}-XXXXXXXX") || exit 1; '
+        f'if cat >"$x_f" && [ $(wc -c <"$x_f") -eq {size} ]; then echo "{mark}:$x_f"; else rm -f "$x_f"; exit 1; fi'
     )
     return Launch(program, [], mark.encode())
+
+
+def removal_line(upload: Launch) -> Launch:
+    """The line that removes what another one has kept, where its answer was not waited for."""
+    return Launch(f'rm -f "${{TMPDIR:-/tmp}}/{upload.mark.decode()}"-????????', [], fresh_mark().encode())
 
 
 def facts_line() -> Launch:

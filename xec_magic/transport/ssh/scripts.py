@@ -8,7 +8,14 @@ from typing import Final
 from xec_magic.command import Command
 from xec_magic.errors import SpawnError
 from xec_magic.transport.ssh.hosts import Host
-from xec_magic.transport.ssh.remote import launch, long_script, read_answer, upload_line
+from xec_magic.transport.ssh.remote import (
+    Launch,
+    launch,
+    long_script,
+    read_answer,
+    removal_line,
+    upload_line,
+)
 
 __all__ = ["bring_script", "forget_script"]
 
@@ -27,8 +34,12 @@ async def bring_script(host: Host, command: Command) -> str:
         return ""
     if host.has_bash is None:
         script = long_script(command, await host.knows_bash()) or b""
-    sent = upload_line()
-    done = await host.helper(sent, script, seconds=UPLOAD_S)
+    sent = upload_line(len(script))
+    try:
+        done = await host.helper(sent, script, seconds=UPLOAD_S)
+    except BaseException:
+        _ask(host, removal_line(sent))
+        raise
     path = read_answer(done.stdout, sent.mark)
     if not path:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
@@ -41,6 +52,9 @@ async def bring_script(host: Host, command: Command) -> str:
 def forget_script(host: Host, path: str) -> None:
     """Remove such a file, soon, and if that can be."""
     # It may be there still when the command has not begun; nobody waits for that.
-    gone = launch(Command('rm -f -- "$F"', strict=False, env=(("F", path),)), "none", has_bash=False)
-    task = asyncio.ensure_future(host.helper(gone))
+    _ask(host, launch(Command('rm -f -- "$F"', strict=False, env=(("F", path),)), "none", has_bash=False))
+
+
+def _ask(host: Host, line: Launch) -> None:
+    task = asyncio.ensure_future(host.helper(line))
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
