@@ -47,9 +47,8 @@ def digest(result: Result, own: Callable[[str], str]) -> bytes:
 
 
 def begin_of_output(result: Result) -> str:
-    """Standard output, then standard error, the own name replaced; of large ones the begin."""
+    """Standard output, then standard error; of large ones the begin."""
     parts: dict[Stream, list[bytes]] = {stream: [] for stream in STREAMS}
     for stream, data in result.log.pieces(0, min(result.log.size(), SHOWN_BYTES)):
         parts[stream].append(data)
-    text = "".join(b"".join(pieces).decode("utf-8", "replace") for pieces in parts.values())
-    return own_name(result.plan.command.target)(text)
+    return "".join(b"".join(pieces).decode("utf-8", "replace") for pieces in parts.values())

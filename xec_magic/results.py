@@ -178,7 +178,7 @@ class Results(Sequence[Result]):
             members.setdefault((own(result.verdict()), digest(result, own)), []).append(result)
         # sorted is stable, so of two equally large groups the one that came first is first
         ordered = sorted(members.items(), key=lambda item: (item[1][0].never_tried, -len(item[1])))
-        texts = [begin_of_output(results[0]) for _, results in ordered]
+        texts = [own_name(first.plan.command.target)(begin_of_output(first)) for _, (first, *_) in ordered]
         return [
             Group(verdict, text, Results(results, self.whole), texts[0])
             for ((verdict, _), results), text in zip(ordered, texts, strict=True)

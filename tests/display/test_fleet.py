@@ -18,6 +18,7 @@ from xec_magic.display.fleetrender import fleet_html, fleet_text, folded
 from xec_magic.display.fleetuse import FleetUse
 from xec_magic.display.fleetview import FleetView
 from xec_magic.display.mode import Mode
+from xec_magic.display.table import render_results_html
 from xec_magic.events import Cause, Mark, Sample
 from xec_magic.output import OutputLog
 from xec_magic.results import Results
@@ -155,6 +156,7 @@ def test_the_record_has_groups_their_difference_and_who_failed_or_never_began():
         "-app 2 on {host}",
         "+app 1 on {host}",
         " second",
+        "[xec] {host} stands for each host's own name",
         "[xec] 10 targets: 7 ok, 1 failed, 2 not started",
         "[xec] failed: web08",
         "[xec] not started: web[09-10] (the canary web01 failed)",
@@ -164,6 +166,26 @@ def test_the_record_has_groups_their_difference_and_who_failed_or_never_began():
         "a",
         "[xec] all 1 target ok",
     ]
+
+
+def test_a_name_stands_as_it_is_where_it_is_the_only_one():
+    lines = fleet_text(Results([result("web01", b"app 3 on web01: broken\n", code=3), fresh("web02")])).splitlines()
+    assert lines[:3] == [
+        "[xec] web01: exit code 3",
+        "app 3 on web01: broken",
+        "[xec] 2 targets: 0 ok, 1 failed, 1 not started",
+    ]
+    two = Results([result("web01", b"4\nsame\n"), result("web02", b"5\nsame\n")])
+    assert fleet_text(two).splitlines()[4:6] == ["--- web01", "+++ web02"]
+    assert "{host}" not in fleet_text(two) + fleet_html(two)
+    assert fleet_html(sample()).count("{host} stands for each host&#x27;s own name") == 1
+
+
+def test_those_that_failed_are_not_said_to_be_ok():
+    failed = sample().failed
+    assert fleet_text(failed).splitlines()[-2:] == ["[xec] 1 target: 0 ok, 1 failed", "[xec] failed: web08"]
+    assert "<b style='color:#b3261e'>1 target: 0 ok, 1 failed</b>" in fleet_html(failed)
+    assert "<b style='color:#b3261e'>1 of 1 failed</b>" in render_results_html(failed)
 
 
 def test_an_output_that_has_nothing_in_common_with_the_largest_groups_is_shown_as_it_is():

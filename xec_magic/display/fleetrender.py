@@ -12,12 +12,12 @@ from xec_magic.display.render import badge
 from xec_magic.display.table import render_results_html, render_results_text
 from xec_magic.formats import to_lines
 from xec_magic.inventory.nodeset import fold
-from xec_magic.likeness import own_name
+from xec_magic.likeness import begin_of_output, own_name
 from xec_magic.units import format_duration
 from xec_magic.verdict import tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from xec_magic.results import Group, Results
 
@@ -32,6 +32,7 @@ ALIEN_LINES: Final = (
 UNFOLDED: Final = 20  # so many targets have their outputs below the groups, to unfold
 REMARKS: Final = 6  # lines of what is to be known of single targets besides their outputs
 NAMES: Final = 160  # characters of a list of targets in a line
+OWN_NAME: Final = "{host} stands for each host's own name"
 
 _PRE: Final = (
     "margin:0;padding:2px 10px 6px;border:0;background:transparent;color:inherit;"
@@ -92,7 +93,7 @@ def summary_lines(results: Results, duration_s: float | None, mask: Mask = str) 
         for group in groups:
             body, is_diff = _body(group, groups[0])
             lines += [f"[xec] {_headline(group, mask)}", *(map(mask, body) if is_diff else ())]
-    return [*lines, *_use(results, duration_s, mask), *closing_lines(results, duration_s, mask)]
+    return [*lines, *_explained(lines), *_use(results, duration_s, mask), *closing_lines(results, duration_s, mask)]
 
 
 def fleet_text(results: Results, duration_s: float | None = None, *, mask: Mask = str) -> str:
@@ -105,7 +106,13 @@ def fleet_text(results: Results, duration_s: float | None = None, *, mask: Mask 
         if len(groups) > GROUPS:
             rest = [name for group in groups[GROUPS:] for name in group.targets]
             body.append(f"[xec] {len(groups) - GROUPS} more groups: {folded(rest)}")
+        body += _explained(body)
     return "\n".join([*body, *_use(results, duration_s, mask), *closing_lines(results, duration_s, mask)])
+
+
+def _explained(lines: Iterable[str]) -> list[str]:
+    """What `{host}` is, where lines have it."""
+    return [f"[xec] {OWN_NAME}"] if any("{host}" in line for line in lines) else []
 
 
 def _use(results: Results, duration_s: float | None, mask: Mask) -> list[str]:
@@ -121,6 +128,7 @@ def fleet_html(results: Results, duration_s: float | None = None, *, mask: Mask 
     if not differ and len(groups) > GROUPS:
         rest = [name for group in groups[GROUPS:] for name in group.targets]
         pieces.append(f"<div style='{SMALL}'>{len(groups) - GROUPS} more groups: {safe_html(folded(rest))}</div>")
+    pieces += [f"<div style='{SMALL}'>{safe_html(line.removeprefix('[xec] '))}</div>" for line in _explained(pieces)]
     if duration_s is not None:
         pieces.append(results_html(results, mask))
     if len(results) <= UNFOLDED:
@@ -133,7 +141,7 @@ def fleet_html(results: Results, duration_s: float | None = None, *, mask: Mask 
         f"<details{opened}><summary style='cursor:pointer;{SMALL}'>all {len(results)} targets</summary>{table}</details>"
     )
     first, *more = (line.removeprefix("[xec] ") for line in closing_lines(results, duration_s, mask))
-    head = f"<b>{safe_html(first)}</b>" if results else strong_html(safe_html(first), palette.BAD)
+    head = f"<b>{safe_html(first)}</b>" if _all_ok(results) else strong_html(safe_html(first), palette.BAD)
     said = "".join(f"<div>{safe_html(line)}</div>" for line in more)
     name = f" · <code style='background:transparent;color:inherit'>{safe_html(mask(title))}</code>" if title else ""
     return (
@@ -148,9 +156,14 @@ def _counts(results: Results) -> str:
     noun = "target" if targets == 1 else "targets"
     return (
         f"all {targets} {noun} ok"
-        if results and targets
+        if targets and _all_ok(results)
         else f"{targets} {noun}: {len(results.ok)} ok, {_bad(results)}"
     )
+
+
+def _all_ok(results: Results) -> bool:
+    """Not the truth of `results`: that of `failed` says that there are any."""
+    return all(result.ok for result in results)
 
 
 def _bad(results: Results) -> str:
@@ -183,14 +196,20 @@ def _lines(text: str, most: int) -> list[str]:
 def _body(group: Group, largest: Group) -> tuple[list[str], bool]:
     """What to show of a group: its output, or how that differs from the largest group's; and whether it is such a difference."""
     if group is largest or not group.output or not largest.output:
-        return _lines(group.output, OUTPUT_LINES), False
-    lines = to_lines(group.diff_from(f"{len(largest)} × {largest.verdict}", folded(group.targets), plain_line))
+        return _lines(_output(group), OUTPUT_LINES), False
+    usual = f"{len(largest)} × {largest.verdict}" if len(largest) > 1 else largest.targets[0]
+    lines = to_lines(group.diff_from(usual, folded(group.targets), plain_line))
     removed = sum(line.startswith("-") for line in lines) - 1  # its head is no line of an output
     if removed >= ALIEN_LINES and not any(line.startswith(" ") for line in lines):
-        return _lines(group.output, OUTPUT_LINES), False
+        return _lines(_output(group), OUTPUT_LINES), False
     if len(lines) > DIFF_LINES:
         lines[DIFF_LINES:] = [f"… {len(lines) - DIFF_LINES} more lines …"]
     return lines, True
+
+
+def _output(group: Group) -> str:
+    """With `{host}` only where it stands for several names."""
+    return group.output if len(group) > 1 else begin_of_output(group.results[0])
 
 
 def _group_text(group: Group, largest: Group, mask: Mask) -> list[str]:

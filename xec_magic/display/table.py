@@ -104,7 +104,8 @@ def render_results_html(results: Results, volatile: bool = True, *, mask: Mask =
     body = "".join(_row_html(row, columns, volatile, mask, share) for row in _rows(results, HTML_ROWS))
     tallied, *rest = [safe_html(part) for part in _said(results, volatile, mask)]
     picture = results_html(results, mask) if volatile and chart else ""
-    foot = " · ".join([tallied if results else strong_html(tallied, palette.BAD), *rest])
+    ok = all(result.ok for result in results)  # the truth of `results.failed` says that there are any
+    foot = " · ".join([tallied if ok else strong_html(tallied, palette.BAD), *rest])
     return (
         f"<div style='background:{palette.BACKGROUND};border:{RULE};border-radius:4px;overflow:hidden'>"
         "<div tabindex='0' style='max-height:420px;overflow:auto'>"
