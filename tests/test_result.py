@@ -142,12 +142,12 @@ def test_its_repr_is_one_line_without_secrets():
 
 
 def test_what_an_error_quotes_does_nothing_to_a_terminal():
-    hostile = b"\x1b[31mred\x1b[0m \x1b[2J\x1b]52;c;ZXZpbA==\x07 \x9b2J\tend\n"
+    hostile = b"\x1b[31mred\x1b[0m \x1b[2J\x1b]52;c;ZXZpbA==\x07 \x9b2J\xe2\x80\xae\tend\n"
     failed = result(("stderr", hostile), exit_code=1, command="printf '\x1b[2J'").error()
     first, *more = failed._render_traceback_()
     assert first.startswith("NonZeroExit: exit code 1")
     assert "\x1b" not in first
-    assert more == ["red ␛[2J␛]52;c;ZXZpbA==␇ \ufffd2J\tend"]
+    assert more == ["red ␛[2J␛]52;c;ZXZpbA==␇ \ufffd2J\ufffd\tend"]
     assert "\x1b[31mred" in str(failed)  # data stays as it is
 
 

@@ -15,7 +15,7 @@ __all__ = ["Brief", "own_frames"]
 
 # Messages quote what commands and hosts say, and a terminal would obey it.
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def _harmless(line: str) -> str:

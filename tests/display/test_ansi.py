@@ -65,10 +65,8 @@ def test_bombs_take_linear_time():
 
 
 def test_a_terminal_gets_colours_and_nothing_else():
-    text = (
-        "\x1b[31mred\x1b[0m\x1b]0;title\x07 \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ \x1b[2J\x1b[3;4H\x1b[Kend\r\n\x00"
-    )
-    assert terminal_text(text) == "\x1b[31mred\x1b[0m link \x1b[Kend\r\n\u2400"
+    text = "\x1b[31mred\x1b[0m\x1b]0;title\x07 \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ \x1b[2J\x1b[3;4H\x1b[Kend\r\n\x00\u202e"
+    assert terminal_text(text) == "\x1b[31mred\x1b[0m link \x1b[Kend\r\n\u2400\ufffd"
 
 
 @pytest.mark.parametrize(

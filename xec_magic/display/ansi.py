@@ -34,7 +34,8 @@ _TOKEN: Final = re.compile(
     r"\x1b\[([0-?]*)[ -/]*([@-~])"  # CSI
     r"|\x1b[]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC (titles, links, clipboard), DCS, SOS, PM, APC
     r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"  # two-character escapes and charset switches
-    r"|([\x00-\x08\x0a-\x1f\x7f-\x9f])"  # control characters; a tab is text
+    # control characters, also those that turn the direction of text and so can show another line; a tab is text
+    r"|([\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069])"
 )
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # each token begins with one
 _CONTROL_IN_LINES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")

@@ -6,9 +6,10 @@ export const PLAIN = Object.freeze({
 
 const MAX_PARAMETERS = 64;
 // An escape that is not finished matches none of the first three and is shown as the character it is.
-const TOKEN =
-  /\x1b\[([0-?]*)[ -/]*([@-~])|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-OQ-WYZ\\`-~]|([\x00-\x08\x0a-\x1f\x7f-\x9f])/g;
-const CONTROL = /[\x00-\x08\x0a-\x1f\x7f-\x9f]/;
+const CONTROL = /[\0-\b\n-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/;
+const TOKEN = new RegExp(
+  /\x1b\[([0-?]*)[ -/]*([@-~])|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-OQ-WYZ\\`-~]/.source + `|(${CONTROL.source})`, "g",
+);
 const OVERWRITES = /[\r\x08]|\x1b\[[0-?]*K/;
 
 export function parseLine(line, style = PLAIN) {
