@@ -37,6 +37,8 @@ def test_success_is_true_and_reads_like_a_command_substitution():
     ("how", "kind", "words"),
     [
         ({"exit_code": 127}, errors.NonZeroExit, "exit code 127 (command not found)"),
+        # each program's own: of ls a file that is missing, of grep one that cannot be read
+        ({"exit_code": 2}, errors.NonZeroExit, "exit code 2 on local"),
         ({"exit_code": 137}, errors.NonZeroExit, "out of memory"),
         ({"exit_code": None, "signal": 9}, errors.Signalled, "SIGKILL (often: out of memory)"),
         ({"exit_code": None, "signal": 15, "cause": Cause.TIMEOUT}, errors.TimedOut, "time limit of 5 s"),

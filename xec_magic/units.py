@@ -81,9 +81,11 @@ def format_duration(seconds: float) -> str:
     """A short text for a duration in seconds: three significant digits at most.
 
     Example:
-        >>> [format_duration(x) for x in (0.0004, 0.25, 3.14159, 75, 4000, 200000)]
-        ['0.4 ms', '250 ms', '3.14 s', '1 min 15 s', '1 h 6 min', '2 d 7 h']
+        >>> [format_duration(x) for x in (0.0000579, 0.25, 3.14159, 75, 4000, 200000)]
+        ['57.9 µs', '250 ms', '3.14 s', '1 min 15 s', '1 h 6 min', '2 d 7 h']
     """
+    if 0 < seconds < 0.0009995:
+        return f"{seconds * 1e6:.3g} µs"
     if seconds < 0.9995:
         return f"{seconds * 1000:.3g} ms"
     if seconds < 59.95:

@@ -38,7 +38,6 @@ STDERR_TAIL_LINES: Final = 10
 STDERR_TAIL_BYTES: Final = 4096
 
 _EXIT_MEANINGS: Final = {
-    2: "misuse, or a syntax error",
     124: "often a time limit",
     126: "found, but not executable",
     127: "command not found",

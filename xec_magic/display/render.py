@@ -41,7 +41,7 @@ CPU_FROM_S: Final = 1.0  # CPU time and memory of a shorter run interest nobody 
 
 
 def headline(result: Result) -> str:
-    """How it ended, in words that do not change from run to run: `exit code 2 (misuse, or a syntax error)`."""
+    """How it ended, in words that do not change from run to run: `exit code 127 (command not found)`."""
     return result.verdict()  # the one place that words a failure
 
 
