@@ -7,6 +7,7 @@ from helpers.cells import said
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
+from xec_magic.magics import targets
 from xec_magic.options import Settings
 
 
@@ -40,12 +41,25 @@ def test_it_lists_aliases_targets_and_groups_with_their_files(shell):
 
 
 def test_a_group_of_many_does_not_make_the_lines_of_others_wide(shell, tmp_path):
-    members = [f"web{number}.example.org" for number in range(40)]
-    (tmp_path / "xec.toml").write_text(f"[targets.db1]\n[groups]\nweb = {members}\n")
+    members = [f"{name}.example.org" for name in ("red", "green", "blue", "grey", "black", "white", "pink", "gold")]
+    numbered = [f"web{number:02}" for number in range(1, 41)]
+    (tmp_path / "xec.toml").write_text(f"[targets.db1]\n[groups]\nall = {members}\nweb = {numbered}\n")
     text, _ = said(shell, "%xec_targets")
-    one, many = (next(line for line in text.splitlines() if line.startswith(name)) for name in ("db1 ", "@web "))
+    one, many, web = (
+        next(line for line in text.splitlines() if line.startswith(name)) for name in ("db1 ", "@all ", "@web ")
+    )
     assert len(one) < 80
-    assert ", ".join(members) in many
+    assert ",".join(members) in many
+    assert web.split()[1] == "web[01-40]"
+
+
+def test_on_a_page_a_long_group_is_wrapped_and_not_cut_off(shell, tmp_path, monkeypatch):
+    members = [f"host-{name}.example.org" for name in "abcdefgh"]
+    (tmp_path / "xec.toml").write_text(f"[targets.db1]\n[groups]\nall = {members}\n")
+    shown = []
+    monkeypatch.setattr(targets, "display", lambda data, raw: shown.append(data["text/html"]))
+    shell.run_line_magic("xec_targets", "")
+    assert f'white-space:pre-wrap;overflow-wrap:anywhere">{",".join(members)}</td>' in shown[0]
 
 
 def test_it_says_what_a_set_stands_for(shell):

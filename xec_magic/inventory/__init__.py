@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from xec_magic.command import LOCAL, Target, targets_of
 from xec_magic.errors import OptionError
-from xec_magic.inventory.nodeset import resolve
+from xec_magic.inventory.nodeset import fold, resolve
 from xec_magic.inventory.sshconfig import read_aliases
 from xec_magic.inventory.trust import Trust
 from xec_magic.optionspec import nearest
@@ -224,7 +224,7 @@ class Inventory:
             if name not in self._targets:
                 found.append(Known(name, "SSH alias", path))
         for name, (members, file) in self._groups.items():
-            found.append(Known(f"@{name}", ", ".join(members), file.path))
+            found.append(Known(f"@{name}", fold(members), file.path))
         return found
 
     def __repr__(self) -> str:

@@ -160,6 +160,11 @@ def _short(path: str) -> str:
     return "~" + path[len(home) :] if path.startswith(home + os.sep) else path
 
 
+def _cell(text: str) -> str:
+    wrapped = "-wrap;overflow-wrap:anywhere" if len(text) > WIDE else ""
+    return f'<td style="{_CELL}{wrapped}">{html.escape(text)}</td>'
+
+
 def _show(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str) -> None:
     if not rows:
         display({"text/plain": f"[xec] {nothing}"}, raw=True)  # type: ignore[no-untyped-call]
@@ -171,8 +176,6 @@ def _show(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str) 
         for row in table
     )
     cells = "".join(f'<th style="{_CELL}">{html.escape(cell)}</th>' for cell in head)
-    body = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in row) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     page = f'<table style="{_TABLE}"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>'
     display(both_forms(text, page), raw=True)  # type: ignore[no-untyped-call]
