@@ -135,6 +135,19 @@ def test_of_too_many_rows_the_bad_ones_stay_and_the_rest_is_counted(render, most
     assert len(re.findall(r"cmd\d+", text)) <= most + 2
 
 
+def test_below_a_long_table_the_numbers_of_those_that_failed_are_named():
+    rows = [make_result(code=int(n in (84, 250)), script=f"cmd{n}") for n in range(1, 501)]
+    assert render_results_text(Results(rows), volatile=False).endswith("[xec] 2 of 500 failed (84, 250)")
+    assert "2 of 500 failed (84, 250)" in render_results_html(Results(rows))
+    stopped = [*rows[:84], *(make_result(script=f"cmd{n}", code=None, cause=Cause.SPAWN) for n in range(416))]
+    assert render_results_text(Results(stopped)).endswith("[xec] 1 of 500 failed (84), 416 not started")
+    many = Results([make_result(code=int(n > 4), script=f"cmd{n}") for n in range(1, 501)])
+    assert render_results_text(many, volatile=False).endswith(
+        "496 of 500 failed (5, " + ", ".join(map(str, range(6, 25))) + ", …)"
+    )
+    assert render_results_text(Results(rows[80:90]), volatile=False).endswith("[xec] 1 of 10 failed")
+
+
 def test_a_long_line_and_a_long_command_are_cut():
     results = Results([make_result(b"x" * 5000, script="y" * 500)])
     assert max(map(len, render_results_text(results).splitlines())) < 220

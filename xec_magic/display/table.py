@@ -31,6 +31,8 @@ TEXT_ROWS: Final = 200
 TEXT_OUTPUT_LINES: Final = 60  # below a table, of all results together
 COMMAND_CHARACTERS: Final = 60
 LINE_CHARACTERS: Final = 100
+SEEN_ROWS: Final = 20  # of a longer table a page shows the first ones, until it is scrolled
+NAMED: Final = 20  # numbers of failed ones below such a table
 FULL_OUTPUTS: Final = 4  # so many results get the room of one each; more share it
 
 _CELL: Final = f"padding:2px 10px;text-align:left;vertical-align:top;border-bottom:{RULE};background:{palette.BACKGROUND};color:{palette.FOREGROUND}"
@@ -183,7 +185,16 @@ def _said(results: Results, volatile: bool, mask: Mask) -> list[str]:
     more = [] if whole is None else [fact for fact in facts(whole, volatile, mask) if fact != "no output"]
     if whole is not None and whole.outcome not in (Outcome.OK, Outcome.FAILED, Outcome.NOT_STARTED):
         more.insert(0, mask(whole.verdict()))
-    return [tally(results), *more]
+    counted, *others = tally(results).split(", ")
+    return [", ".join([counted + _which(results), *others]), *more]
+
+
+def _which(results: Results) -> str:
+    """The numbers of those that failed, where nobody sees them all at once; targets are named elsewhere."""
+    bad = [str(number) for number, result in enumerate(results, 1) if not result.ok and not result.never_tried]
+    if len(results) <= SEEN_ROWS or not 0 < len(bad) < len(results) or len(results.targets) > 1:
+        return ""
+    return f" ({', '.join(bad[:NAMED])}{', …' if len(bad) > NAMED else ''})"
 
 
 def _outputs(results: Results, columns: _Columns, mask: Mask) -> list[str]:
