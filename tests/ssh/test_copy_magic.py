@@ -137,7 +137,10 @@ def test_of_many_hosts_those_that_failed_are_all_shown():
     parts[150] = Copied(
         "bad", "failed", error="no space left on device", kept=(Trouble("x", "1 MiB of 2 MiB are kept"),)
     )
-    text = copy_bundle(result_of(*parts))["text/plain"]
+    bundle = copy_bundle(result_of(*parts))
+    text, page = bundle["text/plain"], bundle["text/html"]
+    red = re.findall(r"<(?:b|div|td)[^>]*color:#b3261e[^>]*>([^<]*)", page)
+    assert [words.partition(":")[0] for words in red] == ["a → @web", "failed", "bad"]
     assert "1 of 200 hosts not complete" in text
     assert "bad" in text
     assert "no space left on device" in text

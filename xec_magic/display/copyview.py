@@ -12,7 +12,7 @@ from IPython.display import DisplayHandle, display
 
 from xec_magic.display import palette
 from xec_magic.display.cellvalue import mark_shown
-from xec_magic.display.markup import Mask
+from xec_magic.display.markup import RULE, SMALL, Mask, strong_html
 from xec_magic.display.mime import both_forms
 from xec_magic.display.mode import Mode
 from xec_magic.units import format_count, format_duration, format_size
@@ -27,9 +27,8 @@ SHOWN_HOSTS: Final = 40  # while they run; the record has all that failed, and s
 TROUBLES: Final = 20  # of one host
 _CELL: Final = (
     f"background:{palette.BACKGROUND};color:{palette.FOREGROUND};padding:2px 10px;text-align:left;"
-    f"border-bottom:1px solid {palette.RULE};white-space:pre-wrap;font-size:12px"
+    f"border-top:{RULE};white-space:pre-wrap;font-size:12px"
 )
-_BAD: Final = f"color:{palette.BAD}"
 _ENDED: Final = ("copied", "failed", "interrupted")
 
 
@@ -54,7 +53,7 @@ def copy_bundle(result: CopyResult, volatile: bool = True, mask: Mask = str) -> 
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     table = [f"  {target.ljust(widths[0])}  {state.ljust(widths[1])}  {said}".rstrip() for target, state, said in rows]
     text = [f"[xec] {head}", *table, *([f"  {more}"] if more else []), *(f"  {line}" for line in troubles)]
-    return both_forms("\n".join(text), _html(head, rows, parts, [*([more] if more else []), *troubles]))
+    return both_forms("\n".join(text), _html(head, result, rows, parts, more, troubles))
 
 
 def _chosen(result: CopyResult) -> list[Copied]:
@@ -111,23 +110,28 @@ def _troubles(part: Copied, *, named: bool) -> list[str]:
     return lines + [f"{begin}{kept}" for kept in part.kept]
 
 
-def _html(head: str, rows: list[list[str]], parts: list[Copied], notes: list[str]) -> str:
+def _html(
+    head: str, result: CopyResult, rows: list[list[str]], parts: list[Copied], more: str, troubles: list[str]
+) -> str:
     lines = []
     for (target, state, said), part in zip(rows, parts, strict=False):
-        bad = _BAD if state in ("failed", "interrupted") else ""
+        bad = f";color:{palette.BAD};font-weight:600" if state in ("failed", "interrupted") else ""
         bar = ""
         if state not in _ENDED and part.total_bytes:
             share = 100 * part.size_bytes // part.total_bytes
             bar = f"<progress max='100' value='{share}' aria-label='{share} %' style='width:8em'></progress> "
         lines.append(
-            f'<tr><td style="{_CELL}">{escape(target)}</td><td style="{_CELL};{bad}">{escape(state)}</td>'
+            f'<tr><td style="{_CELL}">{escape(target)}</td><td style="{_CELL}{bad}">{escape(state)}</td>'
             f'<td style="{_CELL}">{bar}{escape(said)}</td></tr>'
         )
     table = f'<table style="border-collapse:collapse;margin:0">{"".join(lines)}</table>' if lines else ""
-    said = "".join(f"<div style='{_BAD}'>{escape(note)}</div>" for note in notes)
+    hidden = f"<div style='{SMALL}'>{escape(more)}</div>" if more else ""
+    said = "".join(f"<div style='padding:2px 10px;color:{palette.BAD}'>{escape(trouble)}</div>" for trouble in troubles)
+    broken = any(part.state in ("failed", "interrupted") for part in result)
+    title = strong_html(escape(head), palette.BAD) if broken else f"<b>{escape(head)}</b>"
     return (
-        f"<div style='background:{palette.BACKGROUND};color:{palette.FOREGROUND};border:1px solid {palette.RULE};padding:4px 10px;"
-        f"font-size:12px'><div>{escape(head)}</div>{table}{said}</div>"
+        f"<div style='background:{palette.BACKGROUND};color:{palette.FOREGROUND};border:{RULE};border-radius:4px;overflow:hidden;"
+        f"font-size:12px;line-height:1.45'><div style='padding:3px 10px;overflow-wrap:anywhere'>{title}</div>{table}{hidden}{said}</div>"
     )
 
 
