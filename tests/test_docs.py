@@ -26,8 +26,9 @@ from pathlib import Path
 import pytest
 from traitlets.config import Config
 
-from xec_magic import runtime
+from xec_magic import errors, runtime
 from xec_magic.options import RunOptions
+from xec_magic.outcome import Outcome
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -216,6 +217,23 @@ def test_a_stored_notebook_holds_static_outputs_and_nothing_of_its_machine(name)
     assert "widget" not in json.dumps(notebook["metadata"]) + json.dumps([c.get("outputs") for c in notebook["cells"]])
     assert not re.search(r"/(?:root|home|Users|work)/", text)
     assert len(text) < 90_000
+
+
+def test_pages_name_all_magics_errors_outcomes_and_switches(shell):
+    pages = {
+        name: (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("quickstart", "results", "configuration")
+    }
+    found = {f"%{name}" for name in shell.magics_manager.magics["line"] if name.startswith("xec")}
+    found |= {f"%%{name}" for name in shell.magics_manager.magics["cell"] if name.startswith("xec")}
+    assert set(re.findall(r"`(%+xec\w*)`", pages["quickstart"])) == found - {"%xec_tasks"}
+    tree = errors.__doc__.partition("::\n\n")[2].rstrip()
+    assert re.sub("^    ", "", tree, flags=re.MULTILINE) in pages["results"]
+    assert {f"`{outcome.value}`" for outcome in Outcome} <= set(re.findall(r"`[a-z ]+`", pages["results"]))
+    assert [
+        option.counter
+        for option in RunOptions.SPEC
+        if option.counter and f"`{option.counter}`" not in pages["configuration"]
+    ] == []
 
 
 def test_the_floors_are_those_that_imports_are_held_to():

@@ -20,7 +20,7 @@
     │  ├─ TimedOut
     │  ├─ Cancelled
     │  ├─ OutputLimit
-    │  ├─ ProfileFailed     a run of a profile failed; .profile holds what was measured
+    │  ├─ ProfileFailed      a run of a profile failed; .profile holds what was measured
     │  ├─ SomeFailed         of several runs; carries .results
     │  └─ TasksFailed        tasks failed or did not run; carries .results
     ├─ CopyError             not all could be copied; carries .result
