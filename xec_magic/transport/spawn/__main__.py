@@ -31,7 +31,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # isolated mode leaves it out
 import proctree  # type: ignore[import-not-found]  # by path: the package itself is not importable in isolated mode
@@ -55,7 +55,7 @@ def main(descriptor: int, marker: bytes, temporary: str) -> None:
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    running: dict[int, tuple[int, int]] = {}  # process ids to numbers, and to pipes for the report, or -1
+    running: dict[int, Running] = {}
     remains: set[int] = set()
     groups = Grouped()
     known: dict[bytes, bytes] = {}  # the environment of the last command with variables of its own besides
@@ -81,6 +81,14 @@ def main(descriptor: int, marker: bytes, temporary: str) -> None:
     end_all(running, remains, marker)
     groups.tidy()
     remove(temporary, marker)
+
+
+class Running(NamedTuple):
+    """A command that has not ended."""
+
+    number: int
+    report: int = -1  # a pipe that gets a copy of what is said of its end; -1 for none
+    counters: int = -1  # where the bytes that it reads and writes are counted; -1 where that is opened at its end
 
 
 class Grouped:
@@ -120,9 +128,7 @@ class Grouped:
             self._groups.tidy()
 
 
-def serve(
-    kernel: socket.socket, running: dict[int, tuple[int, int]], known: dict[bytes, bytes], groups: Grouped
-) -> bool:
+def serve(kernel: socket.socket, running: dict[int, Running], known: dict[bytes, bytes], groups: Grouped) -> bool:
     """Start one command; False when the kernel has gone."""
     try:
         head, descriptors = receive_descriptors(kernel)
@@ -154,13 +160,21 @@ def serve(
     except (ValueError, TypeError) as error:
         reply(kernel, ("refused", number, 0, str(error)))
     else:
-        running[pid] = number, descriptors.pop() if sent > STREAMS else -1
+        running[pid] = awaited(number, pid, descriptors.pop()) if sent > STREAMS else Running(number)
         reply(kernel, ("started", number, pid, at))
     groups.leave(pid)
     for descriptor in descriptors:
         os.close(descriptor)
     os.chdir("/")  # keep no directory busy
     return True
+
+
+def awaited(number: int, pid: int, report: int) -> Running:
+    """A command for whose end a thread waits: what can be done before is done before."""
+    try:
+        return Running(number, report, os.open(f"/proc/{pid}/io", os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        return Running(number, report)
 
 
 def start(argv: list[bytes], cwd: str, env: dict[bytes, bytes], descriptors: list[int]) -> int:
@@ -195,7 +209,7 @@ def candidates(name: bytes, search: bytes) -> list[bytes]:
     return [(directory or b".") + b"/" + name for directory in search.split(b":")]
 
 
-def reap(kernel: socket.socket, running: dict[int, tuple[int, int]], remains: set[int], groups: Grouped) -> None:
+def reap(kernel: socket.socket, running: dict[int, Running], remains: set[int], groups: Grouped) -> None:
     """Report every child that has ended."""
     while running:
         through: tuple[int | None, int | None] = (None, None)
@@ -204,37 +218,43 @@ def reap(kernel: socket.socket, running: dict[int, tuple[int, int]], remains: se
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 if ended is None:
                     return
-                through = io_of(ended.si_pid)
-                pid, status, usage = os.wait4(ended.si_pid, 0)
+                pid = ended.si_pid
+                through = io_of(pid, running[pid].counters if pid in running else -1)
+                pid, status, usage = os.wait4(pid, 0)
             else:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if pid == 0:
             return
-        number, report = running.pop(pid, (0, -1))
-        if not number:
+        command = running.pop(pid, None)
+        if command is None:
             continue
         unit = 1 if sys.platform == "darwin" else 1024
         peak = usage.ru_maxrss * unit
         tree_peak, user_s, system_s = groups.read(pid)
         exited = (
-            "exited", number, pid, status, max(usage.ru_utime, user_s or 0.0), max(usage.ru_stime, system_s or 0.0),
+            "exited", command.number, pid, status, max(usage.ru_utime, user_s or 0.0), max(usage.ru_stime, system_s or 0.0),
             peak if peak > own_peak() else None, usage.ru_inblock, usage.ru_oublock, *through, tree_peak,
         )  # fmt: skip
-        if report >= 0:  # first: a thread waits for it
+        if command.report >= 0:  # first: a thread waits for it
             with contextlib.suppress(OSError):  # or did
-                os.write(report, marshal.dumps(exited))
-            os.close(report)
+                os.write(command.report, marshal.dumps(exited))
+            os.close(command.report)
         reply(kernel, exited)
         if has_members(pid):
             remains.add(pid)  # the shell has gone, children of it are still there
 
 
-def io_of(pid: int) -> tuple[int | None, int | None]:
-    """Bytes that an ended child, and the children that it had waited for, read and wrote through calls."""
+def io_of(pid: int, file: int) -> tuple[int | None, int | None]:
+    """Bytes that an ended child, and the children that it had waited for, read and wrote through calls.
+
+    Args:
+        file: Where they are counted, closed afterwards; -1 where that is not open yet.
+    """
     try:
-        file = os.open(f"/proc/{pid}/io", os.O_RDONLY | os.O_CLOEXEC)  # open() asks for more than is used here
+        if file < 0:
+            file = os.open(f"/proc/{pid}/io", os.O_RDONLY | os.O_CLOEXEC)  # open() asks for more than is used here
         try:
             words = os.read(file, 256).split()
         finally:
