@@ -19,7 +19,8 @@ from contract import ShellContract
 from xec_magic.command import Command, FileInput
 from xec_magic.errors import SpawnError
 from xec_magic.transport.base import StartRequest
-from xec_magic.transport.local import LocalProcess, LocalTransport
+from xec_magic.transport.local import LocalTransport
+from xec_magic.transport.localprocess import LocalProcess
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawner import Spawner
 

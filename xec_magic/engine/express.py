@@ -18,7 +18,7 @@ from xec_magic.errors import SpawnError, TransportError
 from xec_magic.events import Cause, Exited, Started
 from xec_magic.transport.base import Process, StartRequest
 from xec_magic.transport.here import HereRun
-from xec_magic.transport.local import Starting
+from xec_magic.transport.starting import Starting
 from xec_magic.transport.terminate import LAST_GRACE_S
 
 __all__ = ["Express"]

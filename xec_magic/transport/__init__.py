@@ -12,9 +12,10 @@ from xec_magic.errors import FileError, SpawnError
 from xec_magic.transport.base import Process, Sampler, StartRequest, Transport
 from xec_magic.transport.files import FileSystem
 from xec_magic.transport.function import FunctionTransport
-from xec_magic.transport.local import LocalTransport, Starting
+from xec_magic.transport.local import LocalTransport
 from xec_magic.transport.localfiles import LocalFiles, Submit
 from xec_magic.transport.pool import PoolLimits
+from xec_magic.transport.starting import Starting
 from xec_magic.transport.worker import PoolEntry, WorkerTransport
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from xec_magic.errors import SpawnError, map_errors
 from xec_magic.events import ProcessInfo
 from xec_magic.splitting import Lines
 from xec_magic.transport.base import ExitStatus, Function, Process, StartRequest
-from xec_magic.transport.local import Reader
+from xec_magic.transport.reader import Reader
 
 __all__ = ["FunctionProcess", "FunctionTransport"]
 

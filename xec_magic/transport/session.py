@@ -12,7 +12,6 @@ from typing import Final
 from xec_magic.command import Command
 from xec_magic.errors import SpawnError, map_errors
 from xec_magic.transport.base import ExitStatus, StartRequest
-from xec_magic.transport.local import directory_of
 from xec_magic.transport.names import Names
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.session_doubt import Doubt
@@ -24,6 +23,7 @@ from xec_magic.transport.session_process import SessionProcess
 from xec_magic.transport.session_shells import SessionShells, in_words
 from xec_magic.transport.session_streams import SessionStreams
 from xec_magic.transport.spawner import Spawner
+from xec_magic.transport.surroundings import directory_of
 
 __all__ = ["MUTE", "Session"]
 

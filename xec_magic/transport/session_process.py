@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from xec_magic.events import ProcessInfo, Stream
 from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
-from xec_magic.transport.local import Reader
 from xec_magic.transport.procfacts import start_ticks
+from xec_magic.transport.reader import Reader
 from xec_magic.transport.spawn import proctree
 
 if TYPE_CHECKING:

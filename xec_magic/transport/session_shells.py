@@ -14,12 +14,12 @@ from xec_magic.command import Command
 from xec_magic.errors import SpawnError, map_errors
 from xec_magic.transport.base import ExitStatus, Sampler
 from xec_magic.transport.dialects.base import Start
-from xec_magic.transport.local import environment
 from xec_magic.transport.sampling import tree_reader
 from xec_magic.transport.sampling.since import SinceReader
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawner import Spawner
+from xec_magic.transport.surroundings import environment
 
 __all__ = ["SessionShells", "in_words"]
 

@@ -6,8 +6,8 @@ import contextlib
 import os
 
 from xec_magic.transport.base import StartRequest
-from xec_magic.transport.local import open_stdin
 from xec_magic.transport.names import Names
+from xec_magic.transport.stdin import open_stdin
 
 __all__ = ["SessionStreams"]
 

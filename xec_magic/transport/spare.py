@@ -26,7 +26,7 @@ from typing import Final
 from xec_magic.errors import SpawnError
 from xec_magic.transport.base import ExitStatus, StartRequest
 from xec_magic.transport.dialects.base import quoted
-from xec_magic.transport.local import LocalProcess
+from xec_magic.transport.localprocess import LocalProcess
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.spawn.proctree import stat_fields
 from xec_magic.transport.spawner import Spawned, Spawner

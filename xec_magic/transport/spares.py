@@ -16,12 +16,13 @@ from typing import Final
 from xec_magic.command import Command
 from xec_magic.errors import SpawnError
 from xec_magic.transport.base import StartRequest
-from xec_magic.transport.local import LocalProcess, current_environ, directory_of
+from xec_magic.transport.localprocess import LocalProcess
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.shells import default_shell, dress, shows_its_begin
 from xec_magic.transport.spare import ROOM_BYTES, Kind, Spare, start_spare
 from xec_magic.transport.spare_here import SpareHere
 from xec_magic.transport.spawner import Spawner, current_umask
+from xec_magic.transport.surroundings import current_environ, directory_of
 from xec_magic.transport.warmpool import Demand, Idle, step
 
 __all__ = ["Spares"]

@@ -16,7 +16,8 @@ from xec_magic.command import Command
 from xec_magic.errors import SpawnError, map_errors
 from xec_magic.transport.base import Process, StartRequest
 from xec_magic.transport.here import HereRun
-from xec_magic.transport.local import LocalProcess, LocalTransport
+from xec_magic.transport.local import LocalTransport
+from xec_magic.transport.localprocess import LocalProcess
 from xec_magic.transport.names import names_for
 from xec_magic.transport.session import Session
 from xec_magic.transport.spares import Spares
