@@ -69,7 +69,7 @@ def test_a_run_that_is_over_goes_without_the_garbage_collector(executor, script)
     gone = weakref.ref(run)
     gc.disable()
     try:
-        executor._runs.clear()
+        executor._history._runs.clear()
         del run
         until(lambda: gone() is None)
     finally:

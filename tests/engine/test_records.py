@@ -42,8 +42,8 @@ def test_a_forked_process_has_an_executor_of_its_own(executor):
 
 
 def test_many_are_listed_within_the_bound(executor, monkeypatch):
-    monkeypatch.setattr("xec_magic.engine.executor.HISTORY_RUNS", 5)
-    monkeypatch.setattr("xec_magic.engine.executor.FORGET_RUNS", 5)
+    monkeypatch.setattr("xec_magic.engine.history.HISTORY_RUNS", 5)
+    monkeypatch.setattr("xec_magic.engine.history.FORGET_RUNS", 5)
     for _ in range(40):
         executor.runs()
         xec.run("true", session="s")

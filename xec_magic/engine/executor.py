@@ -7,19 +7,19 @@ import concurrent.futures
 import itertools
 import os
 import secrets
-import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from xec_magic.engine.ask import Questions
+from xec_magic.engine.audience import Audience
 from xec_magic.engine.cache import ResultCache
 from xec_magic.engine.cachekey import Captured, Key
 from xec_magic.engine.drive import Drive
 from xec_magic.engine.express import Express
 from xec_magic.engine.flight import Flights
 from xec_magic.engine.here import run_here
+from xec_magic.engine.history import History
 from xec_magic.engine.interruptible import ending_of
 from xec_magic.engine.pipefunctions import plan_of_function
 from xec_magic.engine.pipes import DEFER_S, Pipes
@@ -46,11 +46,6 @@ T = TypeVar("T")
 __all__ = ["Executor"]
 
 MAX_RUNNING: Final = 64  # local processes at once; more runs wait in the order of their start
-HISTORY_RUNS: Final = 200  # finished runs that can still be shown
-HISTORY_BYTES: Final = 256 * 2**20  # output in memory that finished runs may hold together
-FORGET_RUNS: Final = 100  # the bounds are looked at after so many runs, or so much output
-FORGET_BYTES: Final = 64 * 2**20
-UNTOLD: Final = 64  # hits that observers have not been told of: in one go it costs half, and as a rule nobody asks
 _CLOSED: Final = "the executor is closed; make a new one, or load the extension again"
 EXIT_GRACE_S: Final = 1.0  # a rung of the stop ladder at the kernel's exit: Jupyter kills the kernel after 5 s
 
@@ -62,6 +57,10 @@ class Executor:
         max_running: Runs that have a process at once; further ones are queued in order.
         redactor: Masks secrets in all output before anything sees it.
         ssh_limits: How many connections a host gets, and for how long; None for the usual.
+
+    Attributes:
+        observers: Told of results, and when each was asked for.
+        settle: Tells them at once what they have not been told yet. Any thread may call it.
     """
 
     def __init__(
@@ -81,16 +80,13 @@ class Executor:
         self.cache = ResultCache(self.redactor)
         self.flights = Flights(self)
         self._pipes = Pipes(self)
-        self._runs: dict[str, Run] = {}
-        self._ended_here: deque[Result] = deque(maxlen=HISTORY_RUNS)
-        self._untold: deque[tuple[Result, float]] = deque()
+        self._history = History(self.spool, self.post, self._revived)
+        self._audience = Audience(self._portal)
+        self.observers, self.settle = self._audience.observers, self._audience.settle
         self._tasks: set[asyncio.Task[None]] = set()
         self._beside: set[concurrent.futures.Future[Any]] = set()
         self._owner = os.getpid()
         self._closed = False
-        self._unchecked = 0
-        # Told of results, and when each was asked for.
-        self.observers: list[Callable[[Sequence[tuple[Result, float]]], None]] = []
 
     # -- the outside: any thread ------------------------------------------------------------------
 
@@ -152,10 +148,8 @@ class Executor:
             return False
         run.begun = True
         run.replay(hit.entry.result, hit.age_s)
-        self._runs[run.run_id] = run
-        self._observe(run)
-        if len(self._runs) > HISTORY_RUNS + FORGET_RUNS:
-            self.post(self._forget_old)
+        self._history.add_ended(run)
+        self._audience.listen(run)
         if hit.refresh:
             self.refresh(run.plan, run.key, since=hit.entry.stored.steady)
         return True
@@ -178,10 +172,7 @@ class Executor:
         if refresh:
             self.refresh(plan, key, since=entry.stored.steady)
         result = entry.result.replayed(str(next(self._numbers)), plan, age_s)
-        if self.observers:
-            self._untold.append((result, time.time()))  # in order, behind what ended before
-            if len(self._untold) >= UNTOLD:
-                self.settle()
+        self._audience.note_hit(result)
         return result
 
     def refresh(self, plan: Plan, key: Key | None = None, since: float | None = None) -> Run:
@@ -260,7 +251,7 @@ class Executor:
     def skip(self, plan: Plan, why: str) -> Run:
         """A run that ends here and now, skipped; it is listed as any other."""
         run = self.plan_run(plan, check=False)
-        self._runs[run.run_id] = run
+        self._history.add(run)
         run.skip(why)
         return run
 
@@ -272,7 +263,7 @@ class Executor:
 
     def begin_later(self, run: Run) -> None:
         """Begin by itself in a moment, unless something has begun it before."""
-        self._runs[run.run_id] = run
+        self._history.add(run)
         self.post(lambda: self.call_later(DEFER_S, lambda: self.start_now(run)))
 
     def begin(self, run: Run) -> None:
@@ -283,10 +274,10 @@ class Executor:
             run.abandon()
             return
         # Only while nobody else knows it: what is listed may be started by the loop at any moment.
-        if run.run_id not in self._runs and not self._portal.inside and self.answer(run):
+        if run not in self._history and not self._portal.inside and self.answer(run):
             return
         run.begun = True
-        self._runs[run.run_id] = run  # here already: who lists the runs next must see it
+        self._history.add(run)  # here already: who lists the runs next must see it
         if self._portal.inside:
             self.start_now(run)
         else:
@@ -313,42 +304,22 @@ class Executor:
         run = self._new_run(plan, check=False, background=False, keep=keep if plan.limits.keep else False)
         run.begun = True
         run.state = "running"
-        self._runs[run.run_id] = run
+        self._history.add(run)
         self.post(self.take_over, run, here)
         return run
 
     def note_result(self, result: Result) -> None:
         """Keep the result of a run that nobody had a handle of, so that it can be listed."""
-        self._ended_here.append(result)
-        if self.observers:
-            assert result.started_at is not None
-            self._untold.append((result, result.started_at.timestamp()))
+        assert result.started_at is not None
+        self._history.add_result(result)
+        self._audience.note(result, result.started_at.timestamp())
 
-    def settle(self) -> None:
-        """Tell the observers what they have not been told yet. Any thread."""
-        over = []
-        while self._untold:
-            try:
-                over.append(self._untold.popleft())
-            except IndexError:  # another thread does the same
-                break
-        if over:
-            for observer in self.observers:
-                observer(over)
-
-    def _list_ended(self) -> None:
-        """Make runs of the results that have been kept without one."""
-        if self._ended_here and len(self._runs) > HISTORY_RUNS + FORGET_RUNS:
-            self.post(self._forget_old)
-        while self._ended_here:
-            try:
-                result = self._ended_here.popleft()
-            except IndexError:  # another thread does the same
-                return
-            run = Run(self, result.run_id, result.plan, lambda: OutputLog(0), check=False, background=False, keep=True)
-            run.begun = True
-            run.conclude(result)
-            self._runs[run.run_id] = run
+    def _revived(self, result: Result) -> Run:
+        """A run of a result that came about without one."""
+        run = Run(self, result.run_id, result.plan, lambda: OutputLog(0), check=False, background=False, keep=True)
+        run.begun = True
+        run.conclude(result)
+        return run
 
     def take_over(self, run: Run, here: HereRun) -> None:
         """Go on with a run that the waiting thread has begun. On the loop's thread."""
@@ -387,13 +358,11 @@ class Executor:
 
     def runs(self) -> list[Run]:
         """All runs that are alive or can still be shown, oldest first."""
-        self._list_ended()
-        return sorted(self._runs.copy().values(), key=lambda run: int(run.run_id))
+        return self._history.all()
 
     def find(self, run_id: str) -> Run | None:
         """The run with this id, or None."""
-        self._list_ended()
-        return self._runs.get(run_id)
+        return self._history.find(run_id)
 
     def beside(self, coroutine: Coroutine[Any, Any, None]) -> Callable[[], None]:
         """Run a coroutine on the loop until it ends, is stopped by what this gives, or the executor closes.
@@ -487,10 +456,8 @@ class Executor:
         self.close()
 
     def __repr__(self) -> str:
-        alive = sum(not run.done() for run in self._runs.values())
-        return (
-            f"<Executor {self.kernel_id}, {'closed' if self._closed else f'{alive} running'}, {len(self._runs)} runs>"
-        )
+        alive = sum(not run.done() for run in self._history.known())
+        return f"<Executor {self.kernel_id}, {'closed' if self._closed else f'{alive} running'}, {len(self._history)} runs>"
 
     # -- the inside: the loop's thread ------------------------------------------------------------
 
@@ -500,7 +467,7 @@ class Executor:
             return
         run.begun = True
         run.state = "starting"
-        self._runs[run.run_id] = run
+        self._history.add(run)
         if run.upstream is not None:
             self.start_now(run.upstream)
         if self.flights.board(run):
@@ -530,44 +497,14 @@ class Executor:
         return task
 
     def finished(self, run: Run) -> None:
-        """Now and then keep the history of finished runs within its bounds: looking costs time for each of them."""
-        self._observe(run)
-        self._unchecked += FORGET_BYTES // FORGET_RUNS + run.log.size()
-        if self._unchecked >= FORGET_BYTES:
-            self._unchecked = 0
-            self._forget_old()
-
-    def _observe(self, run: Run) -> None:
-        if not (self.observers and run.recorded):
-            return
-
-        def hear(result: Result) -> None:
-            self._untold.append((result, run.created_at))
-            if self._portal.inside:  # who waits for the run goes on first
-                asyncio.get_running_loop().call_soon(self.settle)
-            else:
-                self.settle()
-
-        if run.done():
-            hear(run.snapshot())
-        else:
-            run.hear = hear
-
-    def _forget_old(self) -> None:
-        runs = self.runs()
-        done = [run for run in runs if run.state == "done" and not (run.process and run.process.streams_open)]
-        over = set(done)
-        self.spool.keep_within_bound({run.log for run in runs if run not in over})
-        held = sum(run.log.size() for run in done if run.log.path is None)
-        while done and (len(done) > HISTORY_RUNS or held > HISTORY_BYTES):
-            oldest = done.pop(0)
-            held -= oldest.log.size() if oldest.log.path is None else 0
-            self._runs.pop(oldest.run_id, None)
+        """A run is about to have its result."""
+        self._audience.listen(run)
+        self._history.finished(run)
 
     async def _close(self, grace_s: float) -> None:
         for future in list(self._beside):
             future.cancel()
-        for run in self._runs.values():
+        for run in self._history.known():
             run.grace_s = min(run.grace_s, grace_s)
             if run.hurry is not None:  # a ladder that is being walked has a grace of its own
                 self.call_later(2 * grace_s, run.hurry.set)
@@ -577,7 +514,7 @@ class Executor:
                 self.end_left_behind(run)
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=3 * grace_s + 2)
-        for run in self._runs.values():
+        for run in self._history.known():
             if run.process is not None:
                 run.process.close()
             run.abandon()

@@ -1,0 +1,103 @@
+"""`History`: the runs that are alive, and of those that are over as many as can still be shown."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from xec_magic.engine.run import Run
+from xec_magic.engine.spool import SpoolDirectory
+from xec_magic.result import Result
+
+__all__ = ["History"]
+
+HISTORY_RUNS: Final = 200  # finished runs that can still be shown
+HISTORY_BYTES: Final = 256 * 2**20  # output in memory that finished runs may hold together
+FORGET_RUNS: Final = 100  # the bounds are looked at after so many runs, or so much output
+FORGET_BYTES: Final = 64 * 2**20
+
+
+class History:
+    """The runs of one executor. Any thread may call what is not said to be the loop's.
+
+    Args:
+        spool: Where long outputs are; those of forgotten runs go.
+        post: Calls a function on the loop's thread, soon.
+        revive: Makes a run of a result that has come about without one.
+    """
+
+    def __init__(self, spool: SpoolDirectory, post: Callable[..., Any], revive: Callable[[Result], Run]) -> None:
+        self._spool = spool
+        self._post = post
+        self._revive = revive
+        self._runs: dict[str, Run] = {}
+        self._without_run: deque[Result] = deque(maxlen=HISTORY_RUNS)
+        self._unchecked = 0
+
+    def add(self, run: Run) -> None:
+        """A run that is to be listed from now on. A second call does nothing."""
+        self._runs[run.run_id] = run
+
+    def add_ended(self, run: Run) -> None:
+        """A run that is over, and was not listed before."""
+        self._runs[run.run_id] = run
+        if len(self._runs) > HISTORY_RUNS + FORGET_RUNS:
+            self._post(self._forget_old)
+
+    def add_result(self, result: Result) -> None:
+        """The result of a run that nobody had a handle of."""
+        self._without_run.append(result)
+
+    def __contains__(self, run: Run) -> bool:
+        return run.run_id in self._runs
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def known(self) -> list[Run]:
+        """All runs that there are; of results without one none is made."""
+        return list(self._runs.copy().values())
+
+    def all(self) -> list[Run]:
+        """All runs, oldest first."""
+        self._list_results()
+        return sorted(self.known(), key=lambda run: int(run.run_id))
+
+    def find(self, run_id: str) -> Run | None:
+        """The run with this id, or None."""
+        self._list_results()
+        return self._runs.get(run_id)
+
+    def finished(self, run: Run) -> None:
+        """A run is over. Now and then look at the bounds: that costs time for each run. On the loop's thread."""
+        self._unchecked += FORGET_BYTES // FORGET_RUNS + run.log.size()
+        if self._unchecked >= FORGET_BYTES:
+            self._unchecked = 0
+            self._forget_old()
+
+    def _list_results(self) -> None:
+        """Make runs of the results that have none."""
+        if self._without_run and len(self._runs) > HISTORY_RUNS + FORGET_RUNS:
+            self._post(self._forget_old)
+        while self._without_run:
+            try:
+                result = self._without_run.popleft()
+            except IndexError:  # another thread does the same
+                return
+            run = self._revive(result)
+            self._runs[run.run_id] = run
+
+    def _forget_old(self) -> None:
+        runs = self.all()
+        done = [run for run in runs if run.state == "done" and not (run.process and run.process.streams_open)]
+        over = set(done)
+        self._spool.keep_within_bound({run.log for run in runs if run not in over})
+        held = sum(run.log.size() for run in done if run.log.path is None)
+        while done and (len(done) > HISTORY_RUNS or held > HISTORY_BYTES):
+            oldest = done.pop(0)
+            held -= oldest.log.size() if oldest.log.path is None else 0
+            self._runs.pop(oldest.run_id, None)
+
+    def __repr__(self) -> str:
+        return f"<History of {len(self._runs)} runs>"
