@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import threading
 from functools import partial
+from pathlib import Path
 
 from common import Kernel, Report, Times, arguments, duration, interleave, ratio
 
@@ -33,6 +34,9 @@ get_ipython().events.register("post_run_cell", _after)
 _before.at = 0
 """
 
+FLOOR = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom bench_spawn import Floor\n_floor = Floor()"
+)
 SHOW = 'display({"text/plain": "[xec] ok, no output", "text/html": "<div>ok · no output</div>"}, raw=True)'
 
 LOOP = """
@@ -114,6 +118,7 @@ def cells(report, rounds):
             kernel.ask("%load_ext xec_magic")
             kernel.ask("import xec_magic as xec\nfrom IPython.display import display")
             kernel.ask(STAMP)
+        plain.ask(FLOOR)
         contestants = {
             "`%%xec`, shown statically": (static, "%%xec\ntrue"),
             "`%%xec`, as on a page": (page, "%%xec\ntrue"),
@@ -121,6 +126,7 @@ def cells(report, rounds):
             "`!`": (plain, "!true"),
             "a part of it: a cell with `xec.run`": (static, 'r = xec.run("true")'),
             "a part of it: a cell that shows a line": (static, SHOW),
+            "the floor: `posix_spawn` in another thread, and a line shown": (plain, f"_floor()\n{SHOW}"),
             "a cell with `pass`": (plain, "pass"),
         }
         inside = {name: Times() for name in contestants}
@@ -139,11 +145,18 @@ def cells(report, rounds):
         ["cell with `true`", "in the kernel: best", "median", "at the client: best", "median"],
         [[name, *(duration(f) for t in (inside[name], outside[name]) for f in (t.best, t.median))] for name in names],
     )
-    ran, shown, nothing = (inside[name] for name in names[4:])
+    ran, shown, floor, nothing = (inside[name] for name in names[4:])
     report.say(
         f"To run the command and to show a line take {parts_of(ran, shown, nothing, 'median', inside[names[2]])} as long as `%%bash`, which shows nothing "
         f"(best turns {parts_of(ran, shown, nothing, 'best', inside[names[2]])}): no `%%xec` is below that, whatever reading, planning and the record cost. To show anything, a kernel first lets two streams "
         "reach the page, each by another thread and back."
+    )
+    to_bash, to_bang = ratio(floor, inside[names[2]]), ratio(floor, inside[names[3]])
+    above = ratio(inside[names[0]], floor)
+    report.say(
+        f"The floor, which has nothing of this package in it but the text of the strict script, takes {to_bash[0]:.3g} × as long as `%%bash` (best turns {to_bash[1]:.3g}) and "
+        f"{to_bang[0]:.3g} × as long as `!` (best turns {to_bang[1]:.3g}): it starts the script in a session of its own, reads two pipes in another thread, and shows one line. "
+        f"`%%xec`, shown statically, takes {above[0]:.3g} × as long as the floor (best turns {above[1]:.3g})."
     )
     report.say(
         "The ratios are of the times in the kernel. What the client sees has the messages between the two processes on top, "
