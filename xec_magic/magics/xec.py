@@ -108,7 +108,9 @@ class CommandMagics(Magics):
         with one_line_errors():
             if asks_for_help(line, CommandMagics.xec):
                 return None
-            namespace = ChainMap({}, dict(local_ns or {}), self._namespace())
+            own = self._namespace()
+            # A cell is given the notebook's own names; to copy them takes as long as there are many.
+            namespace = ChainMap({}, own) if local_ns is own else ChainMap({}, dict(local_ns or {}), own)
             return self._run(line, cell, namespace)
 
     def run_line(self, line: str) -> Any:
@@ -161,8 +163,10 @@ class CommandMagics(Magics):
         else:
             shell = options.shell or (("bash",) if target.kind == "ssh" else ())
             plan = options.plan(expand(text, evaluate, family=family_of(shell)), namespace, target)
-        usual_s = now.profiler.usual_s(plan.command)
         run = now.executor.start(plan, check=options.check, background=options.bg)
+        usual_s = now.profiler.usual_s(
+            plan.command
+        )  # only now: what the command need not wait for comes behind its start
         view = View(run, mode, mask=redactor.mask, quiet=options.quiet, show=options.show, usual_s=usual_s)
         self._remember(view)
         if options.bg:

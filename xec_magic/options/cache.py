@@ -86,6 +86,8 @@ def cache_policy(options: DeclaredOptions, directory: str | None = None) -> Cach
     Raises:
         OptionError: an option that means nothing without `--cache`; a file that is not there.
     """
+    if options.cache is None and not options.sources:
+        return None
     given = {name: getattr(options, name) for name in _NEEDY if name in options.sources}
     if options.cache is None:
         if given and "cache" not in options.sources:  # switched off by a call, the others may stay as they are

@@ -104,9 +104,11 @@ def input_of(options: DeclaredOptions, namespace: Mapping[str, Any], *, here: bo
     Raises:
         OptionError: a variable or file that is not there, or is nothing to read.
     """
+    given = options.stdin
+    if given is None:
+        return None
     from xec_magic.command import FileInput
 
-    given = options.stdin
     if isinstance(given, Variable):
         try:
             given = stdin_of_python(_look_up(given, namespace))
@@ -123,6 +125,8 @@ def secrets_of(options: DeclaredOptions, namespace: Mapping[str, Any]) -> tuple[
     Raises:
         OptionError: a variable that is not there, is no text, or is given openly as well.
     """
+    if not options.secret:
+        return ()
     secret = tuple((name, _secret(options, name, value, namespace)) for name, value in options.secret)
     both = sorted({name for name, _ in options.env} & {name for name, _ in secret})
     if both:

@@ -177,7 +177,7 @@ class RunOptions(DeclaredOptions):
 
     def fleet_options(self) -> list[str]:
         """The options for several targets that the line or the call has set."""
-        return [name for name in _FLEET_OPTIONS if self.asks(name)]
+        return [name for name in _FLEET_OPTIONS if self.asks(name)] if self.sources else []
 
     def for_each_target(self) -> Self:
         """The same without what is for several targets."""
