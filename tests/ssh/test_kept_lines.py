@@ -16,8 +16,9 @@ from xec_magic.transport.ssh.kept.lines import keeper_line, streams_line
 
 def begin(launch):
     program = subprocess.Popen(
-        launch.line, shell=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-    )
+        launch.line, shell=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
     program.stdin.write(launch.head)
     program.stdin.flush()
     assert program.stdout.readline().startswith(launch.mark.strip())

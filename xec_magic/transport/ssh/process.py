@@ -19,7 +19,7 @@ from xec_magic.transport.ssh.input import ChannelInput
 from xec_magic.transport.ssh.pipeends import PipeEnds
 from xec_magic.transport.ssh.pipewriter import PipeWriter
 from xec_magic.transport.ssh.preface import Preface
-from xec_magic.transport.ssh.remote import Begun, Launch, Refused, read_begin
+from xec_magic.transport.ssh.remote import NOWHERE, Begun, Launch, Refused, read_begin
 from xec_magic.transport.ssh.weighing import Scale
 
 __all__ = ["SSHProcess"]
@@ -29,6 +29,7 @@ _REFUSED: Final = {
     "cwd": "there is no directory {}, or it may not be entered",
     "stdin": "there is no readable file {} for its input",
     "shell": "there is no command {}",
+    **NOWHERE,
 }
 
 Control = Callable[["SSHProcess", Sequence[str]], Awaitable[list[ProcessInfo]]]
@@ -165,7 +166,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         if found is None:
             return b""
         line, rest = found
-        if stream == "stdout":
+        if stream == "stdout" or line:
             begin = read_begin(line)
             if isinstance(begin, Refused):
                 self._refuse(begin)

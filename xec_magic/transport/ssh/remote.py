@@ -20,12 +20,17 @@ from xec_magic.transport.shells import dress, script_for
 from xec_magic.transport.ssh.weighing import programs, weighed_run
 
 __all__ = [
-    "LINE_LIMIT_BYTES", "Begun", "Launch", "Refused", "escaped", "facts_line", "fresh_mark", "in_home", "launch",
-    "long_script", "quote", "read_answer", "read_begin", "removal_line", "upload_line", "waiting_launch",
+    "LINE_LIMIT_BYTES", "NOWHERE", "Begun", "Launch", "Refused", "close_nowhere", "escaped", "facts_line", "fresh_mark",
+    "in_home", "launch", "long_script", "quote", "read_answer", "read_begin", "removal_line", "upload_line", "waiting_launch",
 ]  # fmt: skip
 
 LINE_LIMIT_BYTES: Final = 100 * 1024  # sshd hands the line on as one argument; Linux allows 128 KiB for one, execve(2)
 _MARK_BYTES: Final = 12
+NOWHERE: Final = {
+    "input": "a start-up file of the login closes or redirects its standard input (exec <…); let it do so in interactive shells only",
+    "stdout": "a start-up file of the login closes or redirects its standard output (exec >…); let it do so in interactive shells only",
+    "stderr": "a start-up file of the login closes or redirects its standard error (exec 2>…); let it do so in interactive shells only",
+}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -134,6 +139,8 @@ def launch(
             steps.append(f"export {argument(f'{name}={value}')}")
         else:  # no shell can export it, but a process can have it
             strange = (strange or "env ") + argument(f"{name}={value}") + " "
+    if piped or command.secret_env or isinstance(command.stdin, bytes):
+        steps.append(f"{close_nowhere(0)}; true 3<&0 || {{ echo $x_m-input; exit 127; }}")
     head = b""
     for name, value in command.secret_env:
         steps.append(f'IFS= read -r x_l; {name}=$(printf %b. "$x_l"); {name}=${{{name}%.}}; export {name}')
@@ -143,7 +150,8 @@ def launch(
         # bash takes itself for a login by SSH where this is below 2, and reads ~/.bashrc: once more, and behind the mark.
         "" if inside else "SHLVL=2; export SHLVL",
         f"XEC_RUN_ID={run_mark}; export XEC_RUN_ID; x_b={which}",
-        'x_l=; { read -r x_l </proc/$$/stat; } 2>/dev/null; echo "$x_m:$$:$x_b:${x_l##*)}"; echo $x_m >&2',
+        f"x_l=; {{ read -r x_l </proc/$$/stat; }} 2>/dev/null; {close_nowhere(1)}",
+        'echo "$x_m:$$:$x_b:${x_l##*)}" || { echo $x_m-stdout >&2; exit 127; }; echo $x_m >&2',
         give_input,
         "exec >/dev/null" if silent else "",
         weighed_run(*map(argument, programs())) if weighed else "",
@@ -152,6 +160,11 @@ def launch(
         else _body(command, has_bash, uploaded, f"{'x_run' if weighed else 'exec'} {strange}", argument),
     ]
     return Launch("; ".join(filter(None, steps)), arguments, mark.encode(), head)
+
+
+def close_nowhere(fd: int) -> str:
+    """Closes a stream that a start-up file has led to a file or to nothing: what uses it then fails, and gets not lost."""
+    return f"if [ -f /dev/fd/{fd} ] || [ /dev/fd/{fd} -ef /dev/null ]; then exec {fd}>&-; fi"
 
 
 def _kept(command: Command, argument: Callable[[str | bytes], str]) -> str:

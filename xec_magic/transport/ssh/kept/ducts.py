@@ -13,7 +13,7 @@ from xec_magic.events import Stream
 from xec_magic.transport.ssh.connection import Lease
 from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.input import ChannelInput
-from xec_magic.transport.ssh.remote import Launch
+from xec_magic.transport.ssh.remote import NOWHERE, Launch
 
 __all__ = ["LOST", "Cutter", "Duct", "Feeder", "Keeper", "Streams", "open_duct"]
 
@@ -87,8 +87,16 @@ class Duct(asyncssh.SSHClientSession[bytes]):
         self.on_lost()
 
     def _never_ready(self) -> str:
+        _, refused, words = self._chatter.partition(self._launch.mark.rstrip(b"\n") + b"-")
+        if refused:
+            return self._refusal(words.partition(b"\n")[0])
         said = [line.strip() for line in self._chatter.decode("utf-8", "replace").splitlines() if line.strip()]
         return f"the login did not keep a shell{f'; it said: {said[-1][:200]}' if said else ''}"
+
+    def _refusal(self, said: bytes) -> str:
+        """What the line has refused, in words."""
+        what, _, detail = said.decode("utf-8", "replace").partition(" ")
+        return NOWHERE.get(what, what) if not detail else f"a session needs a directory in /tmp: {detail}"
 
     def _fail(self, words: str) -> None:
         if not self._ready.done():
@@ -149,8 +157,7 @@ class Keeper(Duct):
         if not found:
             self._chatter = (self._chatter + line + b"\n")[-CHATTER_BYTES:]
         elif rest.startswith(b"-"):
-            what, _, detail = rest[1:].decode("utf-8", "replace").partition(" ")
-            self._fail(what if not detail else f"a session needs a directory in /tmp: {detail}")
+            self._fail(self._refusal(rest[1:]))
         else:
             self._begun = True
             self.home = rest[1:].decode("utf-8", "surrogateescape")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from xec_magic.command import encode_script
-from xec_magic.transport.ssh.remote import Launch, escaped, fresh_mark, in_home
+from xec_magic.transport.ssh.remote import Launch, close_nowhere, escaped, fresh_mark, in_home
 
 __all__ = ["KEEPER_DIR", "idle_line", "keeper_line", "session_line", "streams_line"]
 
@@ -22,6 +22,8 @@ KEEPER_DIR: Final = "/tmp/xec-"
 # A keeper that is killed leaves all of that to the relay of orders. Where that was killed, too, the next keeper of the same user removes
 # what is left: directories of keepers that are gone, by pid, time of birth and space of pids, for others may share /tmp and not the pids.
 _KEEPER: Final = r"""
+@out@; true 3>&1 || { echo "$x_m-stdout" >&2; exit 127; }
+@in@; true 3<&0 || { echo "$x_m-input"; exit 127; }
 x_d=$1; x_r=$2; x_w=$3; shift 3
 case $x_w in '') ;; *) cd "$x_w" 2>/dev/null || { echo "$x_m-cwd"; exit 127; } ;; esac
 command -v "$1" >/dev/null 2>&1 || { echo "$x_m-shell"; exit 127; }
@@ -77,7 +79,8 @@ rm -rf "$x_d"
 # In a shell of its own, for the keeper may have removed them already, and what cannot be opened ends the shell.
 _STREAMS: Final = r"""
 trap : HUP INT TERM PIPE; IFS= read -r x_m; x_d=$1/$2
-x_e=$(mkdir -m 700 "$x_d" 2>&1) && mkfifo -m 600 "$x_d/out" "$x_d/err" && rm -f "$1/now" && ln -s "$2" "$1/now" || { echo "$x_m-$x_e"; exit 1; }
+@err@; true >&2 || { echo "$x_m-stderr"; exit 127; }
+x_e=$(mkdir -m 700 "$x_d" 2>&1) && mkfifo -m 600 "$x_d/out" "$x_d/err" && rm -f "$1/now" && ln -s "$2" "$1/now" || { echo "$x_m-dir $x_e"; exit 1; }
 echo "$x_m"; echo "$x_m" >&2
 { while cat "$x_d/out" && echo "$x_m"; do :; done & } 2>/dev/null
 { while cat "$x_d/err" >&4 && echo "$x_m" >&4; do :; done & } 4>&2 2>/dev/null
@@ -109,7 +112,12 @@ def keeper_line(
     home, rest = in_home(cwd) if cwd is not None else ("", "")
     arguments = [directory.encode(), mark.encode(), encode_script(rest), *argv]
     exports = "".join(f"{name.decode()}={value.decode()}; export {name.decode()}; " for name, value in env.items())
-    program = _KEEPER.replace('cd "$x_w"', f'cd {home}"$x_w"').replace("SHLVL=2;", f"{exports}SHLVL=2;")
+    program = (
+        _KEEPER.replace("@out@", close_nowhere(1))
+        .replace("@in@", close_nowhere(0))
+        .replace('cd "$x_w"', f'cd {home}"$x_w"')
+        .replace("SHLVL=2;", f"{exports}SHLVL=2;")
+    )
     head = b"".join(name.encode() + b"\n" + escaped(data) + b"\n" for name, data in files.items()) + b"\n"
     return Launch(f"x_m={own}{program}", arguments, own.encode(), head)
 
@@ -117,7 +125,7 @@ def keeper_line(
 def streams_line(directory: str, number: int) -> Launch:
     """The line that brings the output of commands; the mark of their ends is known to its input only."""
     mark = b"\x1e%s\n" % secrets.token_hex(16).encode()
-    return Launch(_STREAMS.strip(), [directory.encode(), b"%d" % number], mark, mark)
+    return Launch(_STREAMS.strip().replace("@err@", close_nowhere(2)), [directory.encode(), b"%d" % number], mark, mark)
 
 
 # A process belongs to a command by its mark, or as a child of the shell that has cleared its environment. The shell hears of a signal first, and
