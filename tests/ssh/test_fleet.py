@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import threading
 from pathlib import Path
 
 import pytest
+from helpers.ports import free_port
 from helpers.waiting import until
+from world import environ_has, public_key
 
 import xec_magic as xec
 
@@ -83,3 +86,62 @@ def test_an_interrupt_ends_the_processes_on_all_hosts(ex, servers):
         ex.map("sleep 77 & sleep 77", on)
     tell.join()
     assert until(lambda: not sleeping(servers)) is True
+
+
+@pytest.fixture
+def sixty(world):
+    """Sixty addresses: on 48 of them answers one of three servers, six refuse, six accept and never say a word."""
+    port = free_port()
+    addresses = [f"127.77.0.{number}" for number in range(1, 61)]
+    dead, silent = addresses[2::10], addresses[6::10]
+    good = [address for address in addresses if address not in dead + silent]
+    made = [
+        world.sshd(known=False, ListenAddress=good[first], also=good[first + 1 : first + 16], Port=port)
+        for first in (0, 16, 32)
+    ]
+    listeners = [socket.create_server((address, port)) for address in silent]
+    before = world.known_hosts.read_text()
+    world.known_hosts.write_text(f"[127.77.0.*]:{port} {public_key(world.host_key)}\n")
+    world.config.write_text(f"Host {' '.join(silent)}\n ConnectTimeout 1\n")
+
+    def names(of):
+        return [f"{world.user}@{address}:{port}" for address in of]
+
+    yield names(addresses), names(good), names(dead), names(silent), made
+    world.known_hosts.write_text(before)
+    world.config.write_text("")
+    for listener in listeners:
+        listener.close()
+    for server in made:
+        server.stop()
+
+
+def test_of_sixty_hosts_some_dead_some_silent_and_one_stuck_each_bad_one_is_named_and_every_other_is_fine(ex, sixty):
+    on, good, dead, silent, servers = sixty
+    results = ex.map("echo fine; exit 0", on)
+    assert results.ok.targets == good
+    assert {str(result) for result in results.ok} == {"fine"}
+    said = {result.target: result.verdict() for result in results.failed}
+    place = {name: name.partition("@")[2] for name in on}
+    assert said == {name: f"{name}: cannot reach {place[name]}: connection refused" for name in dead} | {
+        name: f"{name}: no answer from {place[name]} within 1 s (ConnectTimeout)" for name in silent
+    }
+
+    stuck = good[4]
+    script = f'case "$SSH_CONNECTION" in *" {place[stuck].partition(":")[0]} "*) sleep 77 & sleep 77 ;; esac; echo fine'
+    results = ex.map(script, on, timeout="3s")
+    assert results.ok.targets == [name for name in good if name != stuck]
+    (late,) = [result for result in results.failed if result.target == stuck]
+    assert late.verdict() == "stopped at its time limit of 3 s"
+    assert set(results.failed.targets) == {*dead, *silent, stuck}
+    with pytest.raises(xec.SomeFailed, match="13 of 60 failed: ") as caught:
+        results.check()
+    assert len(str(caught.value).splitlines()) == 1
+
+    assert until(lambda: not sleeping(servers)) is True
+    assert until(lambda: not environ_has(f"XEC_RUN_ID={ex._engine.kernel_id}.")) is True
+    rows = ex._engine.ssh_rows()
+    assert sorted(row.host for row in rows) == sorted(good)
+    assert {(row.state, row.busy) for row in rows} == {("open", 0)}
+    assert ex.map("echo again", good)
+    assert sum(row.reused for row in ex._engine.ssh_rows()) >= 2 * len(good)

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from helpers.loginshells import LoginShells
@@ -69,9 +70,15 @@ def environ_has(text: str) -> list[int]:
 
 
 class Sshd:
-    """One sshd on a loopback address."""
+    """One sshd on a loopback address.
 
-    def __init__(self, world: World, **settings: object) -> None:
+    Args:
+        world: Where it is.
+        also: Further addresses; sshd listens on 16 at most.
+        settings: For `sshd_config`.
+    """
+
+    def __init__(self, world: World, also: Sequence[str] = (), **settings: object) -> None:
         self.world = world
         self.address = str(settings.pop("ListenAddress", "127.0.0.1"))
         self.port = int(settings.pop("Port", 0) or free_port())
@@ -84,7 +91,8 @@ class Sshd:
             "PrintMotd": "no", "LogLevel": "ERROR", "MaxStartups": "500:30:1000", "Subsystem": "sftp internal-sftp",
             **settings,
         }  # fmt: skip
-        self.config.write_text("".join(f"{name} {value}\n" for name, value in values.items()))
+        lines = [*values.items(), *(("ListenAddress", address) for address in also)]
+        self.config.write_text("".join(f"{name} {value}\n" for name, value in lines))
         self.start()
 
     def start(self) -> None:
@@ -166,8 +174,8 @@ class World:
         os.chown(home, entry.pw_uid, entry.pw_gid)
         return name
 
-    def sshd(self, *, known: bool = True, **settings: object) -> Sshd:
-        server = Sshd(self, **settings)
+    def sshd(self, *, known: bool = True, also: Sequence[str] = (), **settings: object) -> Sshd:
+        server = Sshd(self, also, **settings)
         self.servers.append(server)
         if known:
             self.know(server)
