@@ -536,6 +536,14 @@ def test_a_jump_host_leads_there_and_a_broken_one_is_named(ex, world, server, co
         ex.run("true", on="round")
 
 
+def test_jump_hosts_in_a_circle_that_two_targets_enter_at_different_places_are_refused(ex, world, server, config):
+    place = f"HostName {server.address}\n  Port {server.port}\n  User {world.user}\n"
+    ways = {"east": "west", "west": "east", "one": "east", "two": "west"}
+    config("".join(f"Host {name}\n  {place}  ProxyJump {jump}\n" for name, jump in ways.items()))
+    results = ex.map("true", on=["one", "two"], check=False, timeout=20)
+    assert ["circle: " in str(result.error()) for result in results] == [True, True]
+
+
 def test_a_proxy_command_leads_there(ex, world, server, config):
     program = "import socket,sys,threading,os;s=socket.create_connection((sys.argv[1],int(sys.argv[2])))\n"
     pump = world.dir / "pump.py"

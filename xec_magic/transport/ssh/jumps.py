@@ -26,6 +26,7 @@ class Jumps:
     def __init__(self, open_one: Open) -> None:
         self._open_one = open_one
         self._known: dict[str, asyncio.Future[asyncssh.SSHClientConnection]] = {}
+        self._waits: dict[str, str] = {}  # a jump host that is being connected to, and the one that it needs first
 
     async def through(self, target: Target, chain: object, via: tuple[str, ...]) -> Any:
         """The connection through which to go, or nothing.
@@ -60,11 +61,25 @@ class Jumps:
             known = None
         if known is None:
             known = self._known[path] = asyncio.ensure_future(self._open_one(_target_of(hop), via, through))
+        waits = via[-2] if len(via) > 1 and not known.done() else ""
+        if waits:
+            self._refuse_circle(target, waits, path)
+            self._waits[waits] = path
         try:
             return await asyncio.shield(known)
         except TransportError as error:
             self._known.pop(path, None)
             raise type(error)(f"{target}: by its jump host {error}") from error
+        finally:
+            self._waits.pop(waits, None)
+
+    def _refuse_circle(self, target: Target, hop: str, needs: str) -> None:
+        """Refuse that a jump host waits for one that waits for it: of two targets each may have begun with another one."""
+        way = [hop, needs]
+        while way[-1] in self._waits:
+            way.append(self._waits[way[-1]])
+            if way[-1] == hop:
+                raise ConnectError(f"{target}: its jump hosts go in a circle: {' → '.join(way)}")
 
     def close(self) -> None:
         """End these connections."""
