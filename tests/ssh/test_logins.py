@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 
 import pytest
@@ -117,6 +118,36 @@ def test_a_server_that_closes_each_connection_after_the_login_is_not_asked_for_e
     with pytest.raises(xec.ConnectError, match="closes the connection before anything runs|connection closed"):
         ex.run("true", on=server.spec, timeout=20, **options)
     assert until(lambda: all(row.busy == 0 for row in ex._engine.ssh_rows() if row.host == server.spec))
+
+
+# -- the agent --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def silent_agent(tmp_path, monkeypatch):
+    """One that takes calls and answers none, as a forwarded one whose connection is dead."""
+    path = str(tmp_path / "agent.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        monkeypatch.setenv("SSH_AUTH_SOCK", path)
+        yield path
+
+
+def test_an_agent_that_does_not_answer_holds_up_no_login_that_needs_a_passphrase(
+    ex, world, server, silent_agent, config, monkeypatch
+):
+    monkeypatch.setattr("xec_magic.transport.ssh.login.AGENT_S", 0.1)
+    key = generate_key(world.dir / "locked_beside_agent", "some words")
+    config(f"Host locked\n HostName {server.address}\n Port {server.port}\n IdentityFile {key}\n")
+    with pytest.raises(xec.AuthError, match="has a passphrase, and nobody can be asked"):
+        ex.run("true", on=f"{world.user}@locked", timeout=20)
+
+
+def test_an_agent_that_does_not_answer_is_named_beside_the_host(ex, world, server, silent_agent, config):
+    config(f"Host slow\n HostName {server.address}\n Port {server.port}\n ConnectTimeout 1\n")
+    with pytest.raises(xec.ConnectError, match=f"no answer from .*, or from the agent at {silent_agent}, within 1 s"):
+        ex.run("true", on=f"{world.user}@slow")
 
 
 # -- questions --------------------------------------------------------------------------------------------

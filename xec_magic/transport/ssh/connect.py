@@ -173,7 +173,9 @@ class Connector:
             return ConnectError(f"{target}: {place} is no SSH server: it {greeting.words}")
         match error:
             case TimeoutError():  # before OSError, which it is
-                words = f"no answer from {place} within {attempt.timeout_s:g} s (ConnectTimeout)"
+                agent = attempt.keys.agent_path if attempt.client.has_met else None
+                silent = f"{place}, or from the agent at {agent}," if agent else place
+                words = f"no answer from {silent} within {attempt.timeout_s:g} s (ConnectTimeout)"
             case asyncssh.PermissionDenied():
                 return self._logins.denied(
                     target, place, options.username, attempt.keys, error.reason, attempt.client.answers

@@ -19,6 +19,7 @@ from xec_magic.transport.ssh.certificates import certificate_troubles
 __all__ = ["Ask", "Keys", "Logins", "nobody_to_ask"]
 
 PASSPHRASE_TRIES: Final = 3  # as many as ssh gives (NumberOfPasswordPrompts)
+AGENT_S: Final = 5.0  # one that is forwarded from elsewhere may be there, and never answer
 USUAL_KEYS: Final = tuple(f"~/.ssh/id_{kind}" for kind in ("ed25519", "ecdsa", "rsa", "ed25519_sk", "ecdsa_sk"))
 
 
@@ -197,7 +198,7 @@ async def _agent_has_keys(agent_path: str | None) -> bool:
     if agent_path is None:
         return False
     try:
-        async with asyncssh.connect_agent(agent_path) as agent:
+        async with asyncio.timeout(AGENT_S), asyncssh.connect_agent(agent_path) as agent:
             return bool(await agent.get_keys())
     except (OSError, asyncssh.Error, ValueError):
         return False
