@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any
 
 import asyncssh
 
@@ -12,12 +12,11 @@ from xec_magic.transport.ssh.greeting import PATIENCE_S, Greeting
 from xec_magic.transport.ssh.hostkeys import Verdict
 from xec_magic.transport.ssh.ignoring import send_no_empty_packets
 from xec_magic.transport.ssh.quiet import log_less
+from xec_magic.transport.ssh.quoted import quoted
 from xec_magic.transport.ssh.signing import sign_at_once
 from xec_magic.transport.ssh.wire import gather_sends
 
 __all__ = ["Client"]
-
-SAID_BYTES: Final = 300  # of a server's words, in a message
 
 
 class Client(asyncssh.SSHClient):
@@ -60,9 +59,7 @@ class Client(asyncssh.SSHClient):
     @property
     def said(self) -> str:
         """The last words of the server before the login, in one line."""
-        lines = [line.strip() for line in self._said.splitlines() if line.strip()]
-        text = " ".join(lines).rstrip(".")
-        return "".join(char if char.isprintable() else "?" for char in text[:SAID_BYTES])
+        return quoted(self._said)
 
     @property
     def waits_for_user(self) -> bool:

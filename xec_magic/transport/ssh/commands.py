@@ -19,6 +19,7 @@ from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.living import living_line, read_living
 from xec_magic.transport.ssh.pipeends import PipeEnds
 from xec_magic.transport.ssh.process import SSHProcess
+from xec_magic.transport.ssh.quoted import quoted
 from xec_magic.transport.ssh.reading import tree_line
 from xec_magic.transport.ssh.remote import Launch, launch
 from xec_magic.transport.ssh.sampler import HostSampler
@@ -102,7 +103,7 @@ class Commands:
                 # Nothing was confirmed, so nothing has run: a connection that had died unnoticed is replaced, once.
                 if replaced:
                     raise ConnectError(
-                        f"{host.target}: the connection was lost before the command began: {error}"
+                        f"{host.target}: the connection was lost before the command began: {quoted(error)}"
                     ) from error
                 replaced = True
                 lease = await host.lease()

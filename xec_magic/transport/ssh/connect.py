@@ -20,6 +20,7 @@ from xec_magic.transport.ssh.hostkeys import Verdict, host_key_algorithms, read_
 from xec_magic.transport.ssh.jumps import Jumps
 from xec_magic.transport.ssh.login import Ask, Keys, Logins, nobody_to_ask
 from xec_magic.transport.ssh.proxy import Proxy
+from xec_magic.transport.ssh.quoted import quoted
 
 __all__ = ["Connector", "Opened"]
 
@@ -195,15 +196,15 @@ class Connector:
                     )
                 words = f"{place} closed the connection after the login{said}"
             case asyncssh.ChannelOpenError():
-                words = f"its jump host cannot reach {place}: {error.reason.lower()}"
+                words = f"its jump host cannot reach {place}: {quoted(error.reason).lower()}"
             case asyncssh.DisconnectError():
-                words = f"{place} and we cannot agree: {error.reason}"
+                words = f"{place} and we cannot agree: {quoted(error.reason)}"
             case socket.gaierror():
                 words = f"there is no host {options.host!r}: {str(error.strerror).lower()}"
             case OSError():
                 words = f"cannot reach {place}: {_reason(error)}"
             case _:
-                words = f"cannot connect to {place}: {error}"
+                words = f"cannot connect to {place}: {quoted(error)}"
         return ConnectError(f"{target}: {words}")
 
     async def _open_jump(

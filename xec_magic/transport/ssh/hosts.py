@@ -20,6 +20,7 @@ from xec_magic.transport.ssh.connect import Connector
 from xec_magic.transport.ssh.connection import Connection, Lease
 from xec_magic.transport.ssh.helper import Collected, collect
 from xec_magic.transport.ssh.links import Crowd, Links
+from xec_magic.transport.ssh.quoted import quoted
 from xec_magic.transport.ssh.remote import Launch, facts_line, read_answer
 from xec_magic.units import format_duration
 
@@ -297,4 +298,4 @@ def _was_cancelled() -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    return str(getattr(error, "reason", "") or error or type(error).__name__).lower()
+    return quoted(getattr(error, "reason", "") or error or type(error).__name__).lower()

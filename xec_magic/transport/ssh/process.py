@@ -19,6 +19,7 @@ from xec_magic.transport.ssh.input import ChannelInput
 from xec_magic.transport.ssh.pipeends import PipeEnds
 from xec_magic.transport.ssh.pipewriter import PipeWriter
 from xec_magic.transport.ssh.preface import Preface
+from xec_magic.transport.ssh.quoted import quoted
 from xec_magic.transport.ssh.remote import NOWHERE, Begun, Launch, Refused, read_begin
 from xec_magic.transport.ssh.weighing import Scale
 
@@ -255,10 +256,10 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         elif not self._ready.done():
             self._fail(self._never_began(exc))
         elif not self._letting_go and (self.exit is None or not (self._eof or self._connection_lives(exc))):
-            why = str(exc) if exc is not None and str(exc) else "it was closed"
+            why = _brief(str(exc)) if exc is not None and str(exc) else "it was closed"
             if self.exit is not None:
                 why += f"; exit code {self.exit.exit_code} had been reported, its output may be incomplete"
-            self._exit = ExitStatus(None, None, lost=f"the connection to {self.host} was lost: {_brief(why)}")
+            self._exit = ExitStatus(None, None, lost=f"the connection to {self.host} was lost: {why}")
         self._streams_ended()
         self._request.changed()
         self._closed = True
@@ -284,10 +285,10 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         said = self._preface.last_words()
         if exc is not None and not said:
             return asyncssh.ConnectionLost(str(exc) or "closed")
-        quoted = f"; it said: {said[:200]}" if said else ""
+        heard = f"; it said: {quoted(said)}" if said else ""
         return SpawnError(
             f"{self.host}: the login did not run the command, for a login shell that ends at once, a ForceCommand (internal-sftp "
-            f"serves files only), or a key that is bound to a command{quoted}"
+            f"serves files only), or a key that is bound to a command{heard}"
         )
 
     def _free(self) -> None:
@@ -392,4 +393,5 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
 
 
 def _brief(text: str) -> str:
-    return text[:1].lower() + text[1:].rstrip(".")
+    text = quoted(text)
+    return text[:1].lower() + text[1:]

@@ -18,6 +18,7 @@ from xec_magic.transport.base import Unreadable
 from xec_magic.transport.sampling.since import less
 from xec_magic.transport.ssh.connection import Lease
 from xec_magic.transport.ssh.hosts import Host
+from xec_magic.transport.ssh.quoted import quoted
 from xec_magic.transport.ssh.reading import Answer, Units, read_answer_line, read_head
 from xec_magic.transport.ssh.remote import Launch
 
@@ -215,8 +216,8 @@ class _Lines(asyncssh.SSHClientSession[bytes]):
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is closed."""
         said = self._said.decode("utf-8", "replace").strip().splitlines()
-        found = str(exc) if exc is not None and str(exc) else said[-1][:200] if said else "what read it there has ended"
-        why = self.why or found
+        words = str(exc) if exc is not None and str(exc) else said[-1] if said else "what read it there has ended"
+        why = self.why or quoted(words)
         self._lost = ConnectError(_lost(self._host, why))
         self._give()
 

@@ -15,6 +15,7 @@ from xec_magic.command import Target
 from xec_magic.errors import TunnelError
 from xec_magic.forward import Forward
 from xec_magic.transport.ssh.connect import Connector
+from xec_magic.transport.ssh.quoted import quoted
 
 __all__ = ["TunnelLink", "open_tunnel"]
 
@@ -87,7 +88,9 @@ class TunnelLink:
         except asyncssh.ChannelOpenError as error:
             prohibited = error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED
             why = (
-                "the server does not allow it (AllowTcpForwarding, PermitOpen)" if prohibited else error.reason.lower()
+                "the server does not allow it (AllowTcpForwarding, PermitOpen)"
+                if prohibited
+                else quoted(error.reason).lower()
             )
             self.trouble = f"{host}:{port}: {why}"
             raise
