@@ -13,6 +13,7 @@ from xec_magic.events import Stream
 from xec_magic.transport.ssh.connection import Lease
 from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.input import ChannelInput
+from xec_magic.transport.ssh.quoted import quoted
 from xec_magic.transport.ssh.remote import NOWHERE, Launch
 
 __all__ = ["LOST", "Cutter", "Duct", "Feeder", "Keeper", "Streams", "open_duct"]
@@ -81,7 +82,7 @@ class Duct(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is closed."""
-        self.lost = f"{LOST}{exc}" if exc is not None else "its channel was closed"
+        self.lost = f"{LOST}{quoted(exc)}" if exc is not None else "its channel was closed"
         if not self._ready.done():
             self._fail(self._never_ready())
         self.on_lost()
@@ -91,12 +92,12 @@ class Duct(asyncssh.SSHClientSession[bytes]):
         if refused:
             return self._refusal(words.partition(b"\n")[0])
         said = [line.strip() for line in self._chatter.decode("utf-8", "replace").splitlines() if line.strip()]
-        return f"the login did not keep a shell{f'; it said: {said[-1][:200]}' if said else ''}"
+        return f"the login did not keep a shell{f'; it said: {quoted(said[-1])}' if said else ''}"
 
     def _refusal(self, said: bytes) -> str:
         """What the line has refused, in words."""
         what, _, detail = said.decode("utf-8", "replace").partition(" ")
-        return NOWHERE.get(what, what) if not detail else f"a session needs a directory in /tmp: {detail}"
+        return NOWHERE.get(what, quoted(what)) if not detail else f"a session needs a directory in /tmp: {quoted(detail)}"
 
     def _fail(self, words: str) -> None:
         if not self._ready.done():
