@@ -37,8 +37,8 @@ _TOKEN: Final = re.compile(
     # control characters, also those that turn the direction of text and so can show another line; a tab is text
     r"|([\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069])"
 )
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # each token begins with one
-_CONTROL_IN_LINES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # each token begins with one
+_CONTROL_IN_LINES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _TERMINAL_CSI: Final = re.compile(r"\x1b\[([0-9;:]*)([mK])")
 _OVERWRITES: Final = re.compile(r"[\r\x08]|\x1b\[[0-?]*K")
 
