@@ -127,6 +127,15 @@ def test_a_number_of_thousands_of_digits_and_deep_nesting_are_parse_errors():
             to_json(text)
 
 
+@pytest.mark.parametrize("text", ['{"a": [1,\n2,', '{"a": [1,\n2,\n\n', '{"a": [1,\n2,  '])
+def test_json_that_is_cut_off_is_said_to_be_and_its_last_line_is_shown(text):
+    with pytest.raises(ParseError) as caught:
+        to_json(text)
+    assert str(caught.value).splitlines()[:3] == [
+        "line 2, column 3: no JSON: it ends before it is complete", "    2,", "      ^",
+    ]  # fmt: skip
+
+
 def test_json_lines_skip_blank_lines_and_name_the_wrong_one():
     assert to_jsonl('{"a": 1}\n\n[2]\n') == [{"a": 1}, [2]]
     assert to_jsonl("") == []

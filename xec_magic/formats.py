@@ -73,6 +73,12 @@ def load_value(text: str, first_line: int, form: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
+        end = len(text.rstrip())
+        if error.pos >= end:  # what is missing stands nowhere: the end is the place
+            lines = to_lines(text[:end])
+            refuse(
+                f"no {form}: it ends before it is complete", first_line + len(lines) - 1, lines[-1:], len(lines[-1]) + 1
+            )
         refuse(
             f"no {form}: {error.msg}", first_line + error.lineno - 1, to_lines(text)[error.lineno - 1 :], error.colno
         )

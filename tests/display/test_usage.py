@@ -121,6 +121,18 @@ def test_many_marks_are_counted():
     figure_of(timeline(marks=[(n / 10, f"m{n}") for n in range(30)]), "x", "local")
 
 
+def test_a_title_that_is_wider_than_the_chart_is_cut_where_that_is_seen():
+    def title(name):
+        figure = figure_of(timeline(), name, "local")
+        figure.canvas.draw()
+        box = figure._suptitle.get_window_extent()
+        assert box.x1 <= figure.bbox.x1
+        return figure._suptitle.get_text()
+
+    assert title("x" * 64) == "x" * 64
+    assert title("W" * 65) == "W" * 63 + "…"
+
+
 def test_the_record_of_a_monitored_run_has_the_chart_and_one_that_must_not_change_has_none():
     result = monitored(b"hi\n")
     assert "<img src='data:image/svg+xml" in render.render_html(result)

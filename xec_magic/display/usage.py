@@ -25,6 +25,7 @@ __all__ = ["figure_of", "sparkline", "usage_html", "usage_lines"]
 POINTS: Final = 240  # of a curve in a saved chart: what a screen shows at 400 pixels
 SPARKS: Final = 40  # characters of a line of text
 PANEL_PX: Final = 84
+TITLE: Final = 64  # letters of 9 points that a chart's width holds
 NAMED_MARKS: Final = 8  # more are lines without words
 _BARS: Final = "▁▂▃▄▅▆▇█"
 
@@ -76,11 +77,11 @@ def figure_of(timeline: Timeline, name: str, target: str) -> Figure:
         one.margins(x=0.01)
         for number, mark in enumerate(marks, 1):
             _draw_mark(one, mark.at - timeline.started_at, str(number) if one is axes[0] and mark in listed else "")
-    words = [f"{number} {chart.plain(plain_line(mark.text)[:80])}" for number, mark in enumerate(listed, 1)]
-    chart.label(axes[-1], "\n".join([f"seconds since the start, on {chart.plain(target)}", *words]))
-    figure.suptitle(
-        chart.plain(plain_line(name)[:70]), fontsize=9, color=palette.FOREGROUND, family="monospace", x=0.02, ha="left"
-    )
+    told = [f"{number} {chart.plain(plain_line(mark.text)[:80])}" for number, mark in enumerate(listed, 1)]
+    chart.label(axes[-1], "\n".join([f"seconds since the start, on {chart.plain(target)}", *told]))
+    words = plain_line(name)
+    words = words if len(words) <= TITLE else words[: TITLE - 1] + "…"
+    figure.suptitle(chart.plain(words), fontsize=9, color=palette.FOREGROUND, family="monospace", x=0.02, ha="left")
     return figure
 
 
