@@ -286,6 +286,15 @@ def test_the_table_of_runs_has_colours_of_its_own_in_every_cell(shell):
     assert all("background:" in cell and ";color:" in cell for cell in cells)
 
 
+def test_in_the_table_of_runs_what_failed_stands_out_and_a_long_one_opens_at_its_end(run, shell):
+    for line in ("%xec true", "%xec --no-raise --label failed false", "%xec --no-raise kill -9 $$"):
+        assert run(line).error is None
+    page = run("%xec_runs").bundles[0]["text/html"]
+    assert re.findall(r"<td [^>]*color:#b3261e[^>]*>([^<]*)", page) == ["failed", "signalled"]
+    assert page.count(">failed</td>") == 2  # the other one is a name
+    assert "flex-direction:column-reverse" in page
+
+
 def test_a_cell_run_again_while_its_last_run_lives_gives_two_runs_that_both_end(run, shell):
     run("%%xec --bg --out a\nsleep 0.4; echo one")
     run("%%xec --bg --out b\nsleep 0.4; echo two")

@@ -11,10 +11,12 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
 from xec_magic.command import LOCAL
+from xec_magic.display import palette
 from xec_magic.display.mime import both_forms
 from xec_magic.errors import OptionError
 from xec_magic.magics.lines import asks_for_help, one_line_errors
 from xec_magic.optionspec import nearest
+from xec_magic.outcome import Outcome
 from xec_magic.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["RunsMagics"]
 
 LOG_LINES: Final = 40
+_BAD: Final = frozenset(Outcome) - {Outcome.OK, Outcome.SKIPPED}
+_BOX: Final = "max-height:420px;overflow:auto;display:flex;flex-direction:column-reverse"
 _TABLE: Final = "border-collapse:collapse;font-size:90%"
 # Each cell has colours of its own: a page's theme colours the rows of any table.
 _CELL: Final = (
@@ -188,7 +192,15 @@ def _bundle(rows: list[tuple[str, ...]]) -> dict[str, str]:
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]) for row in table
     )
     head = "".join(f'<th style="{_CELL}">{cell}</th>' for cell in table[0])
+    state = table[0].index("state")
     body = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in row) + "</tr>" for row in table[1:]
+        "<tr>" + "".join(_cell(cell, column == state) for column, cell in enumerate(row)) + "</tr>" for row in table[1:]
     )
-    return both_forms(text, f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+    # column-reverse: a long list opens at its end, where the newest runs are.
+    page = f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return both_forms(text, f'<div tabindex="0" style="{_BOX}"><div>{page}</div></div>')
+
+
+def _cell(text: str, is_state: bool) -> str:
+    bad = f";color:{palette.BAD};font-weight:600" if is_state and text.partition(",")[0] in _BAD else ""
+    return f'<td style="{_CELL}{bad}">{html.escape(text)}</td>'
