@@ -8,6 +8,7 @@ version = release = xec_magic.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
+smartquotes = False  # `--out` in running text must not become a dash and a word
 default_role = "code"  # docstrings write `name` for code
 highlight_language = "text"
 pygments_dark_style = "github-dark"

@@ -18,6 +18,7 @@ import io
 import json
 import os
 import re
+import runpy
 import sys
 import tomllib
 from dataclasses import dataclass
@@ -241,6 +242,10 @@ def test_the_floors_are_those_that_imports_are_held_to():
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][0]
     drawn = page.partition("## Floors")[2].partition("```text\n")[2].partition("```")[0]
     assert [re.split(r"  +", line)[0] for line in drawn.splitlines()] == contract["layers"]
+
+
+def test_options_in_running_text_keep_their_dashes():
+    assert runpy.run_path(str(ROOT / "docs" / "conf.py"))["smartquotes"] is False
 
 
 def test_every_page_is_in_the_table_of_contents():
