@@ -434,19 +434,28 @@ def test_reset_ends_what_runs_in_the_session_and_does_not_wait_for_it(begun, ex,
     assert each.run("echo on").text() == "on"
 
 
-def test_what_a_shell_starts_in_the_instant_of_its_end_is_ended_with_it(ex, bash, monkeypatch):
-    looks = []
+@pytest.mark.parametrize("seen", [False, True])
+def test_what_a_shell_starts_in_the_instant_of_its_end_is_ended_with_it(seen, ex, bash, monkeypatch):
+    looks, signals = [], []
 
-    def at_first_too_early(shells):
+    def too_early(shells):
         looks.append(shells)
-        return [] if len(looks) == 1 else living(shells)
+        found = living(shells)
+        return found if len(looks) > 1 else [each._replace(name="bash") for each in found] if seen else []
 
-    living = SessionShells.living
+    def at_first_lost(number, groups, alive):
+        signals.append(number)
+        if len(signals) > 1:
+            send(number, groups, alive)
+
+    living, send = SessionShells.living, proctree.send
     running = bash.start("echo begun; sleep 60")
     until(lambda: running.log.size())
-    monkeypatch.setattr(SessionShells, "living", at_first_too_early)
+    monkeypatch.setattr(SessionShells, "living", too_early)
+    monkeypatch.setattr(proctree, "send", at_first_lost)
     ex._engine._portal.call(ex._engine.transports.workers.stop("s"))
     assert not running.wait(20).left_behind
+    assert signal.SIGKILL not in signals
 
 
 def test_a_session_is_of_one_shell(ex, bash):
