@@ -389,6 +389,31 @@ def test_a_shell_that_is_stopped_and_a_command_in_it_are_ended_at_the_time_limit
     assert bash.run("echo on").text() == "on"
 
 
+def test_an_order_that_its_shell_does_not_read_holds_up_nothing_else(ex, bash):
+    bash.run("true")
+    pid = session_of(ex).shells.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        stuck = bash.start("echo ${#A}", env={"A": "v" * 300_000})
+        stuck.begin()
+        until(lambda: session_of(ex).current)
+        assert ex.start("echo other").result(20).text() == "other"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert stuck.result(20).text() == "300000"
+    assert bash.run("echo ${A-gone}", env={"B": "v" * 300_000}).text() == "gone"
+
+
+def test_failures_in_a_session_cost_no_descriptors(each):
+    def after(count):
+        for _ in range(count):
+            each.run("false")
+        return len(os.listdir("/proc/self/fd"))
+
+    before = after(10)
+    assert after(20) < before + 10
+
+
 def test_a_shell_that_answers_twice_after_a_signal_is_brought_into_step(ex, each):
     each.run("true")
     control = session_of(ex)._names.path("ctl")

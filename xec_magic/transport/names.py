@@ -49,7 +49,7 @@ class Names(Protocol):
         """
 
     def orders(self, slot: str) -> int:
-        """Put a pipe into a slot from which the shell reads; gives its end to write to."""
+        """Put a pipe into a slot from which the shell reads; gives its end to write to, which does not block."""
 
     def write(self, slot: str, data: bytes) -> None:
         """Put a file with these bytes into a slot."""
@@ -123,6 +123,7 @@ class ProcNames:
     def orders(self, slot: str) -> int:
         """See `Names`."""
         read, write = os.pipe()
+        os.set_blocking(write, False)
         self._put(slot, read)
         return write
 
@@ -206,6 +207,7 @@ class FifoNames:
         """See `Names`."""
         self._ends[slot], write = self._fifo(slot)
         os.set_blocking(self._ends[slot], True)
+        os.set_blocking(write, False)
         return write
 
     def _fifo(self, slot: str) -> tuple[int, int]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from xec_magic.transport.spawn import proctree
 
 __all__ = ["Children", "cpu_ticks", "io_bytes", "start_ticks", "summed"]
+
+KEPT_FILES: Final = 4  # open at once: a session of dash has one process more after each failure
+MOST_BYTES: Final = 1 << 16
 
 
 class Children:
@@ -25,11 +29,21 @@ class Children:
         found: set[int] = set()
         for pid in pids:
             with contextlib.suppress(OSError):
-                file = self._files.get(pid)
-                if file is None:
-                    file = self._files[pid] = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
-                found.update(map(int, os.pread(file, 1 << 16, 0).split()))
+                found.update(map(int, self._read(pid).split()))
         return frozenset(found - pids)
+
+    def _read(self, pid: int) -> bytes:
+        file = self._files.get(pid)
+        if file is not None:
+            return os.pread(file, MOST_BYTES, 0)
+        file = os.open(f"/proc/{pid}/task/{pid}/children", os.O_RDONLY | os.O_CLOEXEC)
+        if len(self._files) < KEPT_FILES:
+            self._files[pid] = file
+            return os.pread(file, MOST_BYTES, 0)
+        try:
+            return os.pread(file, MOST_BYTES, 0)
+        finally:
+            os.close(file)
 
     def close(self) -> None:
         """Close the files."""

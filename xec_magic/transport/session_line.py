@@ -43,33 +43,40 @@ class SessionLine:
         self._feed = names.orders("feed")
         self._hear = hear
         self._begun = b""  # of an answer that has come in part
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
 
     def put(self, order: bytes) -> None:
-        """Write an order that a pipe takes at once. Any thread that has the session."""
-        with contextlib.suppress(OSError):  # the shell has gone; its exit says so
-            os.write(self._feed, order)
+        """Write an order. Any thread that has the session; what the pipe does not take at once, the loop writes."""
+        rest = self._written(order)
+        if rest:
+            self._loop.call_soon_threadsafe(self.write, rest)
 
     def write(self, orders: bytes) -> None:
         """Write orders; what the pipe does not take at once follows when the shell has read."""
-        loop = asyncio.get_running_loop()
-        try:
-            sent = os.write(self._feed, orders)
-        except BlockingIOError:
-            sent = 0
-        except OSError:  # the shell has gone; its exit says so
+        if self._closed:
             return
-        rest = orders[sent:]
-        loop.remove_writer(self._feed)
+        self._loop.remove_writer(self._feed)
+        rest = self._written(orders)
         if rest:
-            loop.add_writer(self._feed, self.write, rest)
+            self._loop.add_writer(self._feed, self.write, rest)
+
+    def _written(self, orders: bytes) -> bytes:
+        """What is left of orders when the pipe takes no more."""
+        try:
+            return orders[os.write(self._feed, orders) :]
+        except BlockingIOError:
+            return orders
+        except OSError:  # the shell has gone; its exit says so
+            return b""
 
     def listen(self) -> None:
         """Hear what the shell says from now on."""
-        asyncio.get_running_loop().add_reader(self.control, self._read)
+        self._loop.add_reader(self.control, self._read)
 
     def rest(self) -> None:
         """Hear nothing, as long as the shell has nothing to say."""
-        asyncio.get_running_loop().remove_reader(self.control)
+        self._loop.remove_reader(self.control)
 
     def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -84,8 +91,9 @@ class SessionLine:
 
     def close(self) -> None:
         """Close both ends."""
+        self._closed = True
         self.rest()
-        asyncio.get_running_loop().remove_writer(self._feed)
+        self._loop.remove_writer(self._feed)
         os.close(self.control)
         os.close(self._feed)
 
