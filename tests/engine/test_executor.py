@@ -17,7 +17,7 @@ from helpers.waiting import until
 from xec_magic import errors
 from xec_magic.command import Command, FileInput
 from xec_magic.engine.executor import Executor
-from xec_magic.errors import OptionError, XecError
+from xec_magic.errors import OptionError, RunInterrupted, XecError
 from xec_magic.events import Exited, Output, Queued, Retrying, Started, Stopping
 from xec_magic.fold import fold
 from xec_magic.outcome import Outcome
@@ -412,6 +412,25 @@ with Executor() as ex:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert done.stdout.startswith("['begun', 'cleaned'] interrupted"), done.stderr
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_an_interrupt_while_it_is_handed_to_the_loop_ends_it_as_any_other(handed_over, executor, monkeypatch):
+    run = executor.plan_run(Plan(Command("sleep 60")))
+    post, interrupts = executor._portal.post, iter([True])
+
+    def interrupted(callback, *args):
+        breaks = next(interrupts, False)
+        if handed_over or not breaks:
+            post(callback, *args)
+        if breaks:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(executor._portal, "post", interrupted)
+    with pytest.raises(RunInterrupted) as caught:
+        run.wait()
+    assert caught.value.result.outcome is Outcome.INTERRUPTED
+    assert run.state == "done"
 
 
 def test_an_interrupt_while_it_is_queued_takes_it_out_of_the_queue():

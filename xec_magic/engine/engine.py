@@ -24,6 +24,9 @@ class Engine(Protocol):
     def begin(self, run: Run) -> None:
         """Start a run that has only been planned. Any thread; a second call does nothing."""
 
+    def start_now(self, run: Run) -> None:
+        """Start a run that has not started yet. On the loop's thread; a second call does nothing."""
+
     @property
     def is_open(self) -> bool:
         """It can still run something."""

@@ -92,8 +92,15 @@ class Run(Execution):
         """
         with self._engine.questions.attended():
             self._refuse_inside()
-            self.begin()
-            return wait_here(self, timeout, on_tick, tick_s, interrupted=interrupted)
+            while True:
+                try:
+                    self.begin()
+                    return wait_here(self, timeout, on_tick, tick_s, interrupted=interrupted)
+                except KeyboardInterrupt:
+                    # Between two steps of all that, while it is handed to the loop: it would go on, and nobody wait for it.
+                    if self._future.done() or not self.begun:
+                        raise
+                    interrupted = True
 
     def _refuse_inside(self) -> None:
         if self._engine.inside:
@@ -138,7 +145,7 @@ class Run(Execution):
             self.stop_detail = detail
         self.wake()
         if self.state == "planned":
-            self.begin()  # it ends at once, as cancelled
+            self._engine.start_now(self)  # it ends at once, as cancelled
 
     # -- reading ----------------------------------------------------------------------------
 
