@@ -36,8 +36,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from xec_magic.brief import Brief, own_frames
@@ -318,8 +318,26 @@ class OutputTooLarge(XecError):
     """The output is too large for one Python string; read it in pieces or from its log."""
 
 
-@contextmanager
-def map_errors(*kinds: type[BaseException], to: type[XecError], what: str) -> Iterator[None]:
+class _Mapped:
+    """A block out of which foreign exceptions come as ours. A generator does the same in three times as many calls."""
+
+    __slots__ = ("_kinds", "_to", "_what")
+
+    def __init__(self, kinds: tuple[type[BaseException], ...], to: type[XecError], what: str) -> None:
+        self._kinds = kinds
+        self._to = to
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, self._kinds):
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise self._to(f"{self._what}: {reason}") from error
+
+
+def map_errors(*kinds: type[BaseException], to: type[XecError], what: str) -> AbstractContextManager[None]:
     """Turn foreign exceptions of `kinds` into `to`, where they enter; the cause is kept.
 
     Example:
@@ -329,8 +347,4 @@ def map_errors(*kinds: type[BaseException], to: type[XecError], what: str) -> It
         ...
         xec_magic.errors.SpawnError: cannot start bash: No such file or directory
     """
-    try:
-        yield
-    except kinds as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise to(f"{what}: {reason}") from error
+    return _Mapped(kinds, to, what)

@@ -54,12 +54,14 @@ def is_warmable(shell: tuple[str, ...]) -> bool:
 
 def default_shell() -> tuple[str, ...]:
     """Bash if there is one, else sh."""
-    return _default_shell(os.environ.get("PATH"))
+    # `_data` is what os.environ wraps; every command asks, and through the wrapper it takes ten calls.
+    data = getattr(os.environ, "_data", None)
+    return _default_shell(os.environb.get(b"PATH") if data is None else data.get(b"PATH"))
 
 
 @lru_cache(maxsize=8)
-def _default_shell(path: str | None) -> tuple[str, ...]:
-    return ("bash",) if shutil.which("bash", path=path) else ("sh",)
+def _default_shell(path: bytes | None) -> tuple[str, ...]:
+    return ("bash",) if shutil.which("bash", path=None if path is None else os.fsdecode(path)) else ("sh",)
 
 
 def dress(
