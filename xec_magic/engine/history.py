@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from xec_magic.engine.run import Run
 from xec_magic.engine.spool import SpoolDirectory
+from xec_magic.output import OutputLog
 from xec_magic.result import Result
 
 __all__ = ["History"]
@@ -89,15 +90,22 @@ class History:
             self._runs[run.run_id] = run
 
     def _forget_old(self) -> None:
-        runs = self.all()
-        done = [run for run in runs if run.state == "done" and not (run.process and run.process.streams_open)]
-        over = set(done)
-        self._spool.keep_within_bound({run.log for run in runs if run not in over})
-        held = sum(run.log.size() for run in done if run.log.path is None)
-        while done and (len(done) > HISTORY_RUNS or held > HISTORY_BYTES):
-            oldest = done.pop(0)
-            held -= oldest.log.size() if oldest.log.path is None else 0
-            self._runs.pop(oldest.run_id, None)
+        live: set[OutputLog] = set()
+        done: list[tuple[Run, int]] = []  # with the bytes of memory that each holds
+        for run in self.all():
+            log = run.log
+            if run.state != "done" or (run.process is not None and run.process.streams_open):
+                live.add(log)
+            else:
+                done.append((run, 0 if log.path is not None else log.size()))
+        self._spool.keep_within_bound(live)
+        held = sum(size for _, size in done)
+        left = len(done)
+        for run, size in done:
+            if left <= HISTORY_RUNS and held <= HISTORY_BYTES:
+                return
+            left, held = left - 1, held - size
+            self._runs.pop(run.run_id, None)
 
     def __repr__(self) -> str:
         return f"<History of {len(self._runs)} runs>"
