@@ -234,7 +234,7 @@ class TestLocal(ShellContract):
         for free in sorted(set(range(100)) - held)[:3]:  # room for none, one and two
             resource.prlimit(helper, resource.RLIMIT_NOFILE, (free, limits[1]))
             with pytest.raises(SpawnError, match="too many open files"):
-                await self.start(transport, f"touch {tmp_path}/run")
+                await self.start(transport, Command(f"touch {tmp_path}/run", stdin=b"", strict=False))
         resource.prlimit(helper, resource.RLIMIT_NOFILE, limits)
         again = await self.start(transport, "echo fine")
         await again.ended()
@@ -282,6 +282,34 @@ class TestLocal(ShellContract):
         assert not ours.getblocking()
         for each in (ours, theirs, *map(os.fdopen, found)):
             each.close()
+
+    @pytest.mark.skipif(not proctree.HAS_PROC, reason="only Linux shows what another process holds open")
+    async def test_the_helper_holds_nothing_open_of_what_has_ended_or_was_refused(self, transport):
+        await (await self.start(transport, "true")).ended()
+        helper = f"/proc/{transport._spawner._process.pid}/fd"
+        before = len(os.listdir(helper))
+        for number in range(5):
+            with pytest.raises(SpawnError):
+                await self.start(transport, self.UNSTARTABLE)
+            await (await self.start(transport, f"echo {number}")).ended()
+        assert len(os.listdir(helper)) == before
+
+    async def test_who_reads_the_output_itself_sees_its_end_before_that_of_the_command(self, transport):
+        read, write = os.pipe()
+        changed = asyncio.Event()
+        request = StartRequest(self.command("exec >&-; sleep 60"), "1", lambda *_: None, changed.set, stdout_fd=write)
+        process = await transport.start(request)
+        try:
+            async with asyncio.timeout(10):
+                assert await asyncio.to_thread(os.read, read, 1) == b""
+            assert process.exit is None
+        finally:
+            process.send_signal(signal.SIGKILL)
+            os.close(read)
+            async with asyncio.timeout(10):
+                while process.exit is None or process.streams_open:
+                    changed.clear()
+                    await changed.wait()
 
     async def test_an_answer_that_nobody_waits_for_is_no_fault(self, transport):
         await (await self.start(transport, "true")).ended()

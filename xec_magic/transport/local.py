@@ -79,7 +79,7 @@ class LocalTransport:
         try:
             with map_errors(OSError, to=SpawnError, what="cannot open the command's streams"):
                 stdin_fd, stdout_fd = request.stdin_fd, request.stdout_fd
-                if stdin_fd is None:
+                if stdin_fd is None and request.command.stdin is not None:
                     stdin_fd = open_stdin(request.command)
                     theirs.append(stdin_fd)
                 if stdout_fd is None:
@@ -91,7 +91,8 @@ class LocalTransport:
                 argv, starting.script_file = self._dress(request.command)
             self._spawner.post(
                 argv, directory_of(request.command), current_environ(), own_variables(request.command, starting.mark),
-                (stdin_fd, stdout_fd, stderr_fd), starting.answered, grouped=request.grouped,
+                (stdout_fd, stderr_fd) if stdin_fd is None else (stdin_fd, stdout_fd, stderr_fd), starting.answered,
+                grouped=request.grouped, kept=2 if request.stdout_fd is None else 1,
             )  # fmt: skip
         except BaseException:
             starting.clean_up()

@@ -49,6 +49,8 @@ class LocalProcess:
             asyncio.get_running_loop().call_soon(self._exited)
 
     def _exited(self) -> None:
+        for reader in self._readers:  # first: who hears that it has ended need not wait for them then
+            reader.look()
         self.exit = self._spawned.exit.result()
         if self._session_until is None:
             self._session_until = time.monotonic() + SESSION_KNOWN_S

@@ -103,6 +103,11 @@ class Reader:
             self._loop.add_reader(self.fd, self._ready)
             self._reading = True
 
+    def look(self) -> None:
+        """Take now what the loop would soon tell of: at the end of a command, as a rule, that there is no more."""
+        if self._reading and self._read_once() and self._reading:
+            self._read_once()
+
     def drain(self) -> None:
         """Take what has already arrived."""
         while self.open and self._read_once():

@@ -81,7 +81,7 @@ class Spawner:
         self._starting: dict[int, Callable[[Spawned | SpawnError], None]] = {}
         self._running: dict[int, Spawned] = {}
         self._environ: dict[bytes, bytes] | None = None  # which one the helper process knows
-        self._received = bytearray()
+        self._received = b""  # the begin of a message
 
     def start(self) -> None:
         """Start the helper process, unless it lives already.
@@ -109,7 +109,7 @@ class Spawner:
         ours.setblocking(False)  # with a time limit each call would first ask whether it can go on
         self._socket = ours
         self._environ = None
-        self._received.clear()
+        self._received = b""
         asyncio.get_running_loop().add_reader(ours, self._receive)
 
     def post(
@@ -123,6 +123,7 @@ class Spawner:
         umask: int | None = None,
         *,
         grouped: bool = False,
+        kept: int = 0,
     ) -> None:
         """Ask for a command to be started in a session of its own. Does not wait.
 
@@ -132,10 +133,13 @@ class Spawner:
             environ: Its environment. With variables of its `own` besides, the same object is sent only once in a row, and must
                 never change.
             own: These; None where `environ` is all of it, for this command alone.
-            descriptors: For its three streams, and perhaps the end of a pipe that gets what `exit_status` reads; they can be closed afterwards.
+            descriptors: For its three streams, and perhaps the end of a pipe that gets what `exit_status` reads; they can be closed afterwards. Two leave its
+                stdin empty.
             started: Called, on the loop's thread, with the command, or with the reason why there is none.
             umask: Its mask of modes; None for this process's.
             grouped: Start it in a control group of its own as well, where one can be made: its usage then has the peak of the whole tree.
+            kept: So many of the last descriptors are ends of pipes that nobody but the caller reads. They stay open until the command
+                has ended, and the word of its start may come a millisecond late, with that of an end: so the loop is woken once.
 
         Raises:
             SpawnError: the operating system refuses; the message says why and what to do.
@@ -146,7 +150,7 @@ class Spawner:
         known = own is not None and environ is self._environ
         mask = current_umask() if umask is None else umask
         body = marshal.dumps(
-            (number, list(argv), cwd, None if known else environ, own, mask, grouped, len(descriptors))
+            (number, list(argv), cwd, None if known else environ, own, mask, grouped, len(descriptors), kept)
         )
         self._starting[number] = started
         try:
@@ -210,15 +214,18 @@ class Spawner:
         if not data:
             self._lost()
             return
-        buffer = self._received
-        buffer += data
-        while len(buffer) >= LENGTH.size:
-            size = LENGTH.unpack_from(buffer)[0]
-            if len(buffer) < LENGTH.size + size:
-                return
-            message = marshal.loads(bytes(buffer[LENGTH.size : LENGTH.size + size]))
-            del buffer[: LENGTH.size + size]
-            self._dispatch(message)
+        source = self._socket
+        data = self._received + data if self._received else data
+        at = 0
+        while len(data) >= at + LENGTH.size:
+            begin = at + LENGTH.size
+            end = begin + LENGTH.unpack_from(data, at)[0]
+            if len(data) < end:
+                break
+            at = end
+            self._dispatch(marshal.loads(data[begin:end]))
+        if self._socket is source:  # else it was lost meanwhile, and the next one begins anew
+            self._received = data[at:]
 
     def _dispatch(self, message: tuple[Any, ...]) -> None:
         kind, number, *said = message

@@ -9,9 +9,10 @@ Why a process of its own:
   temporary files are removed.
 
 Messages are marshal'd tuples behind four bytes of length, little-endian. To the spawner:
-`(number, argv, cwd, environ, own, umask, grouped, sent)`, with `sent` descriptors for stdin, stdout and stderr, and perhaps a pipe that
-gets, besides, what the kernel is told of its end, without the length. `own` are variables besides `environ`, which is then remembered: None
-stands for the one of the last such message. From it: `("started", number, pid, at)`,
+`(number, argv, cwd, environ, own, umask, grouped, sent, kept)`, with `sent` descriptors. Two are stdout and stderr, of a command whose stdin is
+empty; three begin with stdin; a fourth is a pipe that gets, besides, what the kernel is told of its end, without the length. The last `kept` of two or
+three stay open here until the command has ended. `own` are variables besides `environ`, which is then remembered: None stands for the one of the
+last such message. From it: `("started", number, pid, at)`,
 `("refused", number, errno, text)`,
 `("exited", number, pid, status, user_s, system_s, peak, in_blocks, out_blocks, read_bytes, written_bytes, tree_peak)`.
 """
@@ -42,6 +43,7 @@ CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", None)  # Linux
 GRACE_S = 1.0  # a rung of the ladder once the kernel is gone; Jupyter kills what is left of it after 5 s
 LENGTH = struct.Struct("<I")
 STREAMS = 3
+TOLD_MS = 1  # so long the word of a start waits for another one to go with, where it can wait: a shell takes that long to say anything
 
 
 def main(descriptor: int, marker: bytes, temporary: str) -> None:
@@ -55,6 +57,7 @@ def main(descriptor: int, marker: bytes, temporary: str) -> None:
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    replies = Replies(kernel)
     running: dict[int, Running] = {}
     remains: set[int] = set()
     groups = Grouped()
@@ -68,12 +71,15 @@ def main(descriptor: int, marker: bytes, temporary: str) -> None:
         # forgotten soon: numbers do not come round within a second.
         if remains:
             remains -= {pid for pid in remains if not has_members(pid)}
-        for ready, _ in poll.poll(1000 if remains else None):
+        events = poll.poll(TOLD_MS if replies.since else 1000 if remains else None)
+        for ready, _ in events:
             if ready == wake_read:
                 os.read(wake_read, 4096)
-                reap(kernel, running, remains, groups)
+                reap(replies, running, remains, groups)
             else:
-                alive = serve(kernel, running, known, groups)
+                alive = serve(kernel, replies, running, known, groups)
+        if replies.since and (not events or time.monotonic() > replies.since + TOLD_MS / 1000):
+            replies.send()
         groups.tidy()
         if not alive:
             break
@@ -87,6 +93,7 @@ class Running(NamedTuple):
     """A command that has not ended."""
 
     number: int
+    kept: list[int]  # descriptors that are open until then
     report: int = -1  # a pipe that gets a copy of what is said of its end; -1 for none
     counters: int = -1  # where the bytes that it reads and writes are counted; -1 where that is opened at its end
 
@@ -128,7 +135,34 @@ class Grouped:
             self._groups.tidy()
 
 
-def serve(kernel: socket.socket, running: dict[int, Running], known: dict[bytes, bytes], groups: Grouped) -> bool:
+class Replies:
+    """What the kernel is told. Several in one go wake it once.
+
+    Attributes:
+        since: When the oldest was added that it has not been told; 0 when there is none.
+    """
+
+    def __init__(self, kernel: socket.socket) -> None:
+        self.since = 0.0
+        self._kernel = kernel
+        self._untold = b""
+
+    def add(self, message: bytes) -> None:
+        """Something to tell."""
+        self._untold += LENGTH.pack(len(message)) + message
+        self.since = self.since or time.monotonic()
+
+    def send(self) -> None:
+        """Tell all of it."""
+        if self._untold:
+            with contextlib.suppress(OSError):  # the kernel has gone; the main loop notices
+                self._kernel.sendall(self._untold)
+            self._untold, self.since = b"", 0.0
+
+
+def serve(
+    kernel: socket.socket, replies: Replies, running: dict[int, Running], known: dict[bytes, bytes], groups: Grouped
+) -> bool:
     """Start one command; False when the kernel has gone."""
     try:
         head, descriptors = receive_descriptors(kernel)
@@ -136,7 +170,7 @@ def serve(kernel: socket.socket, running: dict[int, Running], known: dict[bytes,
             return False
         head += receive(kernel, LENGTH.size - len(head))
         body = receive(kernel, LENGTH.unpack(head)[0])
-        number, argv, cwd, environ, own, umask, grouped, sent = marshal.loads(body)
+        number, argv, cwd, environ, own, umask, grouped, sent, kept = marshal.loads(body)
     except (OSError, EOFError):
         return False
     env = environ
@@ -156,25 +190,34 @@ def serve(kernel: socket.socket, running: dict[int, Running], known: dict[bytes,
         pid = start(argv, cwd, env, descriptors[:STREAMS])
     except OSError as error:
         name = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else error.filename
-        reply(kernel, ("refused", number, error.errno or 0, str(name or "")))
+        replies.add(marshal.dumps(("refused", number, error.errno or 0, str(name or ""))))
     except (ValueError, TypeError) as error:
-        reply(kernel, ("refused", number, 0, str(error)))
+        replies.add(marshal.dumps(("refused", number, 0, str(error))))
     else:
-        running[pid] = awaited(number, pid, descriptors.pop()) if sent > STREAMS else Running(number)
-        reply(kernel, ("started", number, pid, at))
+        running[pid] = follow(number, pid, descriptors, sent, kept)
+        replies.add(marshal.dumps(("started", number, pid, at)))
     groups.leave(pid)
     for descriptor in descriptors:
         os.close(descriptor)
+    if pid is None or not kept:
+        replies.send()
     os.chdir("/")  # keep no directory busy
     return True
 
 
-def awaited(number: int, pid: int, report: int) -> Running:
-    """A command for whose end a thread waits: what can be done before is done before."""
+def follow(number: int, pid: int, descriptors: list[int], sent: int, kept: int) -> Running:
+    """A command that has been started; what of its descriptors stays open is taken from them."""
+    if sent <= STREAMS:
+        first = sent - kept
+        command = Running(number, descriptors[first:])
+        del descriptors[first:]
+        return command
+    # A thread waits for its end: what can be done before is done before.
     try:
-        return Running(number, report, os.open(f"/proc/{pid}/io", os.O_RDONLY | os.O_CLOEXEC))
+        counters = os.open(f"/proc/{pid}/io", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return Running(number, report)
+        counters = -1
+    return Running(number, [], descriptors.pop(), counters)
 
 
 def start(argv: list[bytes], cwd: str, env: dict[bytes, bytes], descriptors: list[int]) -> int:
@@ -185,7 +228,11 @@ def start(argv: list[bytes], cwd: str, env: dict[bytes, bytes], descriptors: lis
     """
     os.chdir(cwd)
     path = find(argv[0], env)
-    actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(descriptors)]
+    actions: list[tuple[Any, ...]] = [
+        (os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(descriptors, 3 - len(descriptors))
+    ]
+    if len(descriptors) < 3:
+        actions.append((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0))
     return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigdef=SIGNALS_TO_RESET, setsigmask=())
 
 
@@ -209,41 +256,48 @@ def candidates(name: bytes, search: bytes) -> list[bytes]:
     return [(directory or b".") + b"/" + name for directory in search.split(b":")]
 
 
-def reap(kernel: socket.socket, running: dict[int, Running], remains: set[int], groups: Grouped) -> None:
+def reap(replies: Replies, running: dict[int, Running], remains: set[int], groups: Grouped) -> None:
     """Report every child that has ended."""
-    while running:
-        through: tuple[int | None, int | None] = (None, None)
-        try:
-            if proctree.HAS_PROC:  # look before it is collected: then its counters are gone
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if ended is None:
-                    return
-                pid = ended.si_pid
-                through = io_of(pid, running[pid].counters if pid in running else -1)
-                pid, status, usage = os.wait4(pid, 0)
-            else:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
+    unit = 1 if sys.platform == "darwin" else 1024
+    while running and (ended := collected(running)) is not None:
+        pid, status, usage, through = ended
         command = running.pop(pid, None)
         if command is None:
             continue
-        unit = 1 if sys.platform == "darwin" else 1024
+        for descriptor in command.kept:  # before the word of its end: the kernel finds all of it at once
+            os.close(descriptor)
         peak = usage.ru_maxrss * unit
         tree_peak, user_s, system_s = groups.read(pid)
-        exited = (
+        exited = marshal.dumps((
             "exited", command.number, pid, status, max(usage.ru_utime, user_s or 0.0), max(usage.ru_stime, system_s or 0.0),
             peak if peak > own_peak() else None, usage.ru_inblock, usage.ru_oublock, *through, tree_peak,
-        )  # fmt: skip
+        ))  # fmt: skip
         if command.report >= 0:  # first: a thread waits for it
             with contextlib.suppress(OSError):  # or did
-                os.write(command.report, marshal.dumps(exited))
+                os.write(command.report, exited)
             os.close(command.report)
-        reply(kernel, exited)
+        replies.add(exited)
         if has_members(pid):
             remains.add(pid)  # the shell has gone, children of it are still there
+    replies.send()
+
+
+def collected(running: dict[int, Running]) -> tuple[int, int, Any, tuple[int | None, int | None]] | None:
+    """A child that has ended: its number, how, what it used, and the bytes that it read and wrote; None when there is none."""
+    through: tuple[int | None, int | None] = (None, None)
+    try:
+        if proctree.HAS_PROC:  # look before it is collected: then its counters are gone
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None:
+                return None
+            pid = ended.si_pid
+            through = io_of(pid, running[pid].counters if pid in running else -1)
+            pid, status, usage = os.wait4(pid, 0)
+        else:
+            pid, status, usage = os.wait4(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (pid, status, usage, through) if pid else None
 
 
 def io_of(pid: int, file: int) -> tuple[int | None, int | None]:
@@ -349,12 +403,6 @@ def receive(kernel: socket.socket, size: int) -> bytes:
             raise EOFError
         data += part
     return data
-
-
-def reply(kernel: socket.socket, message: tuple[Any, ...]) -> None:
-    data = marshal.dumps(message)
-    with contextlib.suppress(OSError):  # the kernel has gone; the main loop notices
-        kernel.sendall(LENGTH.pack(len(data)) + data)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,9 @@ class Duct(asyncssh.SSHClientSession[bytes]):
     def _refusal(self, said: bytes) -> str:
         """What the line has refused, in words."""
         what, _, detail = said.decode("utf-8", "replace").partition(" ")
-        return NOWHERE.get(what, quoted(what)) if not detail else f"a session needs a directory in /tmp: {quoted(detail)}"
+        return (
+            NOWHERE.get(what, quoted(what)) if not detail else f"a session needs a directory in /tmp: {quoted(detail)}"
+        )
 
     def _fail(self, words: str) -> None:
         if not self._ready.done():
