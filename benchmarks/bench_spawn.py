@@ -107,6 +107,56 @@ def functions(report, rounds):
     )
 
 
+def processor_time(report, turns):
+    """Where the time of a command goes, as the system counts it: the same whatever else the machine does."""
+    import psutil
+
+    import xec_magic as xec
+
+    if not Path("/proc/self/schedstat").exists():
+        return
+    floor = Floor()
+    xec.run("true")
+    helper = next(
+        child.pid for child in psutil.Process().children() if any("spawn" in word for word in child.cmdline())
+    )
+
+    def used():
+        tasks = {task.name: ran(task / "schedstat") for task in Path("/proc/self/task").iterdir()}
+        own = tasks.pop(str(threading.get_native_id()))
+        return own, sum(tasks.values()), ran(Path(f"/proc/{helper}/schedstat"))
+
+    rows = []
+    for name, function in (
+        ("`xec.run`", lambda: xec.run("true")),
+        ("the floor", floor),
+        ("`subprocess.run`", lambda: subprocess.run(BASH, capture_output=True, check=True)),
+    ):
+        batches = []
+        for _ in range(10):
+            before = used()
+            for _ in range(turns):
+                function()
+            batches.append([(after - start) / turns for start, after in zip(before, used(), strict=True)])
+        parts = [min(column) for column in zip(*batches, strict=True)]
+        rows.append([name, *(duration(part) for part in (*parts, sum(parts)))])
+    report.table(
+        [
+            "processor time a command, without the command's own",
+            "calling thread",
+            "other threads",
+            "helper process",
+            "together",
+        ],
+        rows,
+    )
+
+
+def ran(schedstat):
+    """Seconds of processor time that a task has had."""
+    return int(schedstat.read_text().split()[0]) / 1e9
+
+
 def cells(report, rounds):
     """Cells in kernels that show results statically and on a page with widgets."""
     with (
@@ -200,6 +250,7 @@ def main():
     rounds = options.rounds or (60 if options.quick else 500)
     report = Report("spawn", "One short command, `true`, from its start until its result is there.", options)
     functions(report, rounds)
+    processor_time(report, max(10, rounds // 10))
     cells(report, max(5, rounds // 10))
     large_kernel(report, max(5, rounds // 25), 20)
     report.finish()
