@@ -145,6 +145,17 @@ def test_a_further_connection_that_fails_leaves_the_waiting_to_the_first():
     assert Give(2, 1) in ledger.step(0.1)
 
 
+def test_who_waits_is_told_of_a_host_that_is_down_also_while_an_old_command_holds_a_connection_that_serves_nobody_else():
+    ledger = opened(book())
+    ledger.retire()
+    ask(ledger, 2)
+    assert ledger.step(0.0) == [Open(2)]
+    ledger.failed(2, DOWN, 1.0)
+    assert ledger.step(1.0) == [Fail(2, DOWN)]
+    ledger.give_back(1, 2.0)
+    assert ledger.step(2.0) == [Close(1)]
+
+
 def test_an_idle_extra_goes_soon_and_the_last_one_late():
     ledger = book(connections=2, channels=1, idle_s=60, last_idle_s=600)
     ask(ledger, 1, 2)

@@ -171,7 +171,7 @@ class Ledger:
         first, most = BACKOFF_S
         self._not_before = now + min(most, first * 2**self._failures)
         self._failures += 1
-        if not self.links:
+        if all(link.state == "retiring" for link in self.links.values()):  # which serve nobody any more
             self._failed += [Fail(ticket, error) for ticket in self.waiting]
             self.waiting.clear()
 
