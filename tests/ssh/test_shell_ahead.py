@@ -246,6 +246,14 @@ def test_where_it_is_killed_the_command_runs_once_and_none_waits_any_more(ex, on
     assert not any(each.has_shell for each in spares(ex))
 
 
+def test_behind_a_connection_that_was_lost_one_waits_again(ex, world):
+    server = world.sshd()
+    warmed(ex, server.spec, server)
+    server.kill_connections()
+    assert until(lambda: not ex._engine.ssh_rows())
+    warmed(ex, server.spec, server)
+
+
 def test_its_pipes_serve_the_next_try(ex, on, server):
     pid = warmed(ex, on, server)
     os.kill(pid, signal.SIGSTOP)

@@ -112,10 +112,13 @@ class Shells(Generic[L]):
             self._ended(link, ahead)
 
     def _ended(self, link: L, ahead: Ahead) -> None:
-        """It has ended by itself: it is killed there, or may not wait."""
+        """It has ended by itself: it is killed there, or may not wait. Or the connection is lost, which is not said before all are told."""
+        asyncio.get_running_loop().call_soon(self._blame, link)
+        self._drop(link, ahead)
+
+    def _blame(self, link: L) -> None:
         if link.is_open:
             self.fail()
-        self._drop(link, ahead)
 
     def close(self) -> None:
         """Start none for now."""
