@@ -23,7 +23,8 @@ import xec_magic as xec
 from xec_magic.command import Target
 from xec_magic.transport.ssh import SSHTransport
 from xec_magic.transport.ssh import hosts as hosts_module
-from xec_magic.transport.ssh.remote import read_answer, upload_line
+from xec_magic.transport.ssh.helper import Collected
+from xec_magic.transport.ssh.remote import facts_line, read_answer, upload_line
 
 MUCH = 100_000_000  # bytes
 
@@ -175,6 +176,61 @@ def test_a_full_disk_there_takes_no_long_script_and_keeps_no_half_of_it(ex, worl
     finally:
         if full:
             subprocess.run(["umount", small], check=True)
+
+
+# -- helpers that are given up ------------------------------------------------------------------------------
+
+
+def test_a_helper_that_is_given_up_while_it_opens_its_channel_leaves_none(world):
+    server = world.sshd()
+
+    async def go():
+        ssh = SSHTransport("0123456789cf")
+        host = ssh.host(Target("ssh", "stalled", server.address, world.user, server.port))
+        await host.warm()
+        (connection,) = host.links.connections.values()
+        family = server.sessions()
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        asking = asyncio.create_task(host.helper(facts_line(), seconds=0.2))  # then by a connection of its own
+        await asyncio.wait([asking], timeout=0.5)
+        for pid in family:
+            os.kill(pid, signal.SIGCONT)
+        assert (await asking).exit_code == 0
+        channels = connection.asyncssh._channels
+        for _ in range(100):
+            await asyncio.sleep(0.05 * bool(channels))
+        assert not channels
+        await ssh.close(1)
+
+    asyncio.run(go())
+    server.stop()
+
+
+def test_a_helper_that_is_cancelled_in_the_moment_of_its_answer_is_cancelled(monkeypatch):
+    class Ready:
+        is_open, ahead = True, ()
+
+    async def go():
+        answer = asyncio.Event()
+
+        async def collect(*_):
+            await answer.wait()
+            found = Collected()
+            found.exit_code = 0
+            return found
+
+        monkeypatch.setattr(hosts_module, "collect", collect)
+        host = SSHTransport("0123456789cf").host(Target("ssh", "web1"))
+        host.links.connections[1] = Ready()
+        asking = asyncio.create_task(host.helper(facts_line()))
+        await asyncio.sleep(0)
+        answer.set()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    asyncio.run(go())
 
 
 @pytest.fixture

@@ -59,16 +59,10 @@ async def collect(connection: Connection, launch: Launch, data: bytes, ahead: Ah
     Raises:
         asyncssh.Error: there is no channel for it.
     """
-    collector = Collector()
     try:
-        await connection.run(collector, launch, ahead)
+        collector = await _begin(connection, launch, ahead)
     except Gone:
-        collector = Collector()
-        await connection.run(collector, launch)
-    except asyncio.CancelledError:
-        if ahead is not None:
-            ahead.let_go()
-        raise
+        collector = await _begin(connection, launch, None)
     channel = collector.channel
     try:
         with contextlib.suppress(BrokenPipeError):  # it has ended without reading; why, it may have said
@@ -77,3 +71,20 @@ async def collect(connection: Connection, launch: Launch, data: bytes, ahead: Ah
         return await collector.done
     finally:
         channel.abort()
+
+
+async def _begin(connection: Connection, launch: Launch, ahead: Ahead | None) -> Collector:
+    """It runs. Where nobody waits for that any more its channel is closed as soon as it is open: the server would keep it for ever."""
+    collector = Collector()
+    opening = asyncio.ensure_future(connection.run(collector, launch, ahead))
+
+    def given_up(done: asyncio.Future[None]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            collector.channel.abort()
+
+    try:
+        await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(given_up)
+        raise
+    return collector

@@ -227,9 +227,9 @@ class Host:
             for connection in [*self.links.connections.values()]:
                 if connection.is_open:
                     with contextlib.suppress(asyncssh.Error, OSError, TimeoutError):
-                        found = await asyncio.wait_for(
-                            collect(connection, launch, data, self.links.spare(connection, any_kind=True)), seconds
-                        )
+                        # No `wait_for`, which passes over a cancellation that comes together with the answer.
+                        async with asyncio.timeout(seconds):
+                            found = await collect(connection, launch, data, self.links.spare(connection, any_kind=True))
                         if found.exit_code is not None:
                             return found
             try:
