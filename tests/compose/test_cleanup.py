@@ -457,6 +457,22 @@ def run_program(text, *args, **how):
     )
 
 
+def test_an_alarm_of_the_users_during_clean_up_is_told_as_what_it_is(tmp_path):
+    def alarm(*_):
+        raise TimeoutError("mine")
+
+    begun = tmp_path / "begun"
+    before = signal.signal(signal.SIGALRM, alarm)
+    thread = threading.Thread(target=lambda: (until(begun.exists), os.kill(os.getpid(), signal.SIGALRM)))
+    try:
+        with pytest.raises(xec.CleanupError, match="raised TimeoutError: mine"), xec.cleanup() as stack:
+            stack.defer(f"touch {begun}; sleep 60")
+            thread.start()
+    finally:
+        thread.join()
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_at_the_end_of_the_process_all_is_done_open_blocks_and_commands_too(tmp_path):
     program = """
 import sys, xec_magic as xec

@@ -134,10 +134,14 @@ class Unwinding:
                 raise
 
     def _run(self, run: Run) -> None:
+        # Where time is short, half of it: what follows shall have some, too.
+        left_s = None if self._deadline is None else max(0.0, (self._deadline - time.monotonic()) / 2)
+        begun = time.monotonic()
         try:
-            # Where time is short, half of it: what follows shall have some, too.
-            run.wait(None if self._deadline is None else max(0.0, (self._deadline - time.monotonic()) / 2))
+            run.wait(left_s)
         except TimeoutError:
+            if left_s is None or time.monotonic() < begun + left_s:
+                raise  # by a signal handler of the user's; the command is being stopped
             run.grace_s = min(run.grace_s, LAST_GRACE_S)
             run.request_stop(cause=Cause.CANCEL, detail="clean-up has no more time")
         run.result()
