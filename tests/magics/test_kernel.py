@@ -195,6 +195,23 @@ def test_an_interrupt_of_an_awaiting_cell_reads_as_one_and_has_what_came(kernel,
     assert kernel.value("signal.getsignal(signal.SIGINT) is signal.default_int_handler") == "True"
 
 
+@pytest.mark.parametrize("wait", ["await r", "async for line in r.lines():\n    pass"])
+def test_an_interrupt_of_what_a_cell_computes_before_it_awaits_reads_as_one_too(kernel, wait):
+    request = kernel.start(
+        "import os, signal, xec_magic as xec\nr = xec.start('sleep 60')\n"
+        f"os.kill(os.getpid(), signal.SIGINT)  # the handler of a cell that awaits stops nothing by itself\n{wait}"
+    )
+    reply, outputs = kernel.finish(request, timeout=20)
+    assert (reply["status"], reply["ename"]) == ("error", "RunInterrupted")
+    error = next(o for o in outputs if o["msg_type"] == "error")
+    assert len(error["content"]["traceback"]) == 1
+    request = kernel.start(
+        "import asyncio\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    await xec.start('sleep 60')\n"
+        "except xec.RunInterrupted:\n    async with asyncio.timeout(0.05):\n        await xec.start('sleep 60')"
+    )
+    assert kernel.finish(request, timeout=20)[0]["ename"] == "TimeoutError"
+
+
 def test_an_awaiting_cell_can_catch_its_interrupt_and_go_on(kernel, tmp_path):
     request = kernel.start(
         f"import xec_magic as xec\ntry:\n    await xec.start('echo begun; touch {tmp_path}/begun; sleep 60')\n"

@@ -44,7 +44,7 @@ class _Ear:
 
 @contextlib.contextmanager
 def listening() -> Iterator[Callable[[], int]]:
-    """Gives what tells how many interrupts have come since; always 0 in threads that get none."""
+    """Gives what tells how many interrupts have come since, or shortly before; always 0 in threads that get none."""
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
         yield lambda: 0
@@ -53,11 +53,24 @@ def listening() -> Iterator[Callable[[], int]]:
     if ear is not handler:
         signal.signal(signal.SIGINT, ear)
     ear.users += 1
-    before = ear.heard
+    before, told = ear.heard, _has_told(ear.before)
     try:
-        yield lambda: ear.heard - before
+        yield lambda: ear.heard - before or int(not told and _has_told(ear.before))
     finally:
         ear.leave()
+
+
+def _has_told(handler: object) -> bool:
+    """A handler has told its loop of an interrupt, maybe before anybody listened here: while a cell computed, before it awaits.
+
+    A notebook's kernel gives each cell a handler of its own, which tells by a future that it holds.
+    """
+    for cell in getattr(handler, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # an empty one
+            told = cell.cell_contents
+            if isinstance(told, asyncio.Future) and told.done() and not told.cancelled():
+                return True
+    return False
 
 
 async def until_over(
