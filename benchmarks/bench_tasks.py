@@ -163,10 +163,9 @@ class Helped:
     """The floor with the package's own parts: its loop, the helper process and two pipes a command; no runs, results, records."""
 
     def __init__(self):
-        from xec_magic.engine.loop import new_loop
-        from xec_magic.transport.local import LocalTransport
+                from xec_magic.transport.local import LocalTransport
 
-        self.loop = new_loop()
+        self.loop = asyncio.new_event_loop()
         self.transport = LocalTransport(secrets.token_hex(6), tempfile.gettempdir)
         self(1)  # starts the helper process
 

@@ -4,9 +4,12 @@ the node tools xec, zx and execa; the same where a start-up file takes 150 ms; a
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -125,6 +128,75 @@ class WaitingShell:
         self._let_go()
 
 
+HELPER = """
+import marshal, os, socket, sys
+kernel = socket.socket(fileno=int(sys.argv[1]))
+while True:
+    data, streams, _, _ = socket.recv_fds(kernel, 1 << 20, 3)
+    if not data:
+        break
+    pid = os.posix_spawnp(
+        "bash", ["bash", "-c", "exit 96"], marshal.loads(data), setsid=True,
+        file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(streams)],
+    )
+    for fd in streams:
+        os.close(fd)
+    counters = os.open(f"/proc/{pid}/io", os.O_RDONLY)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    through = os.read(counters, 256)
+    os.close(counters)
+    _, status, usage = os.wait4(pid, 0)
+    kernel.send(marshal.dumps((status, usage.ru_utime, usage.ru_stime, usage.ru_maxrss, through)))
+"""
+
+
+class ReportedShell:
+    """The same, started by a process beside, which tells how it ended and what it used: the kernel is not its parent."""
+
+    def __init__(self):
+        self._kernel, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-I", "-S", "-c", HELPER, str(theirs.fileno())]
+            self._helper = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        self._prepare()
+
+    def _prepare(self):
+        self._read, self._go = os.pipe()
+        self._streams, theirs = [], [os.open(os.devnull, os.O_RDONLY)]
+        for _ in ("stdout", "stderr"):
+            read, write = os.pipe()
+            self._streams.append(read)
+            theirs.append(write)
+        environ = {**os.environb, b"BASH_ENV": b"/proc/%d/fd/%d" % (os.getpid(), self._read)}
+        socket.send_fds(self._kernel, [marshal.dumps(environ)], theirs)
+        for fd in theirs:
+            os.close(fd)
+
+    def __call__(self):
+        """Run the command, and have the next shell started in time that is not counted."""
+        begun = time.perf_counter()
+        os.write(self._go, f"{SCRIPT}; exit\n".encode())
+        os.close(self._go)
+        marshal.loads(self._kernel.recv(4096))
+        for fd in self._streams:
+            while os.read(fd, 4096):
+                pass
+        took = time.perf_counter() - begun
+        self._let_go()
+        self._prepare()
+        return took
+
+    def _let_go(self):
+        for fd in (self._read, *self._streams):
+            os.close(fd)
+
+    def close(self):
+        os.close(self._go)  # the shell then ends by itself
+        self._let_go()
+        self._kernel.close()
+        self._helper.wait()
+
+
 def rested(function):
     """A function that begins after a rest, and times itself."""
 
@@ -141,7 +213,7 @@ def commands(report, rounds, tools):
     """A builtin, beside what people use: one command right after the other, then each after a rest."""
     import xec_magic as xec
 
-    bare, waiting = BareShell(), WaitingShell()
+    bare, waiting, reported = BareShell(), WaitingShell(), ReportedShell()
     contestants = {
         "session": lambda: xec.run(SCRIPT, session="bench"),
         "isolated worker": lambda: xec.run(SCRIPT, worker=True),
@@ -155,9 +227,11 @@ def commands(report, rounds, tools):
         {name: do for name, do in contestants.items() if name != "isolated worker"}, rounds, warm_up=20
     )
     contestants["a bare bash that waits, used once"] = waiting
+    contestants["the same, started and reported by a process beside"] = reported
     after_rest = interleave({name: rested(do) for name, do in contestants.items()}, rounds // 2, warm_up=20)
     bare.close()
     waiting.close()
+    reported.close()
     for name, tool in tools.items():
         if tool.failure:
             report.say(f"{name} was not measured: {tool.failure}.")
@@ -165,6 +239,12 @@ def commands(report, rounds, tools):
     for ours, least, times in (("session", 6, at_once), ("isolated worker", 2.5, after_rest)):
         by_median, by_best = ratio(times["`bash -c`"], times[ours])
         report.at_least(f"`bash -c` / {ours}", by_median, least, " ×", f" (best turns {by_best:.3g})")
+    floor = after_rest["the same, started and reported by a process beside"]
+    by_median, by_best = ratio(after_rest["`bash -c`"], floor)
+    report.target(
+        "`bash -c` / a bare bash that waits, reported by a process beside", f"{by_median:.3g} × (best turns {by_best:.3g})",
+        "the floor of the row above", met=None,
+    )  # fmt: skip
     for name in tools.keys() & at_once.keys():
         by_median, by_best = ratio(at_once[name], at_once["session"])
         report.at_least(f"{name} / session", by_median, 12, " ×", f" (best turns {by_best:.3g})")

@@ -259,6 +259,7 @@ def candidates(name: bytes, search: bytes) -> list[bytes]:
 def reap(replies: Replies, running: dict[int, Running], remains: set[int], groups: Grouped) -> None:
     """Report every child that has ended."""
     unit = 1 if sys.platform == "darwin" else 1024
+    awaited = False
     while running and (ended := collected(running)) is not None:
         pid, status, usage, through = ended
         command = running.pop(pid, None)
@@ -279,7 +280,11 @@ def reap(replies: Replies, running: dict[int, Running], remains: set[int], group
         replies.add(exited)
         if has_members(pid):
             remains.add(pid)  # the shell has gone, children of it are still there
-    replies.send()
+        awaited = awaited or command.report < 0
+    if (
+        awaited
+    ):  # by the loop; it would only be in the way of a thread that has the report, and hears of it a moment later
+        replies.send()
 
 
 def collected(running: dict[int, Running]) -> tuple[int, int, Any, tuple[int | None, int | None]] | None:
