@@ -573,6 +573,21 @@ def test_a_run_whose_start_takes_too_long_is_over_all_the_same_and_never_takes_p
     assert executor.transports._local.strays() == []
 
 
+def test_output_beyond_its_bound_ends_a_run_also_before_the_word_that_it_was_started(executor, monkeypatch):
+    wait(executor, "true")
+    spawner = executor.transports._local.spawner
+    dispatch = spawner._dispatch
+
+    def late(message):
+        asyncio.get_running_loop().call_later(0.3 if message[0] == "started" else 0.4, dispatch, message)
+
+    monkeypatch.setattr(spawner, "_dispatch", late)
+    r = wait(executor, "echo more than it may; sleep 60", limits=Limits(max_output_bytes=5))
+    assert r.outcome is Outcome.OUTPUT_LIMIT
+    assert r.truncated
+    assert r.started_at is not None
+
+
 def test_a_fifo_is_no_tee_file_and_blocks_nobody(executor, tmp_path):
     os.mkfifo(tmp_path / "fifo")
     assert wait(executor, "echo hi", tee=str(tmp_path / "fifo")).outcome is Outcome.NOT_STARTED

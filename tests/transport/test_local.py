@@ -21,6 +21,7 @@ from xec_magic.errors import SpawnError
 from xec_magic.transport.base import StartRequest
 from xec_magic.transport.local import LocalTransport
 from xec_magic.transport.localprocess import LocalProcess
+from xec_magic.transport.reader import readers_of
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawner import Spawner
 
@@ -321,6 +322,23 @@ class TestLocal(ShellContract):
         assert status.signal == signal.SIGKILL
         del spawner._running[10**6 + 1]
 
+    async def test_what_it_prints_is_read_before_the_word_that_it_was_started(self, transport, monkeypatch):
+        await (await self.start(transport, "true")).ended()
+        spawner, said, read = transport.spawner, [], asyncio.Event()
+        dispatch = spawner._dispatch
+        monkeypatch.setattr(spawner, "_dispatch", said.append)
+        request = StartRequest(Command("echo early; sleep 60"), "1", lambda *_: read.set(), lambda: None)
+        answer = asyncio.get_running_loop().create_future()
+        starting = transport.post(request, answer.set_result)
+        async with asyncio.timeout(5):
+            await read.wait()
+            assert not answer.done()
+            monkeypatch.setattr(spawner, "_dispatch", dispatch)
+            for message in said:
+                dispatch(message)
+            await answer
+        await starting.give_up()
+
     async def test_a_shell_that_has_ended_before_anybody_listened_is_over(self, transport):
         spawned = await transport.spawner.spawn([b"true"], "/", {}, (0, 1, 2))
         await spawned.exit
@@ -328,7 +346,9 @@ class TestLocal(ShellContract):
         read, write = os.pipe()
         os.close(write)
         request = StartRequest(Command("true"), "1", lambda *_: None, changed.set)
-        process = LocalProcess(spawned, request, b"", None, read, None, transport.sampling)
+        process = LocalProcess(
+            spawned, request, b"", readers_of(None, read, request.sink, request.changed), None, transport.sampling
+        )
         async with asyncio.timeout(5):
             while process.exit is None or process.streams_open:
                 changed.clear()

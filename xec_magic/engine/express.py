@@ -140,7 +140,10 @@ class Express(Drive):
         if self._refusal is not None:
             self._done()
             self._end_with(self._not_started(self._refusal))
-        elif process is None or status is None:
+        elif process is None:  # what it prints may come before the word that it was started, which then is on the way
+            if run.stop_cause is not None:
+                self._go_on()
+        elif status is None:
             if run.stop_cause is not None or self._intake.over:
                 self._go_on()
         elif run.stop_cause is not None or self._intake.over or status.lost or run.pouring is not None:

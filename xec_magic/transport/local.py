@@ -94,6 +94,7 @@ class LocalTransport:
                 (stdout_fd, stderr_fd) if stdin_fd is None else (stdin_fd, stdout_fd, stderr_fd), starting.answered,
                 grouped=request.grouped, kept=2 if request.stdout_fd is None else 1,
             )  # fmt: skip
+            starting.read()
         except BaseException:
             starting.clean_up()
             raise

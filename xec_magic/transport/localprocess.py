@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from xec_magic.events import ProcessInfo, Stream
+from xec_magic.events import ProcessInfo
 from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.reader import Reader
 from xec_magic.transport.sampling.threads import SamplingThreads
@@ -29,8 +29,7 @@ class LocalProcess:
         spawned: Spawned,
         request: StartRequest,
         marker: bytes,
-        stdout_fd: int | None,
-        stderr_fd: int,
+        readers: list[Reader],
         script_file: str | None,
         sampling: SamplingThreads,
     ) -> None:
@@ -39,9 +38,7 @@ class LocalProcess:
         self._request = request
         self._script_file = script_file
         self._marker = marker
-        # Where both have something at once nobody knows which came first; a command says why it fails at its end.
-        streams: list[tuple[int | None, Stream]] = [(stdout_fd, "stdout"), (stderr_fd, "stderr")]
-        self._readers = [Reader(fd, name, request.sink, request.changed) for fd, name in streams if fd is not None]
+        self._readers = readers
         self._session_until: float | None = None
         self.exit: ExitStatus | None = None  # how the shell ended; None while it runs
         spawned.at_exit = self._exited

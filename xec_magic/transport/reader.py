@@ -12,7 +12,7 @@ from typing import Final
 from xec_magic.events import Stream
 from xec_magic.transport.base import Sink
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "readers_of"]
 
 READ_BYTES: Final = 256 * 1024
 READS_A_WAKEUP: Final = 4  # then the loop serves others
@@ -119,3 +119,10 @@ class Reader:
             self.pause()
             self.open = False
             os.close(self.fd)
+
+
+def readers_of(stdout_fd: int | None, stderr_fd: int | None, sink: Sink, ended: Callable[[], None]) -> list[Reader]:
+    """The readers of a command's streams; None for one that goes elsewhere."""
+    # Where both have something at once nobody knows which came first; a command says why it fails at its end.
+    streams: list[tuple[int | None, Stream]] = [(stdout_fd, "stdout"), (stderr_fd, "stderr")]
+    return [Reader(fd, name, sink, ended) for fd, name in streams if fd is not None]

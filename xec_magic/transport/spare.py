@@ -27,6 +27,7 @@ from xec_magic.errors import SpawnError
 from xec_magic.transport.base import ExitStatus, StartRequest
 from xec_magic.transport.dialects.base import quoted
 from xec_magic.transport.localprocess import LocalProcess
+from xec_magic.transport.reader import readers_of
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.spawn.proctree import stat_fields
 from xec_magic.transport.spawner import Spawned, Spawner
@@ -173,7 +174,8 @@ class Spare:
     def process(self, request: StartRequest, sampling: SamplingThreads) -> LocalProcess:
         """The command that it has become. On the loop's thread."""
         os.close(self.report)  # the spawner says the same to the loop
-        return LocalProcess(self.spawned, request, self.marker, self.stdout, self.stderr, None, sampling)
+        readers = readers_of(self.stdout, self.stderr, request.sink, request.changed)
+        return LocalProcess(self.spawned, request, self.marker, readers, None, sampling)
 
     def release(self, script: bytes) -> bool:
         """Give it its script and let it go on; False when it cannot have it. The descriptors for that are closed."""

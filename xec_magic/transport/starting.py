@@ -10,6 +10,7 @@ from collections.abc import Callable
 from xec_magic.errors import SpawnError
 from xec_magic.transport.base import Process, StartRequest
 from xec_magic.transport.localprocess import LocalProcess
+from xec_magic.transport.reader import Reader, readers_of
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.spawner import Spawned, give_up
 
@@ -40,9 +41,17 @@ class Starting:
         self._request = request
         self._started = started
         self._sampling = sampling
+        self._readers: list[Reader] = []
         self._answer: Spawned | SpawnError | None = None
         self._process: LocalProcess | None = None
         self._unwanted: asyncio.Future[Spawned | SpawnError] | None = None
+
+    def read(self) -> None:
+        """Read its streams from now on. The word that it was started may come later than what it prints; were that left in the pipes
+        meanwhile, nobody would know what of the two streams came first.
+        """
+        streams, self.stdout, self.stderr = (self.stdout, self.stderr), None, None
+        self._readers = readers_of(*streams, self._request.sink, self._request.changed)
 
     def answered(self, answer: Spawned | SpawnError) -> None:
         """The spawner has said what came of it."""
@@ -53,11 +62,8 @@ class Starting:
             self.clean_up()
             self._started(answer)
         else:
-            assert self.stderr is not None
             marker = b"XEC_RUN_ID=" + self.mark.encode() + b"\0"
-            self._process = LocalProcess(
-                answer, self._request, marker, self.stdout, self.stderr, self.script_file, self._sampling
-            )
+            self._process = LocalProcess(answer, self._request, marker, self._readers, self.script_file, self._sampling)
             self._started(self._process)
 
     async def give_up(self) -> None:
@@ -79,6 +85,8 @@ class Starting:
         for fd in streams:
             if fd is not None:
                 os.close(fd)
+        for reader in self._readers:
+            reader.close()
         script_file, self.script_file = self.script_file, None
         if script_file is not None:
             with contextlib.suppress(OSError):

@@ -43,7 +43,7 @@ CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", None)  # Linux
 GRACE_S = 1.0  # a rung of the ladder once the kernel is gone; Jupyter kills what is left of it after 5 s
 LENGTH = struct.Struct("<I")
 STREAMS = 3
-TOLD_MS = 1  # so long the word of a start waits for another one to go with, where it can wait: a shell takes that long to say anything
+TOLD_MS = 1  # so long the word of a start waits for another one to go with, where it can wait; what is printed meanwhile is read already
 
 
 def main(descriptor: int, marker: bytes, temporary: str) -> None:
