@@ -91,6 +91,10 @@ class KeptProcess:
         self.exit = status
         self._request.changed()
 
+    def refuse(self, words: str) -> None:
+        """It was not run: say why where its errors are expected."""
+        self._request.sink("stderr", words.encode())
+
     def tell(self, note: str) -> None:
         """Note for the reader what comes over it."""
         self._request.note(note)

@@ -27,9 +27,9 @@ from xec_magic.transport.ssh.kept.kin import Kin
 from xec_magic.transport.ssh.kept.lines import KEEPER_DIR, keeper_line
 from xec_magic.transport.ssh.kept.outlets import Outlets
 from xec_magic.transport.ssh.kept.step import Step
-from xec_magic.transport.ssh.kept.talk import Talk, with_home
+from xec_magic.transport.ssh.kept.talk import Part, Talk, with_home
 from xec_magic.transport.ssh.kept.tally import Tally
-from xec_magic.transport.ssh.kept.words import lost_note, refusal_of, worded
+from xec_magic.transport.ssh.kept.words import NOT_RUN, lost_note, no_room, refusal_of, worded
 
 __all__ = ["FarSession"]
 
@@ -74,7 +74,8 @@ class FarSession:
         self._doubt = Doubt(host, self._talk.control_fd, self._end_mute)
         self._tally = Tally(self._answered)
         self._mark = mark
-        self._awaited: list[bool] = []
+        self._awaited: list[Part] = []
+        self._unwritten = False  # what the shell was last told found no room on the host
         self._exits = False
         self._signalled = False  # after which the shell may answer more than once, or end
         self._gone = False
@@ -210,10 +211,22 @@ class FarSession:
                 self.shells.append(int(words[2]))
             if self._step.is_under_way:
                 self._hear_out(pong=None)
-            elif self._awaited and self._awaited.pop(0):
-                self._tally.over(ExitStatus(int(words[1]), None), fatal=kind == b"k", calm=self._calm)
+            elif self._awaited:
+                self._done(self._awaited.pop(0), ExitStatus(int(words[1]), None), fatal=kind == b"k")
+        elif kind == b"f":
+            self._unwritten = True
         elif kind == b"u":
             self._tally.hear(line)
+
+    def _done(self, part: Part, status: ExitStatus, *, fatal: bool) -> None:
+        """The shell has done a part of what it was told."""
+        if part == "command":
+            if self._unwritten and self.current is not None:
+                self.current.refuse(no_room(self._where, self._directory))
+                status = NOT_RUN
+            self._tally.over(status, fatal=fatal, calm=self._calm)
+        if part != "before":
+            self._unwritten = False
 
     def _ready_late(self) -> None:
         if self._keeper is not None:

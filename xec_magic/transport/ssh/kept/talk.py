@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from xec_magic.transport.dialects import Dialect, Order, dialect_of
 from xec_magic.transport.dialects.base import Slots, Start, filled, quoted
@@ -12,7 +12,10 @@ from xec_magic.transport.dialects.bash import DONE, order_of
 from xec_magic.transport.dialects.sh import Sh
 from xec_magic.transport.ssh.kept.counting import count_text
 
-__all__ = ["FarNames", "Talk"]
+__all__ = ["FarNames", "Part", "Talk"]
+
+Part: TypeAlias = Literal["before", "command", "after"]
+"""What an order does for a command."""
 
 BUILTIN: Final = {"bash": r"\builtin", "zsh": "builtin", "sh": "command"}
 HOLDERS: Final = {"bash": (60, 61), "zsh": (6, 7), "sh": (6, 7)}  # sh and zsh know descriptors of one digit only
@@ -68,8 +71,11 @@ if [ $__xec_n = 1 ]; then __xec_u=$__xec_t; __xec_t=; fi
 esac
 case $__xec_busy in ''|.*) __xec_t=; __xec_n=2 ;; esac
 done
-command printf %s "$__xec_u" >|@undo@
-command printf %s "$__xec_t" >|@order@
+command printf %s "$__xec_u" >|@undo@ && command printf %s "$__xec_t" >|@order@ || {
+command : >|@undo@
+command : >|@order@
+command echo f >&9
+}
 unset __xec_u __xec_t __xec_l __xec_n
 """
 
@@ -113,7 +119,7 @@ class Talk:
 
     def command(
         self, order: Order, run_id: str, before: Sequence[bytes] = (), after: Sequence[bytes] = ()
-    ) -> tuple[bytes, list[bool]]:
+    ) -> tuple[bytes, list[Part]]:
         """The text of a command.
 
         Args:
@@ -123,7 +129,7 @@ class Talk:
             after: What it does when the command is over.
 
         Returns:
-            What to write, and for each answer that will come whether it is the command's.
+            What to write, and what each answer that will come is about.
         """
         # Where streams are opened twice, the relay would take the first close for the end: so the shell holds them meanwhile.
         twice = order.cwd is not None or order.may_trap_exit()
@@ -146,7 +152,8 @@ class Talk:
             first += [self._writing(slot, data) for slot, data in files.items()]
             texts = [self._plain(b"; ".join(first)), text]
         texts += [self._plain(one) for one in last]
-        return b"".join(texts), [False, True, *(False for _ in last)]
+        parts: list[Part] = ["before", "command"]
+        return b"".join(texts), parts + ["after"] * len(last)
 
     def ping(self, number: int) -> bytes:
         """The text that makes the shell answer `y NUMBER`, and then as to any order."""
@@ -155,7 +162,13 @@ class Talk:
         return text + _lines(files.get("undo", b"")) + _lines(files["order"]) if self._is_sh else text
 
     def _writing(self, slot: str, data: bytes) -> bytes:
-        return b"\\builtin printf '%%b' %s >|%s" % (_escaped_word(data), self._names.path(slot).encode())
+        # Half a script must not run: what cannot be written whole is made empty, and the answer `f` comes before the others. zsh
+        # gives no failure where only a part of something long was written.
+        path = self._names.path(slot).encode()
+        whole = b" && (( $(command wc -c <%s) == %d ))" % (path, len(data)) if self._dialect.name == "zsh" else b""
+        return b"\\builtin printf '%%b' %s >|%s%s || { : >|%s; \\builtin echo f >&%d; }" % (
+            _escaped_word(data), path, whole, path, self.control_fd,
+        )  # fmt: skip
 
     def _plain(self, text: bytes) -> bytes:
         """An order in the shell's own words, which nobody sees."""

@@ -6,8 +6,11 @@ import re
 from typing import Final
 
 from xec_magic.command import Command
+from xec_magic.transport.base import ExitStatus
 
-__all__ = ["lost_note", "refusal_of", "worded"]
+__all__ = ["NOT_RUN", "lost_note", "no_room", "refusal_of", "worded"]
+
+NOT_RUN: Final = ExitStatus(126, None)  # what a shell gives for what it finds, and cannot run
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _REFUSED: Final = {
@@ -38,6 +41,11 @@ def worded(said: str, command: Command) -> str:
     host, _, what = said.rpartition(": ")
     words = _REFUSED.get(what)
     return f"{host}: {words.format(command.cwd if what == 'cwd' else command.shell[0])}" if words else said
+
+
+def no_room(where: str, directory: str) -> str:
+    """What stands in the place of a command's output when its script could not be brought to the shell."""
+    return f"xec: not run: {where} has no room for the script in {directory.rpartition('/')[0]} (disk full?)\n"
 
 
 def lost_note(where: str, why: str) -> str:
