@@ -219,6 +219,49 @@ def test_a_password_is_kept_for_the_next_connection_and_a_code_is_not():
     asyncio.run(go())
 
 
+def test_a_new_password_and_one_that_is_good_for_once_are_asked_for():
+    async def go():
+        kept = {}
+        answers, asked = answers_of(["old", "123456", "fresh", "fresh"], kept=kept)
+        assert answers.begin()
+        prompts = [
+            "Password: ",
+            "One-time password (OATH): ",
+            "Current password: ",
+            "New password:",
+            "Retype new password:",
+        ]
+        assert [await answers.answer(prompt) for prompt in prompts] == ["old", "123456", "old", "fresh", "fresh"]
+        assert len(asked) == 4
+        assert [*kept.values()] == ["fresh"]
+
+    asyncio.run(go())
+
+
+def test_what_a_server_asks_is_one_line():
+    async def go():
+        answers, asked = answers_of(["123456"])
+        assert answers.begin()
+        await answers.answer("Code\x1b]0;title\x07\nplease: ")
+        assert asked == ["Code?]0;title? please of web1: "]
+
+    asyncio.run(go())
+
+
+@needs_root
+def test_a_password_that_has_expired_can_be_changed(world):
+    user = world.account()
+    subprocess.run(["chpasswd"], input=f"{user}:tell nobody", text=True, check=True)
+    subprocess.run(["chage", "-d", "0", user], check=True)
+    server = world.sshd(AuthorizedKeysFile="none", UsePAM="yes", KbdInteractiveAuthentication="yes")
+
+    async def ask(text):
+        return "Qw3rty-uiop-9!" if "new" in text.lower() else "tell nobody"
+
+    found = ping(Target("ssh", "web1", server.address, user, server.port, settings(5)), ask)
+    assert isinstance(found, float), found
+
+
 @needs_root
 @pytest.mark.parametrize("told", [["tell nobody"], ["wrong", "tell nobody"]])
 def test_a_user_who_types_slowly_or_wrong_is_let_in(world, told):

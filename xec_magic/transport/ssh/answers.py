@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Final
 
 from xec_magic.command import Target
+from xec_magic.transport.ssh.quoted import quoted
 
 __all__ = ["TRIES", "Answers", "Ask"]
 
 TRIES: Final = 3  # as many as ssh gives (NumberOfPasswordPrompts)
+_ONCE: Final = re.compile(r"\b(one[- ]?time|otp)\b", re.IGNORECASE)
+_NEW: Final = re.compile(r"\bnew\b", re.IGNORECASE)  # in the place of one that has expired
 
 Ask = Callable[[str], Awaitable[str | None]]
 
 
 class Answers:
-    """Answers a server's questions. A password is kept for further connections; a code that is good for once is not.
+    """Answers a server's questions. A password is kept for further connections; what is good for once is not, and a new password is always asked for.
 
     Args:
         target: Who asks.
@@ -52,21 +56,24 @@ class Answers:
 
     async def answer(self, prompt: str) -> str | None:
         """The answer to one question; None for none."""
-        is_password = "password" in prompt.lower()
+        may_keep = "password" in prompt.lower() and not _ONCE.search(prompt)
+        is_known = may_keep and not _NEW.search(prompt)
         self.open = True
         self.pause(True)
         try:
             async with self._asking:
-                told = self._kept.get(self._target) if is_password else None
+                told = self._kept.get(self._target) if is_known else None
                 if told is None:
                     again = "That is not it. " if self._tries > 1 else ""
-                    told = await self._ask(f"{again}{prompt.strip().rstrip(':').capitalize()} of {self._target}: ")
+                    told = await self._ask(
+                        f"{again}{quoted(prompt.strip().rstrip(':')).capitalize()} of {self._target}: "
+                    )
         finally:
             self.pause(False)
         self.open = False  # and not where it was broken off: so that it can be told
         if told is None:
             self._refused = True
-        elif is_password:
+        elif may_keep:
             self.given = True
             self._kept[self._target] = told
         return told
