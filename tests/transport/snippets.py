@@ -301,6 +301,8 @@ TRAPS = {
     "a trap in a function": "f() { trap 'echo bye' EXIT; }; f; echo hi",
     "a trap by number": "trap 'echo bye' 0; echo hi",
     "a trap shown": "trap 'echo bye' EXIT; trap -p EXIT; trap",
+    "no trap shown": 'trap; trap -p EXIT; x=$(trap); echo "[$x]"; trap >/dev/null; echo $?',
+    "a subshell's traps shown": "trap 'echo a & b' EXIT; (trap); (trap 'echo c' EXIT INT; trap | cat); trap -p INT",
     "a trap on ERR": "trap 'echo err $LINENO' ERR; false; echo after; (exit 3); true",
     "a trap on ERR with errexit": "set -e; trap 'echo err $?' ERR; false; echo no",
     "a trap on ERR, last": "trap 'echo err' ERR; false",

@@ -234,7 +234,6 @@ IN_BASH = IN_ANY_SESSION | {
     "flow: functions for everything",  # those that the shell needs itself: it is ended
     "traps: exit in a trap without a code",
     "variables: arguments of functions",  # of the session's own as well
-    "traps: a trap shown",  # the shell's own is
     "traps: the command in a trap at exit",  # it is that of the trap
     "traps: the line in a trap",
 }
@@ -248,7 +247,9 @@ IN_DASH = IN_ANY_SESSION | {
     "processes: kill 0",
     "processes: kill 0 with INT",
     "traps: a trap and a signal",
-    "traps: a trap shown",
+    "traps: a trap shown",  # so are those of the shell's own
+    "traps: no trap shown",
+    "traps: a subshell's traps shown",
     "traps: exit in a trap without a code",
 }
 IN_ZSH = IN_ANY_SESSION | {
@@ -260,6 +261,8 @@ IN_ZSH = IN_ANY_SESSION | {
     "processes: interrupts itself",
     "processes: kill 0 with INT",
     "traps: a trap shown",  # so is one of the shell's own
+    "traps: no trap shown",
+    "traps: a subshell's traps shown",
     "traps: a trap and an error",  # the trap runs, and zsh itself forgets it
 }
 EXCEPTIONS = {"bash": IN_BASH, "dash": IN_DASH, "zsh": IN_ZSH}

@@ -12,6 +12,7 @@ __all__ = ["Dialect", "Order", "Slots", "Start", "filled", "one_line", "quoted"]
 _SLOT = re.compile(r"@([a-z]+)@")
 _EXIT = re.compile(r"\b(?:exit|logout)\b", re.ASCII)
 _TRAP_EXIT = re.compile(r"\btrap\b.*(?:\bEXIT\b|\b0\b|\bexit\b)", re.ASCII | re.DOTALL)
+_TRAP_LIST = re.compile(r"\btrap\b[ \t]*(?:-p\b[^;|&)\n]*)?(?:$|[;|&)`<>}\n])", re.ASCII)
 _OWN_WORDS = re.compile(r"\bfunction\s+(?:exit|trap)\b|\b(?:exit|trap)\s*\(\s*\)", re.ASCII)
 
 
@@ -40,6 +41,10 @@ class Order:
     def may_trap_exit(self) -> bool:
         """The script may set a trap on its end, by the look of it."""
         return b"trap" in self.script and bool(_TRAP_EXIT.search(self._text()))
+
+    def may_list_traps(self) -> bool:
+        """The script may ask which traps there are, by the look of it."""
+        return b"trap" in self.script and bool(_TRAP_LIST.search(self._text()))
 
     def defines_own_words(self) -> bool:
         """It makes functions of `exit` or `trap`, so that ours must not stand in their place."""

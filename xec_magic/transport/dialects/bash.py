@@ -174,9 +174,17 @@ _OWN: Final = (
 )
 _EXIT: Final = r"""\builtin eval 'exit() { __xec_exit=$?; \builtin exit "${@-$__xec_exit}"; }'"""
 
-# A trap on EXIT runs at the end of the script, as in a shell of its own; the shell's own EXIT trap stays in its place.
+# A trap on EXIT runs at the end of the script, as in a shell of its own; the shell's own EXIT trap stays in its place, and in no list.
 _TRAP: Final = r"""
 trap() {
+  if [[ $# == 0 || $1 == -p ]]; then
+    \builtin local __xec_all __xec_one=
+    [[ ! ${__xec_trap+x} ]] || __xec_one="trap -- ${__xec_trap@Q} EXIT"$'\n'
+    __xec_all=$(\builtin trap "${@:--p}" && \builtin printf x) || \builtin return
+    __xec_all=${__xec_all/"trap -- '__xec_code=\$?; . @end@' EXIT"$'\n'/"$__xec_one"}
+    \builtin printf %s "${__xec_all%x}"
+    \builtin return
+  fi
   if [[ $BASH_SUBSHELL != 0 || $# -lt 2 || $1 == -[lp]* ]]; then \builtin trap "$@"; \builtin return; fi
   [[ $1 != -- ]] || \builtin shift
   \builtin local __xec_do __xec_one __xec_rest
@@ -210,6 +218,7 @@ def _simple(order: Order) -> bytes | None:
         or order.cwd
         or order.may_exit()
         or order.may_trap_exit()
+        or order.may_list_traps()
         or _TAKES_OURS.search(order.script)
     ):
         return None
@@ -238,7 +247,7 @@ class _Bash:
         names.write("state", b"")
         names.write("sent", b"")
         names.write("genuine", _GENUINE.encode())
-        names.write("traps", _TRAP.encode())
+        names.write("traps", filled(_TRAP, names))
         names.write("server", server)
         names.write("begin", filled(_BEGIN + _NULL if here else _BEGIN, names))
         names.write("end", filled(_END.replace("@busy@", _BUSY).replace("@exec@", "\0"), names).replace(b"\0", again))
@@ -271,7 +280,11 @@ class _Bash:
             words.append(b"__xec_strict=1; %s; " % _WAS.encode())
         exits, traps = order.may_exit(), order.may_trap_exit()
         takes_ours = _TAKES_OURS.search(order.script) is not None
-        own = [] if order.defines_own_words() else [b"exit"] * (exits and not takes_ours) + [b"trap"] * traps
+        own = (
+            []
+            if order.defines_own_words()
+            else [b"exit"] * (exits and not takes_ours) + [b"trap"] * (traps or order.may_list_traps())
+        )
         if own:
             words.append(b"__xec_own=(); ")
         if b"exit" in own:
