@@ -45,6 +45,16 @@ def test_a_name_stays_and_means_a_new_pipe_each_time(slots):
     os.close(second)
 
 
+def test_a_place_whose_name_needs_quotes_is_not_used(tmp_path, monkeypatch):
+    (place := tmp_path / "it's a place").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = names.FifoNames(lambda: str(place))
+    made.write("file", b"content\n")
+    assert sh(f"cat {made.path('file')}") == b"content\n"
+    made.close()
+    assert os.listdir(tmp_path) == [place.name]
+
+
 def test_orders_are_read(slots):
     write = slots.orders("feed")
     os.write(write, b"a line\n")

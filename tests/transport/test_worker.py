@@ -42,7 +42,7 @@ async def workers(local, tmp_path):
     transport = WorkerTransport(local, KERNEL_ID, lambda: str(tmp_path / "scripts"))
     yield transport
     await transport.close(within_s=1)
-    assert list((tmp_path / "scripts").glob("shell-*")) == []
+    assert list((tmp_path / "scripts").glob("*shell-*")) == []
 
 
 async def until(condition, within_s=10.0):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -17,6 +18,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 __all__ = ["FifoNames", "Names", "ProcNames", "names_for"]
+
+_NEEDS_NO_QUOTES: Final = re.compile(r"[\w./+-]+", re.ASCII)
 
 
 class Names(Protocol):
@@ -165,13 +168,16 @@ class FifoNames:
     """FIFOs, files and links in a private directory.
 
     Args:
-        directory: Gives a directory of mode 0700 to make it in.
+        directory: Gives a directory of mode 0700 to make it in; not used where its name needs quotes in a shell.
     """
 
     lasting: Final = False
 
     def __init__(self, directory: Callable[[], str]) -> None:
-        self._directory = tempfile.mkdtemp(prefix="shell-", dir=directory())
+        parent = directory()
+        if not _NEEDS_NO_QUOTES.fullmatch(parent):  # a name with a blank in it: the system's own place, then
+            parent = tempfile.gettempdir()
+        self._directory = tempfile.mkdtemp(prefix="xec-shell-", dir=parent)
         self._ends: dict[str, int] = {}
 
     def path(self, slot: str) -> str:
