@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 import pytest
 from display.runs import make_result, note
 
+from xec_magic.cachepolicy import CachePolicy
 from xec_magic.command import Command, Target
 from xec_magic.display import outputhtml, render
 from xec_magic.display.render import closing_line, render_html, render_started_html, render_started_text, render_text
@@ -78,6 +79,13 @@ def test_a_kept_result_says_so_with_its_age_and_how_to_run_it_again():
     assert Page(render_html(kept)).text.startswith("cached 3 min ago · make all")
     assert render_text(kept, volatile=False) == "hi\n[xec] ok, cached"
     assert "3 min" not in render_html(kept, volatile=False)
+
+
+def test_a_kept_result_whose_time_is_over_says_that_a_new_one_is_made():
+    plan = Plan(Command("make all"), cache=CachePolicy("1m", stale="1h"))
+    stale, fresh = (make_result(b"hi\n", script="make all").replayed("r2", plan, age) for age in (200.0, 30.0))
+    assert closing_line(stale) == "[xec] ok, cached 3 min ago; its time is over, and a new one is made behind"
+    assert closing_line(fresh) == "[xec] ok, cached 30 s ago; --refresh runs it again"
 
 
 def test_the_gap_is_said():

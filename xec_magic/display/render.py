@@ -59,7 +59,7 @@ def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:
         said.append(f"attempt {len(result.attempts) + 1}")
     if volatile:
         if result.cached is not None:
-            said.append(f"{badge(result)}; --refresh runs it again")
+            said.append(f"{badge(result)}; {_anew(result)}")
         elif result.started_at is not None:
             said.append(format_duration(result.duration_s))
         said += _use(result)
@@ -105,6 +105,13 @@ def badge(result: Result, volatile: bool = True) -> str:
     if result.cached is None:
         return ""
     return f"cached {format_age(result.cached)} ago" if volatile else "cached"
+
+
+def _anew(result: Result) -> str:
+    """How a newer result than this kept one is had."""
+    policy = result.plan.cache
+    stale = policy is not None and result.cached is not None and result.ok and result.cached >= policy.ttl_s
+    return "its time is over, and a new one is made behind" if stale else "--refresh runs it again"
 
 
 def _remarkable(result: Result) -> bool:
