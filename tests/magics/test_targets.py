@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from helpers.cells import said
 from IPython.core.completer import provisionalcompleter
@@ -60,6 +62,13 @@ def test_on_a_page_a_long_group_is_wrapped_and_not_cut_off(shell, tmp_path, monk
     monkeypatch.setattr(targets, "display", lambda data, raw: shown.append(data["text/html"]))
     shell.run_line_magic("xec_targets", "")
     assert f'white-space:pre-wrap;overflow-wrap:anywhere">{",".join(members)}</td>' in shown[0]
+
+
+def test_on_a_page_a_host_that_does_not_answer_stands_out(shell, monkeypatch):
+    shown = []
+    monkeypatch.setattr(targets, "display", lambda data, raw: shown.append(data["text/html"]))
+    shell.run_line_magic("xec_targets", "--ping bob@127.0.0.1:9,local")
+    assert re.findall(r"<td [^>]*color:#b3261e[^>]*>([^<]*)", shown[0]) == ["failed"]
 
 
 def test_it_says_what_a_set_stands_for(shell):

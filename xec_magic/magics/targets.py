@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
+from xec_magic.display import palette
 from xec_magic.display.mime import both_forms
 from xec_magic.errors import OptionError, TransportError
 from xec_magic.magics.lines import asks_for_help, one_line_errors
@@ -124,7 +125,7 @@ class TargetsMagics(Magics):
             answer = next(answers) if target.kind == "ssh" else 0.0
             said = str(answer) if isinstance(answer, TransportError) else f"logged in after {format_duration(answer)}"
             rows.append((str(target), "failed" if isinstance(answer, TransportError) else "ok", said))
-        _show(("name", "state", ""), rows, "none")
+        _show(("name", "state", "answer"), rows, "none")
 
 
 def _words(line: str) -> list[str]:
@@ -160,9 +161,10 @@ def _short(path: str) -> str:
     return "~" + path[len(home) :] if path.startswith(home + os.sep) else path
 
 
-def _cell(text: str) -> str:
+def _cell(name: str, text: str) -> str:
     wrapped = "-wrap;overflow-wrap:anywhere" if len(text) > WIDE else ""
-    return f'<td style="{_CELL}{wrapped}">{html.escape(text)}</td>'
+    bad = f";color:{palette.BAD};font-weight:600" if (name, text) == ("state", "failed") else ""
+    return f'<td style="{_CELL}{wrapped}{bad}">{html.escape(text)}</td>'
 
 
 def _show(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str) -> None:
@@ -176,6 +178,6 @@ def _show(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], nothing: str) 
         for row in table
     )
     cells = "".join(f'<th style="{_CELL}">{html.escape(cell)}</th>' for cell in head)
-    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(map(_cell, head, row)) + "</tr>" for row in rows)
     page = f'<table style="{_TABLE}"><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>'
     display(both_forms(text, page), raw=True)  # type: ignore[no-untyped-call]
