@@ -58,6 +58,22 @@ def test_a_run_that_ended_well_is_nothing_to_resume_and_takes_over_what_it_kept(
     assert unfinished == set()
 
 
+def test_a_run_of_which_nothing_is_recorded_leaves_nothing_and_the_next_one_is_known_by_its_first_record(opened):
+    store = opened()
+    store.begin()
+    store.end(well=True, kept=[])
+    store.close()
+    second = opened()
+    assert second._connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
+    second.begin()
+    assert known(opened()) == ({}, set())
+    second.put({"a": record(second.run)})
+    assert known(opened())[1] == {second.run}
+    second.put({"b": record(second.run)})
+    second.end(well=True, kept=[])
+    assert known(opened())[1] == set()
+
+
 def test_directories_have_records_of_their_own_in_private_files(opened, tmp_path):
     opened("/w").put({"a": record()})
     assert known(opened("/elsewhere")) == ({}, set())

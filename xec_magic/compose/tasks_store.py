@@ -107,6 +107,7 @@ class TaskStore:
         self.run = secrets.token_hex(8)
         self._lock = threading.Lock()
         self._create = create
+        self._unsaid = False  # that the run has begun: it is written with its first record
         self._connection: sqlite3.Connection | None = None
         self.path: Path | None = None
         with self._lock:
@@ -140,7 +141,8 @@ class TaskStore:
             os.chmod(self.path, 0o600)
             _patiently(connection, "PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
-            for statement in (*_SCHEMA, f"PRAGMA user_version={VERSION}"):
+            # To write the same version again would wait for the disk.
+            for statement in () if version else (*_SCHEMA, f"PRAGMA user_version={VERSION}"):
                 _patiently(connection, statement)
             (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if sound != "ok":
@@ -208,13 +210,31 @@ class TaskStore:
     # -- writing ------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """A run of all tasks begins; until `end` says otherwise it counts as one that did not end well."""
+        """A run of all tasks begins; until `end` says otherwise it counts as one that did not end well.
+
+        It is written down with its first record: a run without any has nothing to resume, and the disk is not waited for.
+        """
+        self._unsaid = True
+
+    def _change(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Write something down, all of it or nothing."""
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, 0)", (self.run, time.time()))
-            connection.execute(
-                "DELETE FROM runs WHERE id IN (SELECT id FROM runs ORDER BY at DESC LIMIT -1 OFFSET ?)", (MOST_RUNS,)
-            )
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                if self._unsaid:
+                    connection.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, 0)", (self.run, time.time()))
+                    connection.execute(
+                        "DELETE FROM runs WHERE id IN (SELECT id FROM runs ORDER BY at DESC LIMIT -1 OFFSET ?)",
+                        (MOST_RUNS,),
+                    )
+                work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            self._unsaid = False
 
         self._do(write, None)
 
@@ -235,18 +255,12 @@ class TaskStore:
             for name, r in records.items()
         ]
 
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                connection.executemany("INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-
         if rows:
-            self._do(write, None)
+            self._change(
+                lambda connection: connection.executemany(
+                    "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+                )
+            )
 
     def end(self, *, well: bool, kept: Iterable[str]) -> None:
         """The run is over.
@@ -256,18 +270,18 @@ class TaskStore:
             kept: The tasks that were not run since an earlier run had done them; from now on they count as this one's.
         """
         names = [(self.run, name) for name in kept]
+        if well and not names and self._unsaid:
+            return  # nothing of it is written down, so nothing has to be taken back
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.execute("BEGIN IMMEDIATE")
             connection.executemany("UPDATE tasks SET run = ? WHERE name = ?", names)
             connection.execute("UPDATE runs SET ended_well = ? WHERE id = ?", (int(well), self.run))
             connection.execute(
                 "DELETE FROM tasks WHERE name IN (SELECT name FROM tasks ORDER BY at DESC LIMIT -1 OFFSET ?)",
                 (MOST_TASKS,),
             )
-            connection.execute("COMMIT")
 
-        self._do(write, None)
+        self._change(write)
 
     def close(self) -> None:
         """Let go of the file."""
