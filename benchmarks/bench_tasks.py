@@ -8,6 +8,7 @@ it, the checks of the graph are.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import secrets
@@ -163,7 +164,7 @@ class Helped:
     """The floor with the package's own parts: its loop, the helper process and two pipes a command; no runs, results, records."""
 
     def __init__(self):
-                from xec_magic.transport.local import LocalTransport
+        from xec_magic.transport.local import LocalTransport
 
         self.loop = asyncio.new_event_loop()
         self.transport = LocalTransport(secrets.token_hex(6), tempfile.gettempdir)
