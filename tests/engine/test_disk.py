@@ -27,6 +27,7 @@ from xec_magic.engine.cachekey import Key
 from xec_magic.engine.cachelist import matcher
 from xec_magic.engine.clock import Clock
 from xec_magic.engine.disk import DiskTier
+from xec_magic.engine.diskchanges import Changes
 from xec_magic.engine.executor import Executor
 from xec_magic.events import Exited, Started, Usage
 from xec_magic.fold import fold
@@ -620,6 +621,20 @@ def test_on_a_full_disk_it_works_in_memory_and_says_so_once():
     assert printed.startswith("1 ["), printed
     assert "results cannot be kept on disk" in printed
     assert not list((home() / "outputs").iterdir()), "nothing half-written is left"
+
+
+def test_a_change_that_the_disk_refuses_takes_no_output_with_it(kernels, host, monkeypatch):
+    one = kernels()
+    keep(one, "lots", host)
+    busy = sqlite3.OperationalError("database is locked")
+    busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    with monkeypatch.context() as patch:
+        patch.setattr(Changes, "_tidy", Mock(side_effect=busy))
+        one.cache.forget(matcher("lots"))
+        one.cache.disk.flush()
+    keep(one, "other", host)
+    again = ask(kernels(), "lots", host)
+    assert (again.cached is not None, again.stdout) == (True, "x" * 200_000 + "\n")
 
 
 def test_a_disk_that_hangs_holds_nobody_up(kernels, host):

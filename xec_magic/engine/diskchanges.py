@@ -117,6 +117,7 @@ class Changes:
             OSError, sqlite3.Error: the disk refuses; nothing has changed.
         """
         db.execute("begin immediate")
+        gone, evictions, touched = len(self._gone), self.evictions, self.touched.copy()
         try:
             for job in jobs:
                 job.do(db)
@@ -131,6 +132,10 @@ class Changes:
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 db.execute("rollback")
+            # The rows are there again, and with them their files.
+            del self._gone[gone:]
+            self.evictions = evictions
+            self.touched = touched | self.touched
             raise
         self._follow(db, files)
 
