@@ -138,6 +138,29 @@ def test_a_lost_connection_is_shown_and_the_port_listens_no_more(world, service)
     assert said_through(again.port) == b"HELLO"
 
 
+@pytest.mark.parametrize("kind", ["local", "socks"])
+def test_who_cuts_his_connection_before_it_is_through_leaves_none_on_the_host(world, service, kind):
+    other = world.sshd()
+    tunnel = xec.tunnel(other.spec, **({"local": f"0:localhost:{service}"} if kind == "local" else {"socks": 0}))
+
+    def held():
+        """What the host holds open for the tunnel."""
+        return max(len(os.listdir(f"/proc/{pid}/fd")) for pid in other.sessions())
+
+    before = held()
+    hello = b"\x05\x01\x00\x05\x01\x00\x03\x09localhost" + struct.pack(">H", service) if kind == "socks" else b"hello"
+    for _ in range(20):
+        link = socket.create_connection(("127.0.0.1", tunnel.port), 10)
+        link.sendall(hello)
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # cut, not ended
+        link.close()
+    if kind == "local":
+        assert until(lambda: tunnel.connections == 20)
+        assert said_through(tunnel.port) == b"HELLO"  # behind all of them
+    assert until(lambda: held() <= before)
+    assert tunnel.state == "open"
+
+
 def test_a_port_in_use_is_told_on_either_side(server, service):
     with pytest.raises(
         xec.TunnelError, match=rf"^port {service} of 127\.0\.0\.1 is in use; choose another one, or 0 for any"

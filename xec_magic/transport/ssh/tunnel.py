@@ -84,7 +84,7 @@ class TunnelLink:
     async def _through_to(self, session_factory: Any, host: str, port: int, orig_host: str, orig_port: int) -> Any:
         self.connections += 1
         try:
-            return await self._connection.create_connection(session_factory, host, port, orig_host, orig_port)
+            opened = await self._connection.create_connection(session_factory, host, port, orig_host, orig_port)
         except asyncssh.ChannelOpenError as error:
             prohibited = error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED
             why = (
@@ -94,6 +94,11 @@ class TunnelLink:
             )
             self.trouble = f"{host}:{port}: {why}"
             raise
+        far: Any = opened[1]
+        if getattr(getattr(far, "_peer", None), "_transport", far) is None:
+            # Who called has cut his connection meanwhile, and asyncssh would keep the channel, and the host its connection, for ever.
+            asyncio.get_running_loop().call_soon(far.close)
+        return opened
 
     async def _watch(self) -> None:
         await self._connection.wait_closed()
