@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
+import weakref
 
 import pytest
 from helpers.waiting import until
@@ -48,3 +50,33 @@ def test_many_are_listed_within_the_bound(executor, monkeypatch):
         executor.runs()
         xec.run("true", session="s")
     until(lambda: len(executor.runs()) <= 12)
+
+
+def test_runs_that_are_over_are_forgotten_one_for_one(executor, monkeypatch):
+    monkeypatch.setattr("xec_magic.engine.history.HISTORY_RUNS", 5)
+    for _ in range(20):
+        xec.run("true")
+    until(lambda: len(executor.runs()) <= 6)
+
+
+def test_a_run_of_which_something_lives_is_not_forgotten_for_others(executor, monkeypatch):
+    monkeypatch.setattr("xec_magic.engine.history.HISTORY_RUNS", 5)
+    xec.run("sleep 60 & echo $!")
+    left = next(run for run in executor.runs() if "sleep" in run.plan.command.script)
+    for _ in range(20):
+        xec.run("true")
+    assert left in executor.runs()
+    os.kill(int(left.snapshot().text()), signal.SIGKILL)
+
+
+def test_a_command_that_has_ended_is_freed_without_the_garbage_collector(executor):
+    run = xec.start("true")
+    run.result()
+    process = weakref.ref(run.process)
+    gc.collect()
+    gc.disable()
+    try:
+        run.process = None
+        until(lambda: process() is None)
+    finally:
+        gc.enable()

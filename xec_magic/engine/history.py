@@ -33,6 +33,7 @@ class History:
         self._post = post
         self._revive = revive
         self._runs: dict[str, Run] = {}
+        self._over: deque[str] = deque()  # ids of those that are over, oldest end first
         self._without_run: deque[Result] = deque(maxlen=HISTORY_RUNS)
         self._unchecked = 0
 
@@ -71,7 +72,14 @@ class History:
         return self._runs.get(run_id)
 
     def finished(self, run: Run) -> None:
-        """A run is over. Now and then look at the bounds: that costs time for each run. On the loop's thread."""
+        """A run is over, and the oldest is forgotten for it. Now and then look at the other bounds. On the loop's thread.
+
+        One for one: what a hundred runs hold is taken for lasting by the garbage collector until it is let go of, and the more there
+        is of that, the more often it looks at all that the kernel holds.
+        """
+        self._over.append(run.run_id)
+        if len(self._over) > HISTORY_RUNS:
+            self._forget(self._over.popleft())
         self._unchecked += FORGET_BYTES // FORGET_RUNS + run.log.size()
         if self._unchecked >= FORGET_BYTES:
             self._unchecked = 0
@@ -89,12 +97,19 @@ class History:
             run = self._revive(result)
             self._runs[run.run_id] = run
 
+    def _forget(self, run_id: str) -> None:
+        run = self._runs.get(run_id)
+        if run is not None and _still_there(run):
+            self._over.append(run_id)  # later
+        else:
+            self._runs.pop(run_id, None)
+
     def _forget_old(self) -> None:
         live: set[OutputLog] = set()
         done: list[tuple[Run, int]] = []  # with the bytes of memory that each holds
         for run in self.all():
             log = run.log
-            if run.state != "done" or (run.process is not None and run.process.streams_open):
+            if _still_there(run):
                 live.add(log)
             else:
                 done.append((run, 0 if log.path is not None else log.size()))
@@ -109,3 +124,8 @@ class History:
 
     def __repr__(self) -> str:
         return f"<History of {len(self._runs)} runs>"
+
+
+def _still_there(run: Run) -> bool:
+    """It is not over, or something of it can still print."""
+    return run.state != "done" or (run.process is not None and run.process.streams_open)

@@ -41,9 +41,10 @@ class LocalProcess:
         self._readers = readers
         self._session_until: float | None = None
         self.exit: ExitStatus | None = None  # how the shell ended; None while it runs
-        spawned.at_exit = self._exited
         if spawned.exit.done():  # a shell that was started ahead, and was killed just now
             asyncio.get_running_loop().call_soon(self._exited)
+        else:
+            spawned.at_exit = self._exited
 
     def _exited(self) -> None:
         for reader in self._readers:  # first: who hears that it has ended need not wait for them then

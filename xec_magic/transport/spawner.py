@@ -249,7 +249,9 @@ class Spawner:
     def _exited(self, spawned: Spawned, status: ExitStatus) -> None:
         if not spawned.exit.done():
             spawned.exit.set_result(status)
-            self._tell(spawned.at_exit)
+            # Who hears it holds the command as well: a circle, which would be left to the garbage collector.
+            at_exit, spawned.at_exit = spawned.at_exit, _nothing
+            self._tell(at_exit)
 
     @staticmethod
     def _tell(who: Callable[..., None], *what: Spawned | SpawnError) -> None:
