@@ -309,6 +309,45 @@ def test_an_interrupt_while_a_spare_is_taken_leaves_nothing_behind(script, ex, p
     assert ex.run("echo again").text() == "again"
 
 
+@pytest.mark.parametrize("how", [{"worker": True}, {"session": "s"}], ids=["worker", "session"])
+def test_an_interrupt_while_a_command_that_takes_long_is_handed_to_the_loop_ends_it(how, ex, pool, monkeypatch):
+    pool.ready()
+    ex.run("true", **how)
+    pool.ready()
+    engine = ex._engine
+    post = engine._portal.post
+
+    def interrupted(callback, *args):
+        if callback == engine.take_over:
+            monkeypatch.setattr(engine._portal, "post", post)
+            signal.raise_signal(signal.SIGINT)  # the waiting thread has let go, and the loop does not have it yet
+        post(callback, *args)
+
+    monkeypatch.setattr(engine._portal, "post", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        ex.run("echo begun; sleep 30", **how)
+    assert isinstance(caught.value, xec.RunInterrupted)
+    assert caught.value.result.stdout == "begun\n"
+    assert not any(run.state == "running" for run in engine.runs())
+    assert ex.run("echo again", **how).text() == "again"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_spare_runs_its_command_also_while_a_fork_of_the_kernel_lives(ex, pool):
+    pool.ready()
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+        os._exit(0)
+    try:
+        served = pool.served
+        assert ex.run("echo here", timeout=20).text() == "here"
+        assert pool.served == served + 1
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
 def test_an_alarm_while_a_spare_is_taken_ends_it(ex, pool, monkeypatch):
     pool.ready()
     spares = list(pool.spares.idle)

@@ -15,6 +15,7 @@ from array import array
 
 import pytest
 from contract import ShellContract
+from helpers.waiting import until
 
 from xec_magic.command import Command, FileInput
 from xec_magic.errors import SpawnError
@@ -414,6 +415,39 @@ time.sleep(60)
     while proctree.living({int(pid)}, marker) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert proctree.living({int(pid)}, marker) == []
+
+
+def test_a_fork_that_outlives_a_killed_kernel_does_not_keep_its_commands():
+    program = """
+import os, signal, time
+from xec_magic.engine.executor import Executor
+from xec_magic.plan import Plan
+from xec_magic.command import Command
+ex = Executor()
+run = ex.start(Plan(Command("sleep 71")))
+while run.state != "running": time.sleep(0.01)
+copy = os.fork()
+if copy == 0:
+    signal.pause()
+print(run.process.pid, copy, flush=True)
+time.sleep(60)
+"""
+    kernel = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    pid, copy = map(int, kernel.stdout.readline().split())
+    try:
+        assert proctree.living({pid})
+        kernel.kill()
+        kernel.wait()
+        until(lambda: not proctree.living({pid}), 15)
+    finally:
+        kernel.kill()
+        os.kill(copy, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+        kernel.wait()
+        kernel.stdout.close()
 
 
 def test_without_free_descriptors_for_its_loop_it_says_so_and_the_next_one_works():

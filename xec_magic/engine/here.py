@@ -55,6 +55,7 @@ def run_here(executor: Surroundings, plan: Plan, keep: bool | None) -> Result | 
         return None
     here: HereRun | None = None
     result: Result | None = None
+    run: Run | None = None
     try:
         with undisturbed():  # it lasts a moment only
             here = executor.transports.workers.lend(plan.command)
@@ -64,17 +65,19 @@ def run_here(executor: Surroundings, plan: Plan, keep: bool | None) -> Result | 
             status = here.wait(PATIENCE_S)
             if status is not None:
                 result = _result(executor, plan, here, status)
+            else:
+                run = executor.adopt(plan, here, keep)  # within: between two of its steps nobody would have the command
     except KeyboardInterrupt:
         if (
             here is None or result is not None
         ):  # it had ended by itself at the same moment; the user's wish still counts
             raise
-        return executor.adopt(plan, here, keep).wait(interrupted=True)
+        return (run or executor.adopt(plan, here, keep)).wait(interrupted=True)
     except BaseException:
         if here is not None and result is None:
-            executor.adopt(plan, here, keep).cancel()
+            (run or executor.adopt(plan, here, keep)).cancel()
         raise
-    return executor.adopt(plan, here, keep).wait() if result is None else result
+    return result if run is None else run.wait()
 
 
 def _result(executor: Surroundings, plan: Plan, here: HereRun, status: ExitStatus) -> Result:

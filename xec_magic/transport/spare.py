@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from xec_magic.errors import SpawnError
+from xec_magic.transport import unforked
 from xec_magic.transport.base import ExitStatus, StartRequest
 from xec_magic.transport.dialects.base import quoted
 from xec_magic.transport.localprocess import LocalProcess
@@ -169,7 +170,7 @@ class Spare:
             place.close()
         go, self.go = self.go, -1
         if go >= 0:
-            os.close(go)
+            unforked.close(go)
 
     def process(self, request: StartRequest, sampling: SamplingThreads) -> LocalProcess:
         """The command that it has become. On the loop's thread."""
@@ -211,6 +212,7 @@ async def start_spare(spawner: Spawner, kind: Kind, number: int, mark: str, prea
     theirs: list[int] = []
     try:
         wait, go = os.pipe()
+        unforked.note(go)
         ours += [go, wait]
         theirs.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         for _ in ("stdout", "stderr", "report"):
@@ -232,11 +234,11 @@ async def start_spare(spawner: Spawner, kind: Kind, number: int, mark: str, prea
         spawned = await spawner.spawn([*kind.argv, PLACEHOLDER], kind.directory, env, theirs, kind.umask)
     except OSError as error:
         for fd in ours:
-            os.close(fd)
+            unforked.close(fd)
         raise SpawnError(f"cannot start a shell ahead: {error.strerror}") from error
     except BaseException:
         for fd in ours:
-            os.close(fd)
+            unforked.close(fd)
         raise
     finally:
         for fd in theirs:
@@ -247,7 +249,7 @@ async def start_spare(spawner: Spawner, kind: Kind, number: int, mark: str, prea
         with contextlib.suppress(OSError):
             os.killpg(spawned.pid, signal.SIGKILL)
         for fd in ours:
-            os.close(fd)
+            unforked.close(fd)
         raise
     marker = b"XEC_RUN_ID=" + mark.encode() + b"\0"
     stdout, stderr, report = ours[2:5]

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from xec_magic.errors import SpawnError
 from xec_magic.events import Usage
+from xec_magic.transport import unforked
 from xec_magic.transport.base import ExitStatus
 from xec_magic.transport.spawn import proctree
 
@@ -106,6 +107,7 @@ class Spawner:
             except OSError as error:
                 ours.close()
                 raise SpawnError(f"cannot start commands: {_advice(error.errno, str(error))}") from error
+        unforked.note(ours.fileno())
         ours.setblocking(False)  # with a time limit each call would first ask whether it can go on
         self._socket = ours
         self._environ = None
@@ -282,6 +284,7 @@ class Spawner:
             asyncio.get_running_loop().remove_reader(self._socket)
             with contextlib.suppress(OSError):  # a forked copy of this process may hold it open
                 self._socket.shutdown(socket.SHUT_RDWR)
+            unforked.forget(self._socket.fileno())
             self._socket.close()
             self._socket = None
 
