@@ -75,6 +75,7 @@ class Commands:
         host.occupy(+1)
         host.stir()  # its end is told before its channel is closed: a shell that waits now could have the next command by then
         process = SSHProcess(request, PipeEnds(request), begin, mark, self._control, ended, self._sampler)
+        process.own_login = False
         self.processes.add(process)
         return process
 
@@ -133,6 +134,7 @@ class Commands:
 
         process = SSHProcess(request, ends, begin, mark, self._control, ended, self._sampler)
         process.by_waiting = lease.ahead is not None and lease.ahead.has_shell
+        process.own_login = not process.by_waiting
         opening = asyncio.ensure_future(lease.connection.run(process, begin, lease.ahead))
         try:
             await asyncio.shield(opening)

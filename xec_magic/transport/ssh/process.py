@@ -14,6 +14,7 @@ from xec_magic.errors import SpawnError
 from xec_magic.events import ProcessInfo, Stream
 from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.ssh.ahead import Unused
+from xec_magic.transport.ssh.beginning import begun_at
 from xec_magic.transport.ssh.delivery import Delivery
 from xec_magic.transport.ssh.input import ChannelInput
 from xec_magic.transport.ssh.pipeends import PipeEnds
@@ -22,6 +23,7 @@ from xec_magic.transport.ssh.preface import Preface
 from xec_magic.transport.ssh.quoted import quoted
 from xec_magic.transport.ssh.remote import NOWHERE, Begun, Launch, Refused, read_begin
 from xec_magic.transport.ssh.weighing import Scale
+from xec_magic.transport.ssh.wire import round_trip_s
 
 __all__ = ["SSHProcess"]
 
@@ -59,11 +61,12 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         self.run_mark = run_mark
         self.begun: Begun | None = None
         self.pid: int | None = None
-        self.started_at = 0.0
+        self.started_at = self._asked_at = 0.0
         self._exit: ExitStatus | None = None
         self._early_exit: ExitStatus | None = None
         self.streams_open = True
         self.by_waiting = False  # typed to a shell that waited
+        self.own_login = True  # begun for it, and not for a shell that waited
         self._may_run = False
         self._loop = asyncio.get_running_loop()
         self._request = request
@@ -128,7 +131,8 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
     # -- what asyncssh calls --------------------------------------------------------------------------
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
-        """The channel is open."""
+        """The channel is open, and its start is about to be sent."""
+        self._asked_at = self._loop.time()
         self._channel = chan
         self._input.opened(chan)
         self._connection = cast("asyncssh.SSHClientConnection", chan.get_connection())
@@ -172,7 +176,9 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
             if isinstance(begin, Refused):
                 self._refuse(begin)
                 return b""
-            self.begun, self.pid, self.started_at = begin, begin.pid, self._loop.time()
+            self.begun, self.pid = begin, begin.pid
+            login_s = begin.login_s if self.own_login else 0.0
+            self.started_at = begun_at(self._asked_at, self._loop.time(), round_trip_s(self._connection), login_s)
             fd = self._ends.take_output()
             if fd is not None:
                 self._pipe = PipeWriter(fd, self._pipe_full, self._pipe_broken)

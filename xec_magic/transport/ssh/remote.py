@@ -17,7 +17,7 @@ from typing import Final
 from xec_magic.command import Command, FileInput, encode_script
 from xec_magic.transport.dialects.base import quoted
 from xec_magic.transport.shells import dress, script_for
-from xec_magic.transport.ssh.weighing import programs, weighed_run
+from xec_magic.transport.ssh.weighing import TICKS_A_S, programs, weighed_run
 
 __all__ = [
     "LINE_LIMIT_BYTES", "NOWHERE", "Begun", "Launch", "Refused", "close_nowhere", "escaped", "facts_line", "fresh_mark",
@@ -81,11 +81,13 @@ class Begun:
         pid: Its process, process group and session.
         born: When it was started, in the host's own ticks; empty where there is no `/proc`. Tells it from a later process of its number.
         has_bash: Whether the default shell is bash there.
+        login_s: How long its process had been there by then, in hundredths of a second; 0 where that is not known.
     """
 
     pid: int
     born: str
     has_bash: bool
+    login_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +152,9 @@ def launch(
         # bash takes itself for a login by SSH where this is below 2, and reads ~/.bashrc: once more, and behind the mark.
         "" if inside else "SHLVL=2; export SHLVL",
         f"XEC_RUN_ID={run_mark}; export XEC_RUN_ID; x_b={which}",
+        "" if inside else "x_u=; { read -r x_u x_l </proc/uptime; } 2>/dev/null",
         f"x_l=; {{ read -r x_l </proc/$$/stat; }} 2>/dev/null; {close_nowhere(1)}",
-        'echo "$x_m:$$:$x_b:${x_l##*)}" || { echo $x_m-stdout >&2; exit 127; }; echo $x_m >&2',
+        f'echo "$x_m:$$:$x_b:${{x_l##*)}}:{"" if inside else "$x_u"}" || {{ echo $x_m-stdout >&2; exit 127; }}; echo $x_m >&2',
         give_input,
         "exec >/dev/null" if silent else "",
         weighed_run(*map(argument, programs())) if weighed else "",
@@ -247,13 +250,22 @@ def read_answer(output: bytes, mark: bytes) -> str | None:
 
 
 def read_begin(line: bytes) -> Begun | Refused:
-    """The line behind a command's mark: `:PID:SHELL:STAT`, or `-` and what is missing."""
+    """The line behind a command's mark: `:PID:SHELL:STAT:UPTIME`, or `-` and what is missing."""
     if line.startswith(b"-"):
         return Refused(line[1:].decode("ascii", "replace"))
     _, pid, shell, stat = line.decode("utf-8", "replace").split(":", 3)
+    stat, _, uptime = stat.partition(":")
     fields = stat.split()
     # proc_pid_stat(5): field 22 is the start time, and field 3 the first behind the name.
-    return Begun(int(pid), fields[19] if len(fields) > 19 else "", shell == "bash")
+    born = fields[19] if len(fields) > 19 else ""
+    return Begun(int(pid), born, shell == "bash", _age(born, uptime))
+
+
+def _age(born: str, uptime: str) -> float:
+    try:
+        return max(0.0, float(uptime) - int(born) / TICKS_A_S)
+    except ValueError:
+        return 0.0
 
 
 def fresh_mark() -> str:

@@ -15,7 +15,7 @@ from typing import Final
 
 from xec_magic.events import Usage
 
-__all__ = ["Scale", "programs", "read_usage", "weighed_run"]
+__all__ = ["TICKS_A_S", "Scale", "programs", "read_usage", "weighed_run"]
 
 PROC: Final = "/proc"
 TICKS_A_S: Final = 100  # Linux shows it so on every machine that has a shell to log in to, whatever its clock
