@@ -12,6 +12,7 @@ import pytest
 from helpers.waiting import until
 
 import xec_magic as xec
+from xec_magic.engine import undisturbed as undisturbed_module
 from xec_magic.errors import OptionError, XecError
 from xec_magic.transport import spare as spare_module
 from xec_magic.transport.spawn import proctree
@@ -362,6 +363,31 @@ def test_an_alarm_while_a_spare_is_taken_ends_it(ex, pool, monkeypatch):
         ex.run("sleep 30")
     monkeypatch.undo()
     until(lambda: any(spare.spawned.exit.done() for spare in spares))
+
+
+@pytest.mark.parametrize("at", [1, 2], ids=["begin", "end"])
+def test_an_alarm_at_the_border_of_an_undisturbed_block_leaves_interrupts_as_they_were(at, ex, pool, monkeypatch):
+    pool.ready()
+    handler = signal.getsignal(signal.SIGINT)
+    handle, calls = undisturbed_module.handle, iter([1, 2])
+
+    def alarmed(number, wanted):
+        turn = next(calls, 0)
+        if turn != at or at == 1:
+            handle(number, wanted)
+        if turn == at:  # behind the first, and before the second does anything
+            raise TimeoutError("the user's own")
+
+    monkeypatch.setattr(undisturbed_module, "handle", alarmed)
+    with pytest.raises(TimeoutError, match="the user's own"):
+        ex.run("echo here")
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert ex.run("echo again").text() == "again"
 
 
 def test_the_helper_process_is_lost_while_a_thread_waits(ex, pool):
