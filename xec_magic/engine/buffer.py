@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -101,10 +102,10 @@ class Channel:
                 if taken is None or taken:
                     break
                 self._waker = waker
-            try:
-                await asyncio.wait_for(event.wait(), WAKE_S)
-            except TimeoutError:
-                pass
+            # Not `wait_for`: that of Python 3.11 passes over a cancellation that comes together with what is waited for.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WAKE_S):
+                    await event.wait()
         if full:
             self._on_low()
         return taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable
 from typing import Final
@@ -79,8 +80,8 @@ async def _wait(process: Process, seconds: float, hurry: asyncio.Event | None) -
         if hurry is None:
             await asyncio.sleep(wait)
         else:
-            try:
-                await asyncio.wait_for(hurry.wait(), wait)
-            except TimeoutError:
-                pass
+            # Not `wait_for`: that of Python 3.11 passes over a cancellation that comes together with what is waited for.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await hurry.wait()
         pause = min(pause * 2, longest)

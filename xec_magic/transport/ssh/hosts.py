@@ -82,8 +82,13 @@ class Host:
         return await self._granted(ticket, future, timeout_s)
 
     async def _granted(self, ticket: int, future: asyncio.Future[Lease], timeout_s: float | None) -> Lease:
+        taken = False
         try:
-            return future.result() if future.done() else await asyncio.wait_for(self._in_turn(future), timeout_s)
+            # Not `wait_for`: that of Python 3.11 passes over a cancellation that comes together with what is waited for.
+            async with asyncio.timeout(timeout_s):
+                lease = await self._in_turn(future)
+            taken = True
+            return lease
         except TimeoutError:
             busy = sum(link.busy for link in self.book.links.values())
             raise PoolTimeout(
@@ -92,7 +97,7 @@ class Host:
             ) from None
         finally:
             self.links.forget(ticket)
-            if future.done() and not future.cancelled() and future.exception() is None and _was_cancelled():
+            if not taken and future.done() and not future.cancelled() and future.exception() is None:
                 future.result().unused()
                 self.give_back(future.result())  # granted in the moment in which nobody wanted it any more
 
@@ -290,11 +295,6 @@ class Host:
     async def close(self) -> None:
         """Cut all connections now, and wait until they are gone."""
         await self.links.close()
-
-
-def _was_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _reason(error: BaseException) -> str:

@@ -122,7 +122,9 @@ class HostSampler:
 
     async def _within(self, answer: asyncio.Future[str]) -> str:
         try:
-            return await asyncio.wait_for(answer, SILENCE_S)
+            # Not `wait_for`: that of Python 3.11 passes over a cancellation that comes together with what is waited for.
+            async with asyncio.timeout(SILENCE_S):
+                return await answer
         except TimeoutError:
             raise ConnectError(f"{self._host.target} did not answer within {SILENCE_S:g} s") from None
 
