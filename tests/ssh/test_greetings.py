@@ -96,15 +96,16 @@ def test_what_speaks_no_ssh_is_named_and_not_tried_again(ex, closes, words, said
     assert ex._engine.ssh_rows() == []
 
 
-def test_lines_before_the_version_are_no_fault(world, server):
-    """A server may greet before it says its version, in as many pieces as it likes."""
+@contextlib.contextmanager
+def greeting(world, server, pieces, user):
+    """A host named `greeting`, which says this to one connection and then what the server says."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
         near, _ = listener.accept()
         far = socket.create_connection((server.address, server.port))
-        near.sendall(b"Welc")
-        near.sendall(b"ome\r\nSSH or nothing\r\n")
+        for piece in pieces:
+            near.sendall(piece)
 
         def pump(source, sink):
             with contextlib.suppress(OSError):
@@ -126,15 +127,27 @@ def test_lines_before_the_version_are_no_fault(world, server):
     thread.start()
     port = listener.getsockname()[1]
     world.config.write_text(
-        f"Host greeting\n HostName 127.0.0.1\n Port {port}\n User {world.user}\n HostKeyAlias [{server.address}]:{server.port}\n"
+        f"Host greeting\n HostName 127.0.0.1\n Port {port}\n User {user}\n HostKeyAlias [{server.address}]:{server.port}\n"
     )
     try:
-        with xec.Executor() as own:
-            assert str(own.run("echo in", on="greeting")) == "in"
+        yield
     finally:
         world.config.write_text("")
         listener.close()
         thread.join()
+
+
+def test_lines_before_the_version_are_no_fault(world, server):
+    """A server may greet before it says its version, in as many pieces as it likes."""
+    with greeting(world, server, [b"Welc", b"ome\r\nSSH or nothing\r\n"], world.user), xec.Executor() as own:
+        assert str(own.run("echo in", on="greeting")) == "in"
+
+
+def test_a_server_that_says_that_it_is_full_and_then_refuses_the_login_is_not_asked_again(world, server, tries):
+    with greeting(world, server, [b"Exceeded MaxStartups\r\n"], "nobody-there"), xec.Executor() as own:
+        with pytest.raises(xec.AuthError):
+            own.run("true", on="greeting")
+        assert len(tries) == 1
 
 
 def test_the_time_limit_of_a_login_is_as_it_was_when_the_version_has_come():

@@ -59,7 +59,7 @@ class Greeting:
     @property
     def is_full(self) -> bool:
         """An sshd that takes no further connection now, for too many have not logged in yet (MaxStartups)."""
-        return self._said.startswith(_FULL)
+        return not self._has_version and self._said.startswith(_FULL)
 
     @property
     def words(self) -> str:
