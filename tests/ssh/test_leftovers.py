@@ -15,6 +15,7 @@ import pytest
 from helpers.marks import needs_root
 from helpers.waiting import until
 
+import xec_magic as xec
 from xec_magic.transport.ssh.kept.lines import KEEPER_DIR
 
 pytestmark = [needs_root, pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")]
@@ -72,6 +73,19 @@ def test_a_keeper_that_is_killed_leaves_nothing(ex, there, user):
     assert until(lambda: directories(user) == [] and not any(KEEPER.search(line) for line in processes(user).values()))
     assert not os.path.exists(directory)
     assert str(ex.run("echo again", on=there, session="s")) == "again"
+
+
+def test_input_that_no_command_has_opened_leaves_no_process(ex, there, user):
+    shell = int(str(ex.run("echo $$", on=there, session="s")))
+    (directory,) = directories(user)
+    os.kill(shell, signal.SIGSTOP)
+    run = ex.start("cat", on=there, session="s", stdin="words")
+    assert until(Path(directory, "in.1").is_fifo)
+    kill([shell])
+    with pytest.raises(xec.XecError):
+        run.result(30)
+    assert until(lambda: directories(user) == [])
+    assert until(lambda: not any(directory.encode() in line for line in processes(user).values()))
 
 
 def test_what_a_session_has_left_is_removed_by_the_next_one_and_nothing_else_is(ex, there, user):

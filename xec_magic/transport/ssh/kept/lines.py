@@ -18,7 +18,8 @@ KEEPER_DIR: Final = "/tmp/xec-"
 # the end of the channel, the relay of answers of the end of all that answer. A shell that is just about to open its orders
 # when the channel has ended would wait for ever: so they are opened and closed until it has heard that. Signals that reach the keeper
 # wait until its shell has ended: the directory must not stay. They are caught, not ignored: what is ignored would be so in the shell, too.
-# Output that nobody has opened, since its command was ended before, would never be at its end: at last it is opened for a moment.
+# Output that nobody has opened, since its command was ended before, would never be at its end, and input that nobody has opened
+# would be offered for ever: at last each is opened for a moment.
 # A keeper that is killed leaves all of that to the relay of orders. Where that was killed, too, the next keeper of the same user removes
 # what is left: directories of keepers that are gone, by pid, time of birth and space of pids, for others may share /tmp and not the pids.
 _KEEPER: Final = r"""
@@ -70,7 +71,7 @@ kill "$x_f" 2>/dev/null
 echo "e $x_s" >&7
 exec 7>&-
 wait "$x_c"
-for x_o in "$x_d"/*/out "$x_d"/*/err; do (: <>"$x_o") 2>/dev/null; done
+for x_o in "$x_d"/in.* "$x_d"/*/out "$x_d"/*/err; do (: <>"$x_o") 2>/dev/null; done
 rm -rf "$x_d"
 """
 
