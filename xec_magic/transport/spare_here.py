@@ -17,7 +17,7 @@ from xec_magic.transport.spawner import exit_status
 
 __all__ = ["SpareHere"]
 
-AT_ONCE_S: Final = 0.003
+AT_ONCE_S: Final = 0.001
 REPORT_BYTES: Final = 4096
 
 
