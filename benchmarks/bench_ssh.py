@@ -264,7 +264,13 @@ def fleet(report, bench, count, rounds):
                 add(again, "asyncssh", timed(bare.run))
                 bare.close()
                 add(fresh, "asyncssh, the same shells", timed(same.run))
+                add(again, "asyncssh, the same shells", timed(same.run))
                 same.close()
+        for name, command in (("asyncssh, kept", "echo hello"), ("asyncssh, the same shells, kept", our_line())):
+            on_them = Everywhere(bare.plain, few, port, command)
+            on_them.run()
+            add(on_few, name, timed(on_them.run))
+            on_them.close()
         bare.plain.close()
         with xec.ssh_pool(targets[: len(few)]) as pool:
             add(on_few, "xec", timed(lambda pool=pool: all_well(pool.run_all("echo hello"))))
@@ -293,6 +299,9 @@ def fleet(report, bench, count, rounds):
         if "clush" in on_few:
             value = on_few["clush"].median / on_few["xec, kept"].median
             report.at_least(f"fleet of {len(few)}, {rtt} ms, kept: clush / xec", value, 20, " ×")
+            for name in ("asyncssh", "asyncssh, the same shells"):
+                value = on_few["clush"].median / on_few[f"{name}, kept"].median
+                floor(report, f"fleet of {len(few)}, {rtt} ms, kept: clush / {name}", value, " ×")
         if not rtt:
             report.at_most("fleet: memory a connection", grown / count / 1000, 80, " kB")
         show(report, f"`echo` on {count} hosts, fresh; {rtt} ms", fresh)
