@@ -68,9 +68,8 @@ def run_here(executor: Surroundings, plan: Plan, keep: bool | None) -> Result | 
             else:
                 run = executor.adopt(plan, here, keep)  # within: between two of its steps nobody would have the command
     except KeyboardInterrupt:
-        if (
-            here is None or result is not None
-        ):  # it had ended by itself at the same moment; the user's wish still counts
+        # It had not begun, or had ended by itself at the same moment; the user's wish still counts.
+        if here is None or result is not None:
             raise
         return (run or executor.adopt(plan, here, keep)).wait(interrupted=True)
     except BaseException:

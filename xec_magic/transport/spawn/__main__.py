@@ -229,9 +229,10 @@ def start(argv: list[bytes], cwd: str, env: dict[bytes, bytes], descriptors: lis
     os.chdir(cwd)
     path = find(argv[0], env)
     actions: list[tuple[Any, ...]] = [
-        (os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(descriptors, 3 - len(descriptors))
+        (os.POSIX_SPAWN_DUP2, descriptor, number)
+        for number, descriptor in enumerate(descriptors, STREAMS - len(descriptors))
     ]
-    if len(descriptors) < 3:
+    if len(descriptors) < STREAMS:
         actions.append((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0))
     return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigdef=SIGNALS_TO_RESET, setsigmask=())
 
