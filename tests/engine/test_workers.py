@@ -396,6 +396,18 @@ def test_the_helper_process_is_lost_while_a_thread_waits(ex, pool):
     assert (r.outcome.value, "helper process" in r.detail) == ("lost", True)
 
 
+@pytest.mark.parametrize("rest_s", [0, 0.005, 0.1])
+@pytest.mark.parametrize(
+    ("closed", "stdout", "stderr"), [(">&-", "out\n", "late\n"), ("2>&-", "out\nlate\n", ""), (">&- 2>&-", "out\n", "")]
+)
+def test_streams_that_end_before_the_command_does(ex, pool, rest_s, closed, stdout, stderr):
+    pool.ready()
+    served = pool.served
+    late = "true" if ">&- 2>&-" in closed else "echo late >&2" if closed == ">&-" else "echo late"
+    r = ex.run(f"echo out; exec {closed}; sleep {rest_s}; {late}; exit 3", strict=False)
+    assert (r.stdout, r.stderr, r.exit_code, pool.served) == (stdout, stderr, 3, served + 1)
+
+
 def test_two_threads_never_get_the_same_spare(ex, pool):
     pool.ready()
     with concurrent.futures.ThreadPoolExecutor(8) as threads:

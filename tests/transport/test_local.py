@@ -243,6 +243,17 @@ class TestLocal(ShellContract):
         assert again.of("stdout") == b"fine\n"
         assert not (tmp_path / "run").exists()
 
+    async def test_starts_that_fail_beside_a_command_hide_no_end(self, transport, tmp_path):
+        program = tmp_path / "program"
+        program.write_bytes(b"\x7fELF and nothing that could be run")
+        program.chmod(0o700)
+        going = await self.start(transport, "sleep 0.2; echo done; exit 3")
+        for _ in range(30):  # each a child for a moment, which ends in vain
+            with pytest.raises(SpawnError):
+                await self.start(transport, Command("true", shell=(str(program),)))
+        await going.ended()
+        assert (going.of("stdout"), going.process.exit.exit_code) == (b"done\n", 3)
+
     async def test_a_helper_that_takes_nothing_for_a_while_gets_all_it_was_told(self, transport):
         await (await self.start(transport, "true")).ended()
         helper = transport._spawner._process.pid

@@ -62,10 +62,12 @@ def run_here(executor: Surroundings, plan: Plan, keep: bool | None) -> Result | 
             if here is None:
                 return None
             executor.settle()  # of those before, now that there is time: the shell is busy
-            status = here.wait(PATIENCE_S)
-            if status is not None:
-                result = _result(executor, plan, here, status)
-            else:
+            if here.read(PATIENCE_S):
+                log = _log_of(plan, here, executor.redactor)  # while the word of its end is on its way
+                status = here.status(PATIENCE_S)
+                if status is not None:
+                    result = _result(executor, plan, here, status, log)
+            if result is None:
                 run = executor.adopt(plan, here, keep)  # within: between two of its steps nobody would have the command
     except KeyboardInterrupt:
         # It had not begun, or had ended by itself at the same moment; the user's wish still counts.
@@ -79,13 +81,18 @@ def run_here(executor: Surroundings, plan: Plan, keep: bool | None) -> Result | 
     return result if run is None else run.wait()
 
 
-def _result(executor: Surroundings, plan: Plan, here: HereRun, status: ExitStatus) -> Result:
+def _log_of(plan: Plan, here: HereRun, redactor: Redactor) -> OutputLog:
+    """What it has printed, which is all."""
+    log = OutputLog(plan.limits.memory_bytes)
+    for stream, data in _masked(here.pieces, redactor) if plan.limits.keep else ():
+        log.append(stream, data)
+    return log
+
+
+def _result(executor: Surroundings, plan: Plan, here: HereRun, status: ExitStatus, log: OutputLog) -> Result:
     """What has come of it, now that it is over."""
     here.give_back()
     took_s = time.monotonic() - here.started_at
-    log = OutputLog(plan.limits.memory_bytes)
-    for stream, data in _masked(here.pieces, executor.redactor) if plan.limits.keep else ():
-        log.append(stream, data)
     result = ended_by_itself(
         executor.new_id(), plan, log, status.exit_code, status.signal, status.usage, time.time() - took_s, took_s
     )

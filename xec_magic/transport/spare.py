@@ -21,7 +21,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from xec_magic.errors import SpawnError
 from xec_magic.transport import unforked
@@ -33,7 +33,7 @@ from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.spawn.proctree import stat_fields
 from xec_magic.transport.spawner import Spawned, Spawner
 
-__all__ = ["ROOM_BYTES", "Kind", "Spare", "start_spare"]
+__all__ = ["ROOM_BYTES", "Kind", "Order", "Spare", "start_spare"]
 
 ROOM_BYTES: Final = 16 * 1024  # the placeholder's length; a longer script is started as a plain run is
 PLACEHOLDER: Final = b"exit 96".ljust(ROOM_BYTES)
@@ -61,6 +61,26 @@ class Kind:
     environ: dict[bytes, bytes]
     env: tuple[tuple[str, str], ...]
     umask: int
+
+
+class Order(NamedTuple):
+    """What a spare is given.
+
+    Attributes:
+        script: What stands in its arguments.
+        text: What it reads before that.
+    """
+
+    script: bytes
+    text: bytes
+
+    @classmethod
+    def of(cls, script: bytes, kind: Kind) -> Order:
+        """What makes a spare of a kind run a script."""
+        text = b"\\unset -v BASH_ENV; BASH_EXECUTION_STRING=%s; " % quoted(script)
+        if b"SECONDS" in script:
+            text += b"SECONDS=0; "  # not the time for which it has waited
+        return cls(script, text + b"\\: %s\n" % quoted(kind.environ.get(b"_", kind.argv[0])))  # for $_
 
 
 @dataclass(frozen=True)
@@ -165,12 +185,12 @@ class Spare:
             os.close(fd)
 
     def _close_place(self) -> None:
+        go, self.go = self.go, -1
+        if go >= 0:
+            unforked.close(go)  # first: the shell goes on when that is closed
         place, self.place = self.place, None
         if place is not None:
             place.close()
-        go, self.go = self.go, -1
-        if go >= 0:
-            unforked.close(go)
 
     def process(self, request: StartRequest, sampling: SamplingThreads) -> LocalProcess:
         """The command that it has become. On the loop's thread."""
@@ -178,16 +198,13 @@ class Spare:
         readers = readers_of(self.stdout, self.stderr, request.sink, request.changed)
         return LocalProcess(self.spawned, request, self.marker, readers, None, sampling)
 
-    def release(self, script: bytes) -> bool:
+    def release(self, order: Order) -> bool:
         """Give it its script and let it go on; False when it cannot have it. The descriptors for that are closed."""
         self.released = True
-        text = b"\\unset -v BASH_ENV; BASH_EXECUTION_STRING=%s; " % quoted(script)
-        if b"SECONDS" in script:
-            text += b"SECONDS=0; "  # not the time for which it has waited
         try:
-            given = self.place is not None and self.place.put(script)
+            given = self.place is not None and self.place.put(order.script)
             if given:
-                os.write(self.go, text + b"\\: %s\n" % quoted(self.kind.environ.get(b"_", self.kind.argv[0])))  # for $_
+                os.write(self.go, order.text)
         except OSError:
             given = False
         self._close_place()

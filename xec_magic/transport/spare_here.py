@@ -6,87 +6,51 @@ import marshal
 import os
 import select
 import time
-from typing import Final
 
-from xec_magic.events import Stream
 from xec_magic.transport.base import ExitStatus, Process, StartRequest
-from xec_magic.transport.here import MOST_BYTES
+from xec_magic.transport.here import REPORT_BYTES, HereRun
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.spare import Spare
 from xec_magic.transport.spawner import exit_status
 
 __all__ = ["SpareHere"]
 
-AT_ONCE_S: Final = 0.001
-REPORT_BYTES: Final = 4096
 
+class SpareHere(HereRun):
+    """One command in a spare that has been given its script; its thread has the spare."""
 
-class SpareHere:
-    """One command in a spare that has been given its script. All of it happens in one thread, which has the spare.
-
-    Attributes:
-        pieces: What it has printed.
-        started_at: In monotonic seconds.
-    """
+    streams_end = True
 
     def __init__(self, spare: Spare, sampling: SamplingThreads) -> None:
-        self.pieces: list[tuple[Stream, bytes]] = []
-        self.started_at = spare.spawned.started_at
+        super().__init__(spare.spawned.started_at, spare.report, spare.stdout, spare.stderr)
         self._spare = spare
         self._sampling = sampling
-        self._size = 0
-        self._open: dict[int, Stream] = {spare.stdout: "stdout", spare.stderr: "stderr"}
+        self._said: bytes | None = None
 
-    def wait(self, patience_s: float) -> ExitStatus | None:
-        """How it ended; None when that needs more patience, or more room."""
-        report = self._spare.report
-        poll = select.poll()
-        poll.register(report, select.POLLIN)
-        # At first for the end alone: to wake up for the output as well would cost a tenth of a short command.
-        ready = poll.poll(AT_ONCE_S * 1000)
-        if not ready:
-            for fd in self._open:
-                poll.register(fd, select.POLLIN)
-        until = self.started_at + patience_s
-        while True:
-            for fd, _ in ready:
-                if fd == report:
-                    return self._ended(os.read(report, REPORT_BYTES))
-                if not self._read(fd):
-                    poll.unregister(fd)
-            left = until - time.monotonic()
-            if left <= 0 or self._size >= MOST_BYTES:
+    def _lasts(self) -> None:
+        """Nothing has to be."""
+
+    def _over(self, said: bytes) -> bool:
+        self._said = said
+        return self._drained()
+
+    def status(self, patience_s: float) -> ExitStatus | None:
+        """See `HereRun`."""
+        if self._said is None:
+            poll = select.poll()
+            poll.register(self._told, select.POLLIN)
+            left = self.started_at + patience_s - time.monotonic()
+            if not poll.poll(max(left, 0) * 1000):
                 return None
-            ready = poll.poll(left * 1000)
-
-    def _ended(self, report: bytes) -> ExitStatus | None:
-        """How it ended; None when children hold the streams, or nobody can say it any more: that is for the loop."""
-        if not report:
-            return None
-        for fd in tuple(self._open):
-            try:
-                while self._size < MOST_BYTES and self._read(fd):
-                    pass
-            except BlockingIOError:
-                return None
-        return None if self._open else exit_status(marshal.loads(report))
-
-    def _read(self, fd: int) -> bool:
-        """Take what has come; False at the end."""
-        data = os.read(fd, MOST_BYTES)
-        if not data:
-            del self._open[fd]
-            return False
-        self._size += len(data)
-        self.pieces.append((self._open[fd], data))
-        return True
+            self._said = os.read(self._told, REPORT_BYTES)
+        return exit_status(marshal.loads(self._said)) if self._said else None  # nobody can say it any more
 
     def give_back(self) -> None:
-        """It is over: let go of the shell."""
+        """See `HereRun`."""
         self._spare.close_streams()
 
     def adopt(self, request: StartRequest) -> Process:
-        """Go on with it on the loop's thread."""
+        """See `HereRun`."""
         for stream, data in self.pieces:
             request.sink(stream, data)
         return self._spare.process(request, self._sampling)

@@ -19,7 +19,7 @@ from xec_magic.transport.base import StartRequest
 from xec_magic.transport.localprocess import LocalProcess
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.shells import default_shell, dress, shows_its_begin
-from xec_magic.transport.spare import ROOM_BYTES, Kind, Spare, start_spare
+from xec_magic.transport.spare import ROOM_BYTES, Kind, Order, Spare, start_spare
 from xec_magic.transport.spare_here import SpareHere
 from xec_magic.transport.spawner import Spawner, current_umask
 from xec_magic.transport.surroundings import current_environ, directory_of
@@ -30,6 +30,7 @@ __all__ = ["Spares"]
 TRIAL: Final = b"exit 97"
 TRIAL_S: Final = 5.0
 EARLY_ENDS: Final = 3  # a shell whose spares end before they are used, so often in a row, is not started ahead any more
+KNOWN: Final = 64  # commands of which it is remembered what they need
 REFILL_S: Final = 0.002  # after a command's end: by then its result is on its way
 
 # With these, bash does something before it comes to BASH_ENV, or says something while it reads it.
@@ -69,6 +70,7 @@ class Spares:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._fewer = False  # since spares were begun that are not there yet
+        self._known: dict[Command, tuple[Kind, Order | None]] = {}
         self.idle: list[Spare] = []
         self.served = 0
 
@@ -79,34 +81,26 @@ class Spares:
         command = request.command
         if request.stdin_fd is not None or request.stdout_fd is not None:
             return None
-        kind = self._kind_of(command)
+        kind, order = self._looked_up(command)
         if kind is None:
             return None
         self._used_at[kind.number] = time.monotonic()
-        argv, long_script = dress(command)
-        if long_script is not None or len(argv[-1]) >= ROOM_BYTES:
-            return None
-        spare = self._released(kind, argv[-1])
+        spare = None if order is None else self._released(kind, order)
         return None if spare is None else spare.process(request, self._sampling)
 
     def lend(self, command: Command) -> SpareHere | None:
         """Begin a command in a spare, from any thread; None when that must be the loop's business, and nothing has happened."""
-        kind = self._kind_of(command, new=False)
-        if kind is None:
-            return None
-        argv, long_script = dress(command)
-        if long_script is not None or len(argv[-1]) >= ROOM_BYTES:
-            return None
-        spare = self._released(kind, argv[-1])
+        kind, order = self._looked_up(command, new=False)
+        spare = None if kind is None or order is None else self._released(kind, order)
         return None if spare is None else SpareHere(spare, self._sampling)
 
-    def _released(self, kind: Kind, script: bytes) -> Spare | None:
+    def _released(self, kind: Kind, order: Order) -> Spare | None:
         """A spare of a kind that has been given a script; None when there is none. Any thread may ask."""
         spare = self._pop(kind)
         if spare is None:
             return None
         try:
-            if spare.release(script):
+            if spare.release(order):
                 self.served += 1
                 self._early.clear()
                 spare.spawned.started_at = time.monotonic()
@@ -116,6 +110,34 @@ class Spares:
             raise
         spare.let_go()
         return None
+
+    def _looked_up(self, command: Command, *, new: bool = True) -> tuple[Kind | None, Order | None]:
+        """The kind of a command, and what a spare of it is given; None where there is none. Any thread may ask.
+
+        To ask again what an equal command needed would take a tenth of a short one.
+        """
+        known = self._known.get(command)
+        if known is not None and not self._closed and self._is_current(known[0], command):
+            return known
+        kind = self._kind_of(command, new=new)
+        if kind is None:
+            return None, None
+        argv, long_script = dress(command)
+        fits = long_script is None and len(argv[-1]) < ROOM_BYTES
+        if len(self._known) >= KNOWN:
+            self._known.clear()
+        self._known[command] = found = kind, Order.of(argv[-1], kind) if fits else None
+        return found
+
+    def _is_current(self, kind: Kind, command: Command) -> bool:
+        """A command would get this kind now as well."""
+        return (
+            kind.number in self._kinds
+            and kind.environ is current_environ()
+            and kind.directory == directory_of(command)
+            and kind.umask == current_umask()
+            and self._proven.get(kind.argv[0]) is not False
+        )
 
     def _kind_of(self, command: Command, *, new: bool = True) -> Kind | None:
         """The kind of a command; None when no spare could run it, or when it is a `new` one and shall not be made."""
@@ -244,7 +266,7 @@ class Spares:
     async def _works(self, kind: Kind) -> bool:
         """Whether a spare of this shell runs what it is given here."""
         trial = await self._make(Kind(0, (kind.argv[0], b"-c"), "", "/", kind.environ, (), kind.umask))
-        if not trial.fits or not trial.release(TRIAL):
+        if not trial.fits or not trial.release(Order.of(TRIAL, trial.kind)):
             trial.let_go()
             return False
         try:

@@ -1,0 +1,281 @@
+"""`Reaper`: the thread of the spawner that waits for the ends of commands, and reports them.
+
+A thread of its own, since waitid(2) returns in it at once. A signal would come by a handler, a pipe and a second look at what is
+ready, and that takes a third as long as a short command.
+
+Standard library only, and imported by path: the spawner's interpreter does not know the package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import struct
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import proctree  # type: ignore[import-not-found]  # by path
+
+if TYPE_CHECKING:
+    import socket
+
+LENGTH = struct.Struct("<I")
+
+
+class Running(NamedTuple):
+    """A command that has not ended."""
+
+    number: int
+    kept: list[int]  # descriptors that are open until then
+    report: int = -1  # a pipe that gets a copy of what is said of its end; -1 for none
+    counters: int = -1  # where the bytes that it reads and writes are counted; -1 where that is opened at its end
+
+
+class Ended(NamedTuple):
+    """A command that has ended, how, what it used, and the bytes that it read and wrote through calls."""
+
+    pid: int
+    command: Running
+    status: int
+    usage: Any
+    through: tuple[int | None, int | None]
+
+
+class Grouped:
+    """The control groups of commands that asked for one. Not to be used by two threads at once."""
+
+    def __init__(self) -> None:
+        self._groups: Any = None
+        self._of: dict[int, str] = {}
+        self._entered = ""
+
+    @property
+    def used(self) -> bool:
+        """Some command has asked for one."""
+        return self._groups is not None
+
+    def enter(self, number: int) -> None:
+        """Be in a group of its own while the command is started, where there can be one."""
+        if self._groups is None:
+            import grouping  # type: ignore[import-not-found]  # here: few commands ask for it
+
+            self._groups = grouping.Groups()
+        self._entered = self._groups.make(number)
+
+    def leave(self, pid: int | None) -> None:
+        """Come back; what was started is in it."""
+        group, self._entered = self._entered, ""
+        if group:
+            self._groups.leave()
+            if pid is None:
+                self._groups.read(group)
+            else:
+                self._of[pid] = group
+
+    def read(self, pid: int) -> tuple[int | None, float | None, float | None]:
+        """The peak of a command that has ended, and its seconds."""
+        group = self._of.pop(pid, "")
+        return self._groups.read(group) if group else (None, None, None)
+
+    def tidy(self) -> None:
+        """Remove groups that have become empty."""
+        if self._groups is not None:
+            self._groups.tidy()
+
+
+class Replies:
+    """What the kernel is told. Several in one go wake it once. Any thread may tell.
+
+    Attributes:
+        since: When the oldest was added that it has not been told, by the clock of `add`; 0 when there is none.
+    """
+
+    def __init__(self, kernel: socket.socket) -> None:
+        self.since = 0.0
+        self._kernel = kernel
+        self._untold = b""
+        self._mutex = threading.Lock()
+
+    def add(self, message: bytes, now: float) -> None:
+        """Something to tell."""
+        with self._mutex:
+            self._untold += LENGTH.pack(len(message)) + message
+            self.since = self.since or now
+
+    def send(self) -> None:
+        """Tell all of it."""
+        with self._mutex:
+            if self._untold:
+                with contextlib.suppress(OSError):  # the kernel has gone; the main loop notices
+                    self._kernel.sendall(self._untold)
+                self._untold, self.since = b"", 0.0
+
+
+class Reaper:
+    """Reports every command that has ended.
+
+    Args:
+        replies: Where to.
+        groups: Knows what the groups of commands have used; asked with `mutex` held.
+        wake: Called when there is a session more in `remains`, or something to tell that has time.
+
+    Attributes:
+        running: The commands that have not ended, by their process.
+        remains: Sessions whose first process has gone, and children of it are still there.
+        mutex: Held while a command is started, so that its end is looked at when all is known of it.
+    """
+
+    def __init__(self, replies: Replies, groups: Grouped, wake: Any) -> None:
+        self.running: dict[int, Running] = {}
+        self.remains: set[int] = set()
+        self.mutex = threading.Lock()
+        self._replies = replies
+        self._groups = groups
+        self._wake = wake
+        self._none = threading.Lock()  # locked while there is no child that could be waited for
+        self._none.acquire()
+
+    def start(self, failed: Any) -> None:
+        """Begin.
+
+        Args:
+            failed: Called when it cannot go on.
+        """
+
+        def watch() -> None:
+            try:
+                self._watch()
+            finally:
+                failed()
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    def add(self, pid: int, command: Running) -> None:
+        """A command has been started. With `mutex` held."""
+        self.running[pid] = command
+        if self._none.locked():
+            self._none.release()
+
+    def _watch(self) -> None:
+        while True:
+            self._none.acquire(blocking=False)
+            if not self.running:
+                self._none.acquire()
+            ended = self._collected(0)
+            if ended is None:  # the main thread has begun to end them all, and collects them
+                return
+            awaited = False
+            while ended is not None:
+                self._report(ended)
+                awaited = awaited or ended.command.report < 0
+                ended = self._collected(os.WNOHANG)  # what ends at the same time is told in one go
+            if awaited:  # by the loop
+                self._replies.send()
+            else:  # it would only be in the way of the thread that has the report, and hears of it a moment later
+                self._wake()
+
+    def _collected(self, options: int) -> Ended | None:
+        """A command that has ended; None when there is none yet and `options` say not to wait."""
+        while True:
+            through: tuple[int | None, int | None] = (None, None)
+            try:
+                if proctree.HAS_PROC:  # look before it is collected: then its counters are gone
+                    found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | options)
+                    if found is None:
+                        return None
+                    pid = found.si_pid
+                    command = self._known(pid)
+                    if command is None:
+                        continue  # of a start that has failed, and collected by it
+                    through = io_of(pid, command.counters)
+                    _, status, usage = os.wait4(pid, 0)
+                else:
+                    pid, status, usage = os.wait4(-1, options)
+                    if not pid:
+                        return None
+                    command = self._known(pid)
+                    if command is None:
+                        continue
+            except ChildProcessError:
+                return None
+            return Ended(pid, command, status, usage, through)
+
+    def _known(self, pid: int) -> Running | None:
+        command = self.running.get(pid)
+        if command is None:
+            with self.mutex:  # it may be about to be noted
+                command = self.running.get(pid)
+        return command
+
+    def _report(self, ended: Ended) -> None:
+        pid, command, status, usage, through = ended
+        for descriptor in command.kept:  # before the word of its end: the kernel finds all of it at once
+            os.close(descriptor)
+        peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        tree_peak, user_s, system_s = None, None, None
+        if self._groups.used:
+            with self.mutex:
+                tree_peak, user_s, system_s = self._groups.read(pid)
+        exited = marshal.dumps((
+            "exited", command.number, pid, status, max(usage.ru_utime, user_s or 0.0), max(usage.ru_stime, system_s or 0.0),
+            peak if peak > own_peak() else None, usage.ru_inblock, usage.ru_oublock, *through, tree_peak,
+        ))  # fmt: skip
+        if command.report >= 0:  # first: a thread waits for it
+            with contextlib.suppress(OSError):  # or did
+                os.write(command.report, exited)
+            os.close(command.report)
+        self._replies.add(exited, time.monotonic())
+        if has_members(pid):
+            self.remains.add(pid)  # the shell has gone, children of it are still there
+            self._wake()
+        with self.mutex:
+            if self.running.get(pid) is command:  # and not of another one, which has got the number meanwhile
+                del self.running[pid]
+            self._groups.tidy()
+
+
+def io_of(pid: int, file: int) -> tuple[int | None, int | None]:
+    """Bytes that an ended child, and the children that it had waited for, read and wrote through calls.
+
+    Args:
+        file: Where they are counted, closed afterwards; -1 where that is not open yet.
+    """
+    try:
+        if file < 0:
+            file = os.open(f"/proc/{pid}/io", os.O_RDONLY | os.O_CLOEXEC)  # open() asks for more than is used here
+        try:
+            words = os.read(file, 256).split()
+        finally:
+            os.close(file)
+        return int(words[1]), int(words[3])
+    except (OSError, ValueError, IndexError):  # no /proc, or it had become another user
+        return None, None
+
+
+_own_peak = [0]
+
+
+def own_peak() -> int:
+    """This process's peak memory in bytes, below which a child's cannot be told."""
+    if not _own_peak[0]:
+        _own_peak[0] = 16 * 2**20
+        with (
+            contextlib.suppress(OSError, ValueError),
+            open("/proc/self/status", encoding="ascii", errors="replace") as file,
+        ):
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    _own_peak[0] = int(line.split()[1]) * 1024 + 2**18  # a little above: it may still grow
+    return _own_peak[0]
+
+
+def has_members(session: int) -> bool:
+    """There still is a process of it."""
+    try:
+        os.killpg(session, 0)
+    except OSError:
+        return False
+    return True
