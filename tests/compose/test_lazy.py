@@ -186,6 +186,18 @@ def test_an_asynchronous_condition_is_refused_since_it_would_always_be_true(ex):
         ex.lazy().add("true", when=lambda done: wanted(done)).run()
 
 
+def test_an_answer_that_is_neither_true_nor_false_is_an_error_of_who_gave_it_and_what_runs_is_stopped(ex):
+    class Neither:  # as a DataFrame
+        def __bool__(self):
+            raise ValueError("neither true nor false")
+
+    with pytest.raises(xec.CallbackError, match="^when of 'b' raised ValueError: neither true nor false$") as caught:
+        ex.lazy().add("sleep 60", name="a").add("true", when=lambda _: Neither(), name="b").run_parallel()
+    assert outcomes(caught.value.results) == ["cancelled", "not started"]
+    with pytest.raises(xec.CallbackError, match="^filter, called for 'step 1', raised ValueError: neither"):
+        ex.lazy().add("true").filter(lambda _: Neither()).run()
+
+
 # -- several at once
 
 

@@ -80,6 +80,7 @@ def test_a_condition_sees_names_of_functions_and_cannot_change_the_notebook(run,
         ("hosst", "--if hosst: NameError: name 'hosst' is not defined; did you mean host?"),
         ("naughty", "--if naughty: ValueError: neither true nor false"),
         ("'${{host}}'", "it is Python already"),
+        ("later()", "--if later(): TypeError: it is asynchronous, and nobody awaits it"),
     ],
 )
 def test_a_condition_that_cannot_be_told_is_refused_in_one_line_and_nothing_runs(
@@ -89,7 +90,10 @@ def test_a_condition_that_cannot_be_told_is_refused_in_one_line_and_nothing_runs
         def __bool__(self):
             raise ValueError("neither true nor false")
 
-    shell.user_ns.update(host="web1", naughty=Naughty(), n=1)
+    async def later():
+        return False
+
+    shell.user_ns.update(host="web1", naughty=Naughty(), later=later, n=1)
     printed, error = run(f"%%xec --if {condition}\ntouch {tmp_path}/ran")
     assert type(error).__name__ == "UsageError"
     (line,) = printed.strip().splitlines()

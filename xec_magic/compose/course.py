@@ -107,7 +107,7 @@ class Course:
     def _begin(self, number: int) -> None:
         """Start a step, unless its condition says no."""
         step = self.steps[number]
-        if step.when is not None and not _truth(self._call(step.when, self._so_far(), f"when of {step.name!r}")):
+        if step.when is not None and not self._call(step.when, self._so_far(), f"when of {step.name!r}", asks=True):
             self._took(number, self._without_run(step, Cause.SKIPPED, "its condition is false"))
             return
         run = self._planned.get(number)
@@ -165,20 +165,25 @@ class Course:
 
     def _through_stages(self, number: int, value: Any) -> Any:
         for stage in self._stages:
-            given = self._call(stage.function, value, f"{stage.kind}, called for {self.steps[number].name!r},")
-            if stage.kind == "map":
+            asks = stage.kind == "filter"
+            given = self._call(
+                stage.function, value, f"{stage.kind}, called for {self.steps[number].name!r},", asks=asks
+            )
+            if not asks:
                 value = given
-            elif not _truth(given):
+            elif not given:
                 return _FILTERED
         return value
 
-    def _call(self, function: Callable[[Any], Any], argument: Any, what: str) -> Any:
+    def _call(self, function: Callable[[Any], Any], argument: Any, what: str, *, asks: bool = False) -> Any:
         try:
             given = function(argument)
             if inspect.isawaitable(given):
                 if inspect.iscoroutine(given):
                     given.close()
                 raise TypeError("it is asynchronous, and nobody awaits it; write it with def")
+            if asks:
+                given = bool(given)  # here: a DataFrame has no truth, and raises
         except Exception as error:
             text = (
                 str(error.args[0] if isinstance(error, KeyError) and error.args else error).strip().partition("\n")[0]
@@ -270,10 +275,6 @@ class Course:
         label = "" if isinstance(step.script, (str, bytes)) else step.name
         event = Exited("", time.monotonic(), None, None, cause, why)
         return fold([event], Plan(Command(decode_script(script)), label=label))
-
-
-def _truth(value: Any) -> bool:
-    return bool(value)
 
 
 def several(results: Sequence[Result]) -> list[Result]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,7 +28,12 @@ def holds(expression: str, evaluate: Callable[[str], Any], names: Mapping[str, A
         True
     """
     try:
-        return bool(evaluate(expression))
+        value = evaluate(expression)
+        if inspect.isawaitable(value):
+            if inspect.iscoroutine(value):
+                value.close()
+            raise TypeError("it is asynchronous, and nobody awaits it; await it in a cell before, and name its value")
+        return bool(value)
     except Exception as error:  # noqa: BLE001 - whatever it raises, the line is refused in one line
         text = str(error).strip().partition("\n")[0]
         if isinstance(error, NameError) and error.name:
