@@ -161,6 +161,8 @@ def test_home_is_meant_by_a_tilde_at_the_begin_and_nothing_else(files, work):
     todo = files(env={"HOME": str(home)})
     todo.write("~/a b", "1").write("x~", "2").write("./~", "3").run()
     assert tree(work) == {"ho me": None, "ho me/a b": b"1", "x~": b"2", "~": b"3"}
+    files(env={"HOME": str(home)}).delete("./~").run()  # and it needs no force
+    assert tree(work) == {"ho me": None, "ho me/a b": b"1", "x~": b"2"}
 
 
 # -- what is there already ------------------------------------------------------------------------

@@ -237,7 +237,7 @@ def _short(path: str) -> str:
 def _check_deletable(path: str) -> None:
     bare = posixpath.normpath(path)
     last = posixpath.basename(path.rstrip("/"))
-    if bare in ("/", "//", "~") or last in (".", "..", ""):
+    if bare in ("/", "//") or (bare == "~" and path[0] == "~") or last in (".", "..", ""):
         raise OptionError(f"deleting {path} would take more than a name; write force=True if that is meant")
     if _GLOB.search(path):
         raise OptionError(
