@@ -34,6 +34,17 @@ def test_a_circle_of_one_of_three_and_of_many_is_refused_with_all_of_its_names()
     assert all(f"t{i} needs" in str(caught.value) for i in range(50))
 
 
+def test_of_a_circle_of_thousands_the_message_names_both_ends_and_can_be_read():
+    with pytest.raises(
+        GraphError, match="^5,000 tasks need each other in a circle: t0 needs t1, t1 needs t2"
+    ) as caught:
+        graph(**{f"t{i}": f"t{(i + 1) % 5000}" for i in range(5000)})
+    said = str(caught.value)
+    assert "t29 needs t30, … 4,940 more …, t4970 needs t4971, " in said
+    assert said.endswith(", t4999 needs t0")
+    assert len(said) < 2000
+
+
 def test_an_unknown_dependency_is_refused_with_the_nearest_name():
     with pytest.raises(GraphError, match="build needs instal, which is no task; did you mean install?"):
         graph(install="", build="instal")

@@ -130,6 +130,18 @@ def test_a_number_of_jobs_that_cannot_be_is_refused(ex, host, jobs):
     assert host.started == []
 
 
+def test_where_the_kernels_directory_is_gone_it_is_said_in_words(ex, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(
+        xec.OptionError, match="task a: the kernel's own directory has been removed; name one with --cwd"
+    ):
+        ex.tasks().add("a", "true", creates="x")
+    assert "directory has been removed" in ex.tasks().add("a", "true").run(check=False)["a"].reason
+    assert ex.tasks().add("a", "touch x", creates="x", cwd=tmp_path).run()["a"].ok
+
+
 def test_wrong_tasks_are_refused_and_nothing_runs(ex, host):
     with pytest.raises(OptionError, match="a needs b, b needs c, c needs a"):
         of(ex, host, a="b", b="c", c="a").run()
@@ -438,6 +450,13 @@ def test_a_task_that_does_not_create_its_file_fails(ex):
         ex.tasks().add("a", "true", creates="out").run(check=False, dry_run=True)["a"].reason
         == "it failed the last time"
     )
+
+
+def test_a_pattern_among_its_files_is_told_to_be_none(ex):
+    reason = ex.tasks().add("a", "touch x.out", creates="*.out").run(check=False)["a"].reason
+    assert reason == "it did not create *.out; nothing is expanded in names: name each file, or their directory"
+    reason = ex.tasks().add("b", "true", depends="x.[ot]*").run(check=False)["b"].reason
+    assert "x.[ot]*, which is not there; nothing is expanded in names" in reason
 
 
 def test_what_a_task_reads_from_a_file_as_its_input_counts_by_its_content(ex):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +13,7 @@ from typing import Final
 from xec_magic.compose.tasks_graph import FileName
 from xec_magic.errors import XecError
 
-__all__ = ["FileFault", "Stamp", "Stamps", "changed", "missing", "stamps_of"]
+__all__ = ["FileFault", "Stamp", "Stamps", "changed", "missing", "pattern_hint", "stamps_of"]
 
 READ_BYTES: Final = 2**20
 MOST_FILES: Final = 10_000  # of one directory; more make each check slow, and are hardly meant
@@ -50,7 +51,7 @@ def stamps_of(
                 shown if error.filename in {None, path} else os.path.join(shown, os.path.relpath(error.filename, path))
             )
             if isinstance(error, FileNotFoundError):
-                raise FileFault(f"it depends on {where}, which is not there") from error
+                raise FileFault(f"it depends on {where}, which is not there{pattern_hint(shown)}") from error
             raise FileFault(f"it depends on {where}, which cannot be read: {error.strerror}") from error
     return found
 
@@ -112,6 +113,11 @@ def changed(before: Stamps, now: Stamps, names: Iterable[FileName]) -> str:
 def missing(names: Iterable[FileName]) -> str:
     """The first of these that is not there, as it is written; empty when all are."""
     return next((shown for shown, path in names if not os.path.exists(path)), "")
+
+
+def pattern_hint(shown: str) -> str:
+    """What to add where a file is not there whose name looks like a pattern."""
+    return "; nothing is expanded in names: name each file, or their directory" if re.search(r"[*?\[]", shown) else ""
 
 
 def _shown(path: str, names: Iterable[FileName]) -> str:

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
+from typing import Final
 
 from xec_magic.errors import OptionError
 from xec_magic.optionspec import nearest
 from xec_magic.plan import Plan
 
 __all__ = ["FileName", "Graph", "GraphError", "Task"]
+
+MOST_TOLD: Final = 60  # steps of a circle; a message is to be read
 
 FileName = tuple[str, str]  # as it is written, and its absolute path
 
@@ -64,7 +67,8 @@ class Graph:
         tasks: Each with a name of its own.
 
     Raises:
-        GraphError: an unknown dependency, the same name twice, or a circle; all of its names are in the message.
+        GraphError: an unknown dependency, the same name twice, or a circle; its names are in the message, of a long one those at
+            both ends.
 
     Example:
         >>> graph = Graph([Task("test", needs=("build",)), Task("build")])
@@ -105,8 +109,11 @@ class Graph:
         place = {name: at for at, name in enumerate(self.tasks)}
         first = min(range(len(way) - 1), key=lambda at: place[way[at]])
         way = [*way[first:-1], *way[:first], way[first]]
-        steps = ", ".join(f"{one} needs {other}" for one, other in itertools.pairwise(way))
-        return GraphError(f"{len(way) - 1} tasks need each other in a circle: {steps}", way[0], way[1])
+        told = [f"{one} needs {other}" for one, other in itertools.pairwise(way)]
+        if len(told) > MOST_TOLD:  # as many at each end
+            told[MOST_TOLD // 2 : -MOST_TOLD // 2] = [f"… {len(told) - MOST_TOLD:,} more …"]
+        steps = ", ".join(told)
+        return GraphError(f"{len(way) - 1:,} tasks need each other in a circle: {steps}", way[0], way[1])
 
     def dependants(self, name: str) -> Sequence[str]:
         """The tasks that need this one themselves."""

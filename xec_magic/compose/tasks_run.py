@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xec_magic.compose.tasks_check import Checker
+from xec_magic.compose.tasks_files import pattern_hint
 from xec_magic.compose.tasks_graph import Graph
 from xec_magic.compose.tasks_result import OVER, TaskResult, TaskResults, TaskState
 from xec_magic.compose.tasks_store import TaskStore
@@ -256,7 +257,7 @@ class TasksRun:
 
     def _judged(self, name: str, result: Result, lacking: str) -> None:
         if lacking:
-            self._over(name, TaskState.FAILED, f"it did not create {lacking}")
+            self._over(name, TaskState.FAILED, f"it did not create {lacking}{pattern_hint(lacking)}")
         elif result.ok:
             self._over(name, TaskState.OK, self._status[name].reason)
         else:

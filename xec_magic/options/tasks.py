@@ -200,8 +200,17 @@ class TaskOptions(RunOptions):
             raise OptionError(f"{names[0]} belongs to {names[1]}, and no task is tried again")
 
     def paths(self, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-        """Files as they are written and as absolute paths: relative ones are relative to where the task runs."""
-        base = os.path.abspath(os.path.expanduser(self.cwd or "."))
+        """Files as they are written and as absolute paths: relative ones are relative to where the task runs.
+
+        Raises:
+            OptionError: that is not there any more.
+        """
+        if not names:
+            return ()
+        try:
+            base = os.path.abspath(os.path.expanduser(self.cwd or "."))
+        except FileNotFoundError:
+            raise OptionError("the kernel's own directory has been removed; name one with --cwd") from None
         return tuple((name, os.path.normpath(os.path.join(base, os.path.expanduser(name)))) for name in names)
 
 
