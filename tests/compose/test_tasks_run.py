@@ -425,7 +425,7 @@ def test_a_task_whose_kernel_died_is_not_taken_for_done(ex, monkeypatch):
     write("raw", "b\n")
     # What would be written down at the end never is: the kernel was killed while the command ran.
     with monkeypatch.context() as patch:
-        patch.setattr(tasks_check.Checker, "over", lambda self, name, state: self._ran.setdefault(name, "x"))
+        patch.setattr(tasks_check.Checker, "over", lambda self, name, state, took_s: self._ran.setdefault(name, "x"))
         pipeline(ex).run("clean")
     write("raw", "a\n")
     assert pipeline(ex).run("clean")["clean"].reason == "it was not finished the last time"
@@ -570,6 +570,22 @@ def test_after_a_kernel_died_in_the_middle_the_run_is_resumed_as_well(ex, host, 
     until(lambda: host.started)
     again.cancel()
     assert again.result()["one"].state == "up to date"
+
+
+def test_what_took_long_is_written_down_as_soon_as_it_has_ended(ex, host, monkeypatch):
+    monkeypatch.setattr(tasks_check, "FLUSH_S", 3600.0)
+    run = of(ex, host, one="", two="", hang="one two").start(check=False)
+    until(lambda: "hang" in host.started)
+    assert run._checker._writes == []  # short ones are written together later
+    run.cancel()
+    run.result()
+    monkeypatch.setattr(tasks_check, "LONG_S", -1.0)
+    run = of(ex, host, one="", hang="one").start(check=False)
+    until(lambda: run._checker._writes)
+    run._checker._writes[0].result()
+    assert run._checker._store.records()[0].get("one").state == "ok"
+    run.cancel()
+    run.result()
 
 
 def test_resuming_twice_keeps_what_the_first_run_had_done(ex, host):

@@ -20,6 +20,7 @@ __all__ = ["Checker", "preview"]
 
 THREADS: Final = 4  # files of so many tasks are read at a time
 FLUSH_S: Final = 2.0  # what has ended is written down together, so often
+LONG_S: Final = 0.2  # what took longer is written down at once: a kernel that dies must not cost it again
 
 
 class Checker:
@@ -122,8 +123,8 @@ class Checker:
         creates = self._graph.tasks[name].creates
         return await asyncio.wrap_future(self._helpers.submit(missing, creates))
 
-    def over(self, name: str, state: TaskState) -> None:
-        """A task has ended."""
+    def over(self, name: str, state: TaskState, took_s: float = 0.0) -> None:
+        """A task has ended, and its command took so long."""
         if state is TaskState.UP_TO_DATE:
             record = self._records.get(name)
             assert record is not None
@@ -135,7 +136,11 @@ class Checker:
             self._ran[name] = _together(self._needs(name)) if group else self._store.run
         if not group:
             self._ended.append((name, "ok" if state is TaskState.OK else "failed"))
-            if self._flush is None:
+            if took_s > LONG_S:
+                if self._flush is not None:
+                    self._flush.cancel()
+                self._write()
+            elif self._flush is None:
                 self._flush = asyncio.get_running_loop().call_later(FLUSH_S, self._write)
 
     def _write(self) -> None:

@@ -272,7 +272,8 @@ class TasksRun:
         status.state, status.reason, status.run = state, reason, None
         self.changes += 1
         self.ended.append(name)
-        self._checker.over(name, state)
+        began, ended = status.start_s, status.end_s
+        self._checker.over(name, state, 0.0 if began is None or ended is None else ended - began)
         if state in {TaskState.OK, TaskState.UP_TO_DATE}:
             for one in self.graph.dependants(name):
                 self._missing[one] -= 1
