@@ -145,6 +145,26 @@ def test_what_is_fatal_to_a_shell_does_not_end_the_batch_with_keep_going(ex, she
     assert all(result.stderr for result in results[1::2])
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_member_of_a_pipe_that_an_expansion_ends_runs_no_further_command(ex, bash_as_sh, strict, tmp_path):
+    commands = [
+        "echo $((1/0)) | cat; echo after",
+        f"echo >>{tmp_path}/times; echo two",
+        "echo ${nope?} | cat",
+        "echo four",
+    ]
+    for shell in ("bash", bash_as_sh):
+        results = ex.batch(commands, shell=shell, keep_going=True, strict=strict)
+        assert [result.stdout for result in results] == [
+            "" if strict and shell == "bash" else "after\n",
+            "two\n",
+            "",
+            "four\n",
+        ]
+        assert results[1].stderr == results[3].stderr == ""
+    assert len((tmp_path / "times").read_text()) == 2
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_that_was_ended_too_often_ends_the_batch_and_says_so(ex, shell):
     results = ex.batch([": ${nope?}"] * 70, shell=shell, keep_going=True)

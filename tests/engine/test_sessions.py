@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +177,20 @@ def test_what_earlier_scripts_have_made_of_the_shell_counts_and_costs_nothing(be
         assert (r.lines(), r.exit_code, r.stderr, r.notes) == (said, code, "", ())
     own = [before.partition("(")[0]] if "(" in before else []
     assert bash.run("echo $x; compgen -A function").lines() == ["1", "__xec_is", *own]
+
+
+ENDS_A_MEMBER = ["echo $((1/0))", "echo ${nope?}", "set -u; echo $nope"]
+
+
+@pytest.mark.parametrize("script", ENDS_A_MEMBER)
+def test_a_member_of_a_pipe_that_an_expansion_ends_is_not_taken_for_the_shell(script, ex, tmp_path):
+    os.symlink(shutil.which("bash"), tmp_path / "sh")
+    for name, shell in (("bash", "bash"), ("sh", str(tmp_path / "sh"))):
+        session = ex.using(session=name, shell=shell, strict=False)
+        number = session.run("x=1; echo $BASHPID").text()
+        r = session.run(f"{script} | cat; echo after $?")
+        assert (r.text(), r.exit_code, r.notes) == ("after 0", 0, ())
+        assert session.run("echo $x $BASHPID").text() == f"1 {number}"
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ _COMPOUND: Final = frozenset({
 #
 # `@NAME@` stands for another text. All of it becomes one line: bash counts the lines of what it evaluates from there.
 # g0, g1, … give the commands. Variables: t the command, i its number, s the exit code of the last, n the next one,
-# d done, f the first bad exit code, l the loop, a what is around it, h what the EXIT trap does, b a digit for each time
+# d done, f the first bad exit code, l the loop, a what is around it, h what the EXIT trap does, p whose, b a digit for each time
 # that it was handed on, x tracing is on, e nothing goes on, r the streams as they were, k and q for a moment.
 
 _STRICT: Final = '@B@set "-eu$__xec_x"'
@@ -211,14 +211,16 @@ _NEXT: Final = (
     f'"__xec_g$((__xec_i/{GROUP}))" || @B@exit 125; '
     "@OPTIONS@; }"
 )
-# What the EXIT trap of a shell does that a command has ended: a child goes on with its state, and it waits for that.
+# What the EXIT trap of a shell does that a command has ended: a child goes on with its state, and it waits for that. In bash a member
+# of a pipe that an expansion ends (`echo $((1/0)) | cat`) runs this trap as well, in a process of its own: it must not go on.
 _HAND_ON: Final = (
     "__xec_s=$?; if @GENUINE@; then :; fi; { @B@set +eux; } 2>&-; @SAME@ "
+    'case ${BASHPID-} in "$__xec_p") ;; *) __xec_e=e ;; esac; '
     f"case $__xec_d.$__xec_e.$__xec_b in ..{'1' * MOST_SHELLS}|1*|*e*) ;; *) __xec_b=1$__xec_b; "
     r'( @TRAPS@; \eval "$__xec_a"; @B@exit "${__xec_f:-0}" ); @B@exit "$?" ;; esac'
 )
 _NESTS: Final = r"""\trap '( \trap "echo y" EXIT; \exit )' EXIT; \exit"""
-_ON_EXIT: Final = r"""@B@trap '\eval "$__xec_h"' EXIT"""
+_ON_EXIT: Final = r"""__xec_p=${BASHPID-}; @B@trap '\eval "$__xec_h"' EXIT"""
 # In a subshell `-e` itself does the right thing.
 _ON_ERROR: Final = (
     "; @B@set -E; @B@trap '__xec_s=$?; case $-.$BASH_SUBSHELL in *e*.${#__xec_b}) "

@@ -124,9 +124,10 @@ else
 fi
 """
 
-# In the EXIT trap. A signal that we have not sent leaves $? at 0, and ends the shell as it wants to.
+# In the EXIT trap. A signal that we have not sent leaves $? at 0, and ends the shell as it wants to. A member of a pipe that an
+# expansion ends (`echo $((1/0)) | cat`) runs this trap as well, in a process of its own that is no subshell.
 _END: Final = r"""
-if [[ @busy@ && $BASH_SUBSHELL == 0 ]]; then
+if [[ @busy@ && $BASH_SUBSHELL == 0 && ${BASHPID-$$} == $$ ]]; then
   . @genuine@
   { __xec_options=$(\builtin set +o); \builtin set +euxv; } 2>/dev/null
   if [[ ${__xec_trap+x} ]]; then

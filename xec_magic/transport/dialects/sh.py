@@ -80,10 +80,11 @@ case ${{__xec_onexit+x}} in x)
 esac
 """
 
-# The script's trap runs in a subshell where the session lives on: a failure in it must not end this.
+# The script's trap runs in a subshell where the session lives on: a failure in it must not end this. Where `sh` is bash, a member of
+# a pipe that an expansion ends runs this as well, in a process of its own.
 _END: Final = rf"""
 __xec_code=$?
-if [ -n "$__xec_busy" ]; then
+if [ -n "$__xec_busy" ] && [ "${{BASHPID-$__xec_self}}" = "$__xec_self" ]; then
   exec 9>@ctl@ 8<@feed@ </dev/null >/dev/null 2>&1
   case $__xec_busy in
   *x) . @onexit@ ;;
