@@ -165,6 +165,15 @@ def test_a_member_of_a_pipe_that_an_expansion_ends_runs_no_further_command(ex, b
     assert len((tmp_path / "times").read_text()) == 2
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_syntax_error_in_a_condition_is_none_of_the_next_command(ex, bash_as_sh, strict):
+    commands = ["[[ a b ]]", "[[ 1 ]] && echo right", "f() { return 2; }; f", "[[ 1 ]] && echo right"]
+    for shell in ("bash", bash_as_sh):
+        results = ex.batch(commands, shell=shell, keep_going=True, strict=strict)
+        assert [result.exit_code for result in results] == [2, 0, 2, 0]
+        assert [result.stdout for result in results] == ["", "right\n", "", "right\n"]
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_that_was_ended_too_often_ends_the_batch_and_says_so(ex, shell):
     results = ex.batch([": ${nope?}"] * 70, shell=shell, keep_going=True)

@@ -194,6 +194,26 @@ def test_a_member_of_a_pipe_that_an_expansion_ends_is_not_taken_for_the_shell(sc
 
 
 @pytest.mark.parametrize(
+    "broken", ["[[ a b ]]", "echo no; [[ -f ]]", "f() {\n[[ a\n}", "trap 'echo bye' EXIT; [[ a b ]]"]
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_syntax_error_in_a_condition_is_no_fault_of_the_next_script(broken, strict, bash):
+    bash.run("x=1")
+    for _ in range(2):
+        assert bash.run(broken, strict=strict).exit_code == 2
+        r = bash.run("[[ $x == 1 ]] && echo right", strict=strict)
+        assert (r.text(), r.stderr, r.notes) == ("right", "", ())
+        assert bash.run("f() { return 2; }; f", strict=strict).exit_code == 2  # no syntax error
+        assert bash.run("[[ $x == 1 ]] && echo right", strict=strict).text() == "right"
+
+
+def test_a_directory_for_one_script_is_left_also_after_a_syntax_error_in_a_condition(bash, tmp_path):
+    bash.run("cd /usr")
+    assert bash.run("[[ a b ]]", cwd=tmp_path, strict=False).exit_code == 2
+    assert bash.run("pwd").text() == "/usr"
+
+
+@pytest.mark.parametrize(
     ("shell", "before"),
     [
         ("dash", "read() { :; }; cd() { :; }"),

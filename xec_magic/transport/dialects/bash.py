@@ -43,9 +43,12 @@ _LENIENT: Final = "; ".join(
 # The answer is redirected by itself, in no group: what a DEBUG trap prints must not get among the frames.
 _TEXT: Final = r'\builtin eval "${__xec_orders[-1]}"'
 _ANSWER: Final = r'\builtin echo "s $?" >&62'
-DONE: Final = _ANSWER + "; . @after@"  # at the end of an order that does all by itself
+# A syntax error within `[[ ]]` makes the next `[[` one as well, also where that is one of the lines here, unless there is another
+# one between. So after code 2, which is that of syntax errors, there is one on purpose.
+_ANEW: Final = r"""[[ $_ != s\ 2 ]] || \builtin command eval ')' 2>/dev/null || :"""
+DONE: Final = f"{_ANSWER}; {_ANEW}; . @after@"  # at the end of an order that does all by itself
 _EACH: Final = one_line(rf"""
-if [[ ${{__xec_orders[-2]}}$- == $__xec_next ]] || . @turn@; then {_TEXT} {_STREAMS}; {_ANSWER}; else {_TEXT}; fi;
+if [[ ${{__xec_orders[-2]}}$- == $__xec_next ]] || . @turn@; then {_TEXT} {_STREAMS}; {_ANSWER}; {_ANEW}; else {_TEXT}; fi;
 __xec_orders=(); #
 """)
 # Here the shell's own stderr is `/dev/null`, open for reading, and stands for that: to open it by name takes as long as `echo`.
