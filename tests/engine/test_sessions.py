@@ -213,6 +213,26 @@ def test_a_directory_for_one_script_is_left_also_after_a_syntax_error_in_a_condi
     assert bash.run("pwd").text() == "/usr"
 
 
+def test_a_trap_on_exit_is_no_failure_for_a_trap_on_err(bash, tmp_path):
+    trapped = f"trap 'echo >>{tmp_path}/failures' ERR; trap 'echo bye $?' EXIT; "
+    r = bash.run(trapped + "false", strict=True)
+    assert (r.text(), r.exit_code) == ("bye 1", 1)
+    assert len((tmp_path / "failures").read_text()) == 1
+
+
+def test_a_trap_on_exit_of_a_subshell_that_a_failure_ends_may_set_traps(bash):
+    r = bash.run("(trap 'trap - EXIT; echo bye $?' EXIT; set -e; false); echo $?", strict=False)
+    assert r.lines() == ["bye 0", "1"]
+
+
+def test_exit_in_posix_mode_gives_its_own_code_and_the_session_lives_on(bash):
+    bash.run("x=1")
+    for _ in range(2):
+        r = bash.run("set -o posix; f() { exit 5; }; f", strict=False)
+        assert (r.exit_code, r.notes) == (5, ())
+        assert bash.run("echo $x; set +o posix").text() == "1"
+
+
 @pytest.mark.parametrize(
     ("shell", "before"),
     [

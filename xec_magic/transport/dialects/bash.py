@@ -102,7 +102,6 @@ else
 fi
 """
 _TAKES_OURS: Final = re.compile(rb"\bfunction\s+(?:builtin|eval)\b|\b(?:builtin|eval)\s*\(\s*\)")
-_AGAIN_OURS: Final = '__xec_code=$?; . @genuine@; __xec_is "$__xec_code"; '
 
 # A shell that may not open the descriptors (`ulimit -n`) ends before it has the trap by which it would begin once more.
 _BEGIN: Final = r"""
@@ -127,19 +126,23 @@ else
 fi
 """
 
+# The script's trap on EXIT, with the code in `$?`. Here and below nothing fails outside of a condition: a trap on ERR would hear of it.
+_RUN_TRAP: Final = rf'\builtin eval "$__xec_text" {_STREAMS}'
+_TRAPPED: Final = f'if __xec_is "$__xec_code"; then {_RUN_TRAP}; else {_RUN_TRAP}; fi'
+
 # In the EXIT trap. A signal that we have not sent leaves $? at 0, and ends the shell as it wants to. A member of a pipe that an
 # expansion ends (`echo $((1/0)) | cat`) runs this trap as well, in a process of its own that is no subshell.
 _END: Final = r"""
 if [[ @busy@ && $BASH_SUBSHELL == 0 && ${BASHPID-$$} == $$ ]]; then
   . @genuine@
   { __xec_options=$(\builtin set +o); \builtin set +euxv; } 2>/dev/null
+  \builtin unset -f "${__xec_own[@]}"
   if [[ ${__xec_trap+x} ]]; then
     __xec_text=$__xec_trap; \builtin unset -v __xec_trap
-    \builtin unset -f "${__xec_own[@]}"
-    __xec_is "$__xec_code"; \builtin eval "$__xec_text" <@in@ >@out@ 2>@err@ 62>&- 63<&-
+    @trap@
   fi
   exec 62>@ctl@ </dev/null >/dev/null 2>&1
-  IFS= \builtin read -r -d '' __xec_sent <@sent@
+  IFS= \builtin read -r -d '' __xec_sent <@sent@ || :
   if [[ ${__xec_exit+x} ]]; then
     \builtin echo "x $__xec_code" >&62
   elif [[ $__xec_code != 0 || $__xec_sent ]]; then
@@ -155,7 +158,7 @@ if [[ @busy@ && $BASH_SUBSHELL == 0 && ${BASHPID-$$} == $$ ]]; then
     BASH_ENV=@begin@ __xec_back=$__xec_code \builtin exec @exec@ -c "$(<@server@)" <@feed@
   fi
 fi
-"""
+""".replace("@trap@", _TRAPPED)
 
 # Prints what a new shell must read to be as this one. `declare -F` says which functions are exported; aliases come last, since
 # they must not be replaced in functions once more.
@@ -179,6 +182,7 @@ _OWN: Final = (
 _EXIT: Final = r"""\builtin eval 'exit() { __xec_exit=$?; \builtin exit "${@-$__xec_exit}"; }'"""
 
 # A trap on EXIT runs at the end of the script, as in a shell of its own; the shell's own EXIT trap stays in its place, and in no list.
+# No `return` on the way of what sets traps: in the EXIT trap of a subshell that a failure ends, it would end that trap, by a fault of bash.
 _TRAP: Final = r"""
 trap() {
   if [[ $# == 0 || $1 == -p ]]; then
@@ -189,22 +193,25 @@ trap() {
     \builtin printf %s "${__xec_all%x}"
     \builtin return
   fi
-  if [[ $BASH_SUBSHELL != 0 || $# -lt 2 || $1 == -[lp]* ]]; then \builtin trap "$@"; \builtin return; fi
-  [[ $1 != -- ]] || \builtin shift
-  \builtin local __xec_do __xec_one __xec_rest
-  __xec_do=$1 __xec_rest=(); \builtin shift
-  for __xec_one; do
-    case ${__xec_one^^} in
-      EXIT|0|SIGEXIT) if [[ $__xec_do == - ]]; then \builtin unset -v __xec_trap; else __xec_trap=$__xec_do; fi ;;
-      *) __xec_rest+=("$__xec_one") ;;
-    esac
-  done
-  [[ ${#__xec_rest[@]} == 0 ]] || \builtin trap -- "$__xec_do" "${__xec_rest[@]}"
+  if [[ $BASH_SUBSHELL != 0 || $# -lt 2 || $1 == -[lp]* ]]; then
+    \builtin trap "$@"
+  else
+    [[ $1 != -- ]] || \builtin shift
+    \builtin local __xec_do __xec_one __xec_rest
+    __xec_do=$1 __xec_rest=(); \builtin shift
+    for __xec_one; do
+      case ${__xec_one^^} in
+        EXIT|0|SIGEXIT) if [[ $__xec_do == - ]]; then \builtin unset -v __xec_trap; else __xec_trap=$__xec_do; fi ;;
+        *) __xec_rest+=("$__xec_one") ;;
+      esac
+    done
+    [[ ${#__xec_rest[@]} == 0 ]] || \builtin trap -- "$__xec_do" "${__xec_rest[@]}"
+  fi
 }
 """
 _AT_END: Final = (
-    r"""__xec_code=$?; if [[ ${__xec_trap+x} ]]; then __xec_text=$__xec_trap; \builtin unset -v __xec_trap; \builtin unset -f "${__xec_own[@]}"; """
-    rf"""__xec_is "$__xec_code"; \builtin eval "$__xec_text" {_STREAMS}; fi; __xec_is "$__xec_code"; """
+    r"""if [[ ${__xec_trap+x} ]]; then __xec_text=$__xec_trap; \builtin unset -v __xec_trap; \builtin unset -f "${__xec_own[@]}"; """
+    f"{_TRAPPED}; fi; "
 )
 
 
@@ -313,12 +320,12 @@ class _Bash:
                 b"__xec_from=$PWD; \\builtin cd -- %s %s && __xec_to=$PWD && "
                 % (quoted(order.cwd), filled("2>@err@", names))
             )
-        words += [run, filled(f" {_STREAMS}; ", names)]
+        words += [run, filled(f" {_STREAMS}; __xec_code=$?; ", names)]
         if takes_ours:
-            words.append(filled(_AGAIN_OURS, names))
+            words.append(filled(". @genuine@; ", names))
         if b"trap" in own:
             words.append(filled(_AT_END, names))
-        words.append(filled(DONE, names))
+        words.append(filled(DONE.replace("$?", "$__xec_code"), names))
         return order_of(b"x", b"".join(words))
 
     def ping(self, number: int, names: Slots) -> bytes:  # noqa: ARG002 - the other shells need them
