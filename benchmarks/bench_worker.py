@@ -21,6 +21,7 @@ BASH = ["bash", "-c", SCRIPT]
 RC_S = 0.15
 PEERS = {"@xec-sh/core": "xec", "zx": "zx", "execa": "execa"}
 REST_S = 0.02  # between two commands; a person's pace is slower still
+IN_A_ROW = 4  # as many as wait in a pool of that size
 INSTALL_S = 300  # for each of them to be installed
 
 # Each tool runs the same command, and says how long that took, in seconds, one number a line.
@@ -238,7 +239,8 @@ def commands(report, rounds, tools):
             del at_once[name], after_rest[name]
     for ours, least, times in (("session", 6, at_once), ("isolated worker", 2.5, after_rest)):
         by_median, by_best = ratio(times["`bash -c`"], times[ours])
-        report.at_least(f"`bash -c` / {ours}", by_median, least, " ×", f" (best turns {by_best:.3g})")
+        how = ", each after a rest" if times is after_rest else ""
+        report.at_least(f"`bash -c` / {ours}{how}", by_median, least, " ×", f" (best turns {by_best:.3g})")
     floor = after_rest["the same, started and reported by a process beside"]
     by_median, by_best = ratio(after_rest["`bash -c`"], floor)
     report.target(
@@ -259,6 +261,40 @@ def commands(report, rounds, tools):
                 for name, t in times.items()
             ],
         )
+
+
+def from_a_pool(report, rounds):
+    """As many isolated workers as wait, one right after the other; then time for the next ones to start, which is not counted."""
+    import xec_magic as xec
+
+    def each(function):
+        time.sleep(IN_A_ROW * REST_S)
+        begun = time.perf_counter()
+        for _ in range(IN_A_ROW):
+            function()
+        return (time.perf_counter() - begun) / IN_A_ROW
+
+    with xec.workers(size=IN_A_ROW) as w:
+        times = interleave(
+            {
+                "isolated worker": lambda: each(lambda: w.run(SCRIPT)),
+                "`bash -c`": lambda: each(lambda: subprocess.run(BASH, capture_output=True, check=True)),
+            },
+            rounds,
+            warm_up=5,
+        )
+    by_median, by_best = ratio(times["`bash -c`"], times["isolated worker"])
+    report.at_least(
+        f"`bash -c` / isolated worker, {IN_A_ROW} in a row from a pool of {IN_A_ROW}",
+        by_median,
+        2.5,
+        " ×",
+        f" (best turns {by_best:.3g})",
+    )
+    report.table(
+        [f"{IN_A_ROW} in a row after a pause, each", "best", "median"],
+        [[name, duration(t.best), duration(t.median)] for name, t in times.items()],
+    )
 
 
 def start_up(report, rounds):
@@ -335,6 +371,7 @@ def main():
                 tool.close()
     if note:
         report.say(note)
+    from_a_pool(report, rounds // 4)
     start_up(report, max(5, rounds // 20))
     in_a_row(report, 20 if options.quick else 100)
     report.finish()
