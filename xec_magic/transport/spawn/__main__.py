@@ -67,7 +67,7 @@ def main(descriptor: int, marker: bytes, temporary: str) -> None:
         with contextlib.suppress(OSError):
             kernel.shutdown(socket.SHUT_RDWR)
 
-    reaper = Reaper(replies, groups, wake)
+    reaper = Reaper(replies, groups, wake, proc=proctree.HAS_PROC)
     reaper.start(give_up)
     known: dict[bytes, bytes] = {}  # the environment of the last command with variables of its own besides
     poll = select.poll()
@@ -126,13 +126,12 @@ def serve(kernel: socket.socket, replies: Replies, reaper: Reaper, known: dict[b
             pid = start(argv, cwd, env, descriptors[:STREAMS])
         except OSError as error:
             name = error.filename.decode("utf-8", "replace") if isinstance(error.filename, bytes) else error.filename
-            said = marshal.dumps(("refused", number, error.errno or 0, str(name or "")))
+            replies.add(marshal.dumps(("refused", number, error.errno or 0, str(name or ""))), at)
         except (ValueError, TypeError) as error:
-            said = marshal.dumps(("refused", number, 0, str(error)))
+            replies.add(marshal.dumps(("refused", number, 0, str(error))), at)
         else:
-            said = marshal.dumps(("started", number, pid, at))
+            replies.add(marshal.dumps(("started", number, pid, at)), at)  # before its end can be reported
             reaper.add(pid, follow(number, pid, descriptors, sent, kept))
-        replies.add(said, at)  # before its end can be looked at
         groups.leave(pid)
     for descriptor in descriptors:
         os.close(descriptor)

@@ -17,8 +17,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import proctree  # type: ignore[import-not-found]  # by path
-
 if TYPE_CHECKING:
     import socket
 
@@ -121,6 +119,7 @@ class Reaper:
         replies: Where to.
         groups: Knows what the groups of commands have used; asked with `mutex` held.
         wake: Called when there is a session more in `remains`, or something to tell that has time.
+        proc: Processes can be looked at in `/proc`.
 
     Attributes:
         running: The commands that have not ended, by their process.
@@ -128,7 +127,8 @@ class Reaper:
         mutex: Held while a command is started, so that its end is looked at when all is known of it.
     """
 
-    def __init__(self, replies: Replies, groups: Grouped, wake: Any) -> None:
+    def __init__(self, replies: Replies, groups: Grouped, wake: Any, *, proc: bool) -> None:
+        self._proc = proc
         self.running: dict[int, Running] = {}
         self.remains: set[int] = set()
         self.mutex = threading.Lock()
@@ -154,7 +154,7 @@ class Reaper:
         threading.Thread(target=watch, daemon=True).start()
 
     def add(self, pid: int, command: Running) -> None:
-        """A command has been started. With `mutex` held."""
+        """A command has been started, which has been told. With `mutex` held. Its end may be told from here on."""
         self.running[pid] = command
         if self._none.locked():
             self._none.release()
@@ -182,7 +182,7 @@ class Reaper:
         while True:
             through: tuple[int | None, int | None] = (None, None)
             try:
-                if proctree.HAS_PROC:  # look before it is collected: then its counters are gone
+                if self._proc:  # look before it is collected: then its counters are gone
                     found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | options)
                     if found is None:
                         return None
