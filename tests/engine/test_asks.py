@@ -270,3 +270,47 @@ def test_observers_hear_of_a_run_before_who_waits_for_it_can_ask(monkeypatch):
     monkeypatch.setattr(executor, "settle", settle)
     xec.run("echo hello", cache=60)
     assert [record.cached_s is None for record in xec.profiler.report().records] == [True, False]
+
+
+def test_a_run_that_begins_later_runs_where_it_was_asked_for_and_is_kept_for_there(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    os.chdir(tmp_path / "one")
+    begun_later = xec.start("pwd", cache=60)
+    os.chdir(tmp_path / "two")
+    assert str(begun_later.result()) == str(tmp_path / "one")
+    again = begun_later.rerun()
+    assert str(again.result()) == str(tmp_path / "one")
+    assert str(xec.run("pwd", cache=60)) == str(tmp_path / "two")
+    os.chdir(tmp_path / "one")
+    kept = xec.run("pwd", cache=60)
+    assert (kept.cached is not None, str(kept)) == (True, str(tmp_path / "one"))
+
+
+def test_what_is_renewed_elsewhere_is_renewed_where_it_was(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    keys = []
+    by_directory = xec.CachePolicy(60, key=lambda command: keys.append(command.cwd) or command.cwd)
+    os.chdir(tmp_path / "one")
+    for _ in range(2):
+        first = xec.run("date +%N; pwd", cache=by_directory)
+    executor = runtime.current().executor
+    os.chdir(tmp_path / "two")
+    (kept,) = executor.cache.entries()
+    assert executor.refresh(kept.entry.result.plan).result().stdout.splitlines()[1] == str(tmp_path / "one")
+    os.chdir(tmp_path / "one")
+    renewed = xec.run("date +%N; pwd", cache=by_directory)
+    assert (renewed.cached is not None, renewed.stdout != first.stdout) == (True, True)
+    assert set(keys) == {str(tmp_path / "one")}
+
+
+def test_a_variable_that_changes_before_a_run_begins_lets_nothing_be_kept(monkeypatch):
+    monkeypatch.setenv("STAGE", "test")
+    begun_later = xec.start("echo $STAGE", cache=60, cache_env="STAGE")
+    monkeypatch.setenv("STAGE", "live")
+    assert begun_later.result().notes == (
+        "not cached: a variable that it depends on has changed since it was asked for",
+    )
+    monkeypatch.setenv("STAGE", "test")
+    assert str(xec.run("echo $STAGE", cache=60, cache_env="STAGE")) == "test"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Final
 
 from xec_magic.command import Command, FileInput, encode_script
@@ -14,7 +14,7 @@ from xec_magic.errors import OptionError
 from xec_magic.plan import Plan
 from xec_magic.transport.shells import default_shell
 
-__all__ = ["Captured", "Key", "encode"]
+__all__ = ["Captured", "Key", "encode", "placed"]
 
 FORM: Final = (
     "xec-magic result 1"  # begins every key; another form of keys is another name, so that old ones never match
@@ -31,12 +31,14 @@ class Key:
         full: All that was captured; compared on a hit, since two states could have one digest.
         stamps: The files that it speaks of, as they were.
         place: The command's directory and where that led, if there are links in its name.
+        variables: The kernel's variables that it speaks of, as they were.
     """
 
     digest: int
     full: bytes
     stamps: tuple[tuple[str, Stamp], ...] = ()
     place: tuple[str, str] | None = None
+    variables: tuple[tuple[str, str | None], ...] = ()
 
 
 def encode(value: object) -> bytes:
@@ -70,6 +72,17 @@ def encode(value: object) -> bytes:
             raise TypeError(f"a {type(value).__name__} cannot be part of a key")
 
 
+def placed(plan: Plan) -> Plan:
+    """The plan with the kernel's directory said: it may begin, or be asked for again, when that is another one."""
+    command = plan.command
+    if command.target.kind != "local" or command.cwd is not None:
+        return plan
+    try:
+        return replace(plan, command=replace(command, cwd=os.getcwd()))
+    except FileNotFoundError:  # who needs one says so
+        return plan
+
+
 class Captured:
     """What a plan's key is made of, apart from files and key functions, which are asked anew for each key.
 
@@ -84,11 +97,13 @@ class Captured:
 
     def __init__(self, plan: Plan, stamps: Stamps, environ: Mapping[str, str] = os.environ) -> None:
         assert plan.cache is not None
-        self._plan = plan
+        self._plan = placed(plan)
         self._policy = plan.cache
         self._stamps = stamps
         self._stdin = self._stdin_file()
-        self._fixed = self._fixed_part(environ)
+        self._variables = self._chosen(environ)
+        self._fixed = self._fixed_part()
+        # The kernel's own has no links in its name, and is another one as soon as it has another name.
         self._place = None if plan.command.cwd is None or not self._in_place() else _Place(plan.command.cwd)
         self._varies = bool(self._policy.depends) or self._stdin is not None or callable(self._policy.key)
         self._key: Key | None = None
@@ -108,7 +123,13 @@ class Captured:
             )
         return command.stdin.path
 
-    def _fixed_part(self, environ: Mapping[str, str]) -> bytes:
+    def _chosen(self, environ: Mapping[str, str]) -> tuple[tuple[str, str | None], ...]:
+        """The kernel's variables that count; none where a name of the user's stands for all."""
+        local = self._plan.command.target.kind == "local"
+        names = () if self._policy.key is not None else ("PATH", *self._policy.env) if local else self._policy.env
+        return tuple((name, environ.get(name)) for name in names)
+
+    def _fixed_part(self) -> bytes:
         command, policy = self._plan.command, self._policy
         target = _fields_of(command.target)
         if policy.key is not None:
@@ -117,9 +138,7 @@ class Captured:
         state = dict(_state_of(command), target=target, wait=self._plan.stop.wait)
         if local:
             state |= {"cwd": command.cwd or _directory(), "shell": command.shell or default_shell()}
-        chosen = ("PATH", *policy.env) if local else policy.env
-        surroundings = tuple((name, environ.get(name)) for name in chosen)
-        return encode((FORM, "captured", tuple(sorted(state.items())), surroundings))
+        return encode((FORM, "captured", tuple(sorted(state.items())), self._variables))
 
     def settled(self) -> Key | None:
         """The key, where that depends on no file and no function and was made before; see `key`."""
@@ -155,7 +174,7 @@ class Captured:
         full = b"%d:%s%s" % (len(self._fixed), self._fixed, varying if real is None else varying + encode((real,)))
         # Signed: it is the number of a row in SQLite as well, which is the quickest way to one.
         digest = int.from_bytes(hashlib.blake2b(full, digest_size=8).digest(), "big", signed=True)
-        return Key(digest, full, stamps, place)
+        return Key(digest, full, stamps, place, self._variables)
 
     def _ask(self, function: Any) -> bytes:
         name = getattr(function, "__name__", "the key function")

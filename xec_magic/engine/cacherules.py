@@ -15,10 +15,11 @@ from xec_magic.units import format_size
 __all__ = ["changed", "holds_secret", "objection"]
 
 
-def objection(result: Result, *, masked: bool) -> str:
+def objection(key: Key, result: Result, *, masked: bool) -> str:
     """Why a result is not to be kept, empty when nothing speaks against it; the policy's condition is not asked.
 
     Args:
+        key: What it would be the result of.
         result: With the policy by which it would be kept.
         masked: A secret was found in its output.
     """
@@ -34,6 +35,8 @@ def objection(result: Result, *, masked: bool) -> str:
         return "it left processes behind that may still print"
     if not result.ok and not policy.failures_s:
         return "it failed"
+    if any(os.environ.get(name) != value for name, value in key.variables):  # it may have begun with the new ones
+        return "a variable that it depends on has changed since it was asked for"
     size = result.log.size()
     from xec_magic.engine.memory import ENTRY_BYTES
 

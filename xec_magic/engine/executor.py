@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from xec_magic.engine.ask import Questions
 from xec_magic.engine.audience import Audience
 from xec_magic.engine.cache import ResultCache
-from xec_magic.engine.cachekey import Captured, Key
+from xec_magic.engine.cachekey import Captured, Key, placed
 from xec_magic.engine.drive import Drive
 from xec_magic.engine.express import Express
 from xec_magic.engine.flight import Flights
@@ -131,6 +131,7 @@ class Executor:
             if keep is False:
                 raise OptionError("cache: without its output there is nothing to keep; leave out cache or keep=False")
             keep = True  # also what is read as it comes
+            plan = placed(plan)
         run_id = str(next(self._numbers))
         run = Run(
             self, run_id, plan, lambda: self.spool.new_log(run_id, plan.limits.memory_bytes),

@@ -159,7 +159,7 @@ class Flights:
         policy = _policy_of(run, *flight.followers)
         assert run.key is not None
         result = replace(result, plan=replace(run.plan, cache=policy))
-        objection = cacherules.objection(result, masked=run.masked)
+        objection = cacherules.objection(run.key, result, masked=run.masked)
         if not objection and (run.key.stamps or run.key.place or (policy.when is not None and result.ok)):
             objection = await self._asked_aside(run, result, policy)
         if not objection:
