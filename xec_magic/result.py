@@ -284,17 +284,19 @@ class Result:
         result.__dict__.update(fields)
         return result
 
-    def replayed(self, run_id: str, plan: Plan, age_s: float) -> Result:
-        """The same end and the same output for another run of an equal command, which asks by policies of its own."""
+    def replayed(self, run_id: str, plan: Plan, age_s: float | None) -> Result:
+        """The same end and the same output for another run of an equal command, which asks by policies of its own.
+
+        `age_s` is None where it was waited for, and not kept.
+        """
         again = object.__new__(Result)  # as `restore` does it
         fields = again.__dict__
         fields.update(self.__dict__)
         fields["run_id"], fields["cached"] = run_id, age_s
         if plan is not self.plan:
             fields["plan"] = plan
-            if plan.ok_codes != self.plan.ok_codes and self.exit_code is not None:
-                ended = self.exit_code in plan.ok_codes
-                fields["outcome"] = Outcome.OK if ended else Outcome.FAILED
+            if plan.ok_codes != self.plan.ok_codes and self.outcome in (Outcome.OK, Outcome.FAILED):
+                fields["outcome"] = Outcome.OK if self.exit_code in plan.ok_codes else Outcome.FAILED
         return again
 
     def __bool__(self) -> bool:

@@ -94,6 +94,22 @@ def test_a_failure_goes_to_all_who_wait_and_is_not_kept(executor, host):
     assert executor.cache.entries() == []
 
 
+def test_who_waits_judges_the_exit_code_by_its_own_list(executor, host):
+    host.on("grep", Wait(0.3), Exit(1))
+    leader = executor.start(plan("grep", target=host.target), check=False)
+    accepting = follower_of(executor, plan("grep", target=host.target, more={"ok_codes": frozenset({0, 1})}))
+    assert [run.wait(20).outcome for run in (leader, accepting)] == [Outcome.FAILED, Outcome.OK]
+    assert accepting.result().cached is None
+
+
+def test_a_time_limit_is_no_success_for_who_waits_whatever_the_exit_code(executor):
+    script, limit = "trap 'exit 3' INT; sleep 30 & wait", {"stop": StopPolicy(timeout_s=0.5)}
+    leader = executor.start(plan(script, more=limit), check=False)
+    accepting = follower_of(executor, plan(script, more=limit | {"ok_codes": frozenset({0, 3})}))
+    ends = [(run.wait(20).outcome, run.wait().exit_code) for run in (leader, accepting)]
+    assert ends == [(Outcome.TIMED_OUT, 3)] * 2
+
+
 def test_a_follower_sees_what_the_leader_prints_while_it_prints(executor, host):
     host.on("slow", Say("one\n"), Wait(0.4), Say("two\n"), Wait(0.2), Exit(0))
     leader = executor.start(plan("slow", target=host.target))
@@ -240,6 +256,17 @@ def test_a_refresh_that_begins_after_an_earlier_one_has_ended_does_not_take_its_
     assert str(first.result(20)) == "old"
     executor.begin(second)
     assert str(second.result(20)) == "new"
+
+
+def test_what_began_before_a_refresh_and_ends_after_it_is_not_kept_in_its_place(executor, host):
+    host.on("slow", Wait(0.6), Say("old"), Exit(0))
+    host.on("slow", Say("new"), Exit(0))
+    first = executor.start(plan("slow", target=host.target))
+    until(lambda: first.state == "running")
+    assert str(executor.start(plan("slow", target=host.target, refresh=True)).result(20)) == "new"
+    assert not first.done()
+    assert str(first.result(20)) == "old"
+    assert str(executor.start(plan("slow", target=host.target)).result(20)) == "new"
 
 
 def test_a_refresh_that_waits_can_be_stopped_and_outlives_a_leader_that_is(executor, host):

@@ -227,6 +227,9 @@ class ResultCache:
         )  # fmt: skip
         if not self._may_show(entry):  # something has become a secret while it ran
             return
+        newer = None if self._memory is None else self._memory.get(key)
+        if newer is not None and newer.begun > begun:  # a refresh that was asked for meanwhile has been faster
+            return
         if policy.persist:
             self.disk.save(entry)
         if result.log.size() <= ENTRY_BYTES and result.log.path is None:

@@ -177,7 +177,7 @@ class Execution:
 
     def share(self, kept: Result, note: str) -> None:
         """End with the result of an equal run that has just ended."""
-        result = replace(kept, run_id=self.run_id, plan=self.plan, notes=(*kept.notes, note))
+        result = replace(kept.replayed(self.run_id, self.plan, None), notes=(*kept.notes, note))
         now = time.monotonic()
         self._tell(Note(self.run_id, now, note))
         self._end_like(result, now)
