@@ -279,6 +279,64 @@ def test_what_one_kernel_has_renewed_another_one_gives_at_once(kernels):
     assert str(ask(two, "date", host)) == "new"
 
 
+def test_an_older_result_of_one_kernels_memory_does_not_take_the_place_of_a_newer_one_on_disk(kernels):
+    host = FakeHost("db1")
+    host.on("date", Say("old"))
+    host.on("date", Say("new"))
+    one, two = kernels(), kernels()
+    one.start(plan("date", target=host.target)).result()
+    keep(two, "date", host, refresh=True)
+    assert str(keep(one, "date", host)) == "old", "its own, and as fresh as it asks for"
+    assert [str(ask(each, "date", host)) for each in (two, kernels(), one)] == ["new"] * 3
+    assert host.started == ["date"] * 2
+
+
+def test_what_is_too_old_in_one_kernels_memory_is_looked_for_on_disk(kernels):
+    host, clock = FakeHost("db1"), Hands()
+    host.on("date", Say("old"))
+    host.on("date", Say("new"))
+    one, two = kernels(clock), kernels(clock)
+    one.start(plan("date", ttl=600, target=host.target)).result()
+    clock.tick(100)
+    keep(two, "date", host)
+    assert str(ask(one, "date", host)) == "new"
+    assert host.started == ["date"] * 2
+
+
+def test_what_two_kernels_have_kept_of_one_command_is_forgotten_in_memory_and_on_disk(kernels, host):
+    one, two = kernels(), kernels()
+    one.start(plan("uptime", target=host.target)).result()
+    keep(two, "uptime", host)
+    assert one.cache.forget(matcher("uptime")) == 1
+    assert one.cache.entries() == two.cache.entries() == []
+    assert ask(one, "uptime", host).cached is None
+
+
+@pytest.mark.parametrize("kept_before", [False, True], ids=["nothing", "a smaller result"])
+def test_a_large_result_is_given_while_it_is_on_its_way_to_the_disk(kernels, tmp_path, kept_before):
+    size = tmp_path / "size"
+    size.write_text("10")
+    script = f"head -c $(cat {size}) /dev/zero"
+    one = kernels()
+    if kept_before:
+        one.start(plan(script)).result()
+    size.write_text("9000000")
+    hold, held = threading.Event(), threading.Event()
+    one.cache.disk._writer.post(lambda _: hold.set() or held.wait(20))
+    assert hold.wait(20)
+    first = one.start(plan(script, persist=True, refresh=True)).result()
+    try:
+        again = [one.start(plan(script, persist=True)).result() for _ in range(2)]
+        assert [(each.log.size(), each.cached is not None) for each in again] == [(9_000_000, True)] * 2
+        assert again[0].stdout_bytes == first.stdout_bytes
+    finally:
+        held.set()
+    one.cache.disk.flush()
+    assert one.start(plan(script, persist=True)).result().log is not first.log
+    assert one.cache.forget(matcher("*")) == 1
+    assert one.start(plan(script, persist=True)).result().cached is None
+
+
 def test_a_forgotten_result_that_was_on_its_way_to_the_disk_does_not_come_back(kernels, host, monkeypatch):
     one = kernels()
     begun, held = threading.Event(), threading.Event()
@@ -287,12 +345,15 @@ def test_a_forgotten_result_that_was_on_its_way_to_the_disk_does_not_come_back(k
     )  # a disk that is so slow that nobody waits for it
     assert begun.wait(20)
     ask(one, "uptime", host)
+    (entry,) = one.cache.memory.entries()
+    assert one.cache.disk.saving(entry.key) is entry
     waiting = one.cache.disk._writer._jobs
     with monkeypatch.context() as patch:
         patch.setattr(one.cache.disk, "flush", Mock(side_effect=TimeoutError))
         forgetting = threading.Thread(target=one.cache.forget, args=(matcher("*"),))
         forgetting.start()
         until(lambda: waiting.qsize() == 2 or not forgetting.is_alive())
+    assert one.cache.disk.saving(entry.key) is None
     held.set()
     forgetting.join(20)
     one.cache.disk.flush()

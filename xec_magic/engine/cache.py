@@ -115,9 +115,14 @@ class ResultCache:
             return None
         entry = None if self._memory is None else self._memory.get(key)
         if entry is not None and not (entry.on_disk and self._taken_back()):
-            return self._usable(entry, plan)
+            hit = self._usable(entry, plan)
+            if hit is not None or entry.on_disk:
+                return hit
         if not policy.persist:
             return None
+        entry = self.disk.saving(key)
+        if entry is not None:
+            return self._usable(entry, plan)
         entry = self.disk.load(key, plan)
         hit = None if entry is None else self._usable(entry, plan)
         if hit is not None:
@@ -234,6 +239,8 @@ class ResultCache:
             self.disk.save(entry)
         if result.log.size() <= ENTRY_BYTES and result.log.path is None:
             self.memory.put(entry)
+        else:
+            self.memory.drop_key(key)  # what is older is not to be found before it
         with self._lock:
             self._stats.stores += 1
 
@@ -271,6 +278,7 @@ class ResultCache:
         if self._disk is not None:
             with contextlib.suppress(TimeoutError):  # a slow disk: the table is a little behind
                 self._disk.flush(1.0)
+            self._taken_back()
         in_memory = self._memory.entries() if self._memory is not None else []
         return shown(in_memory, self.disk.rows(), self.clock)
 
@@ -284,8 +292,8 @@ class ResultCache:
         here = [one.entry for one in wanted if one.entry is not None]
         if self._memory is not None:
             self._memory.drop(here)
-        elsewhere = [one.digest for one in wanted if one.entry is None]
-        on_disk = elsewhere + [entry.key.digest for entry in here if entry.on_disk or entry.saving]
+        # Of an equal command another kernel may have kept a result on disk, and this one its own in memory.
+        on_disk = [one.digest for one in wanted if one.entry is None or "disk" in one.tier or one.entry.saving]
         removed = self.disk.forget(on_disk) if on_disk else set()
         return len(removed | {entry.key.digest for entry in here})
 

@@ -67,8 +67,14 @@ class DiskTier:
         self._writer = Writer(self._connect, self._failed, self._commit)
         self._place = DiskPlace(root, lambda: self._writer.resting, self._writer.rest)
         self._changes = Changes(limit_bytes)
+        self._saving: dict[int, Entry] = {}  # on their way; a large one takes a second
 
     # -- reading: any thread ----------------------------------------------------------------------
+
+    def saving(self, key: Key) -> Entry | None:
+        """The entry of a key while it is on its way to the disk."""
+        entry = self._saving.get(key.digest)
+        return entry if entry is not None and entry.key.full == key.full and not entry.result.log.closed else None
 
     def load(self, key: Key, plan: Plan) -> Entry | None:
         """The entry of a key, its result made for a plan; None when there is none that can be trusted."""
@@ -177,12 +183,16 @@ class DiskTier:
             self._place.complain("the disk is too slow for what is to be kept; some results are not")
             return False
 
-        def undone() -> None:
-            entry.on_disk = entry.saving = False
+        def ended(done: bool) -> None:
+            if self._saving.get(entry.key.digest) is entry:
+                self._saving.pop(entry.key.digest, None)
+            if not done:
+                entry.on_disk = entry.saving = False
 
         entry.saving = True  # before it can be done
-        if not self._writer.post(lambda db: self._save(db, entry), size, undone):
-            undone()
+        self._saving[entry.key.digest] = entry
+        if not self._writer.post(lambda db: self._save(db, entry), size, ended):
+            ended(False)
         return entry.saving or entry.on_disk
 
     def used(self, digest: int) -> None:
@@ -202,19 +212,26 @@ class DiskTier:
         Raises:
             TimeoutError: the disk has not done it in time; it will.
         """
-        wanted = list(digests)
+        wanted = self._let_go(digests)
         nothing: set[int] = set()
         return self._writer.ask(lambda db: self._changes.remove(db, wanted), within_s, default=nothing)
 
     def forget_later(self, digests: Iterable[int], *, erase: bool = False) -> None:
         """Remove entries, without waiting for it; with `erase` nothing of them is left in the file either."""
-        wanted = list(digests)
+        wanted = self._let_go(digests)
 
         def job(db: sqlite3.Connection) -> None:
             self._changes.remove(db, wanted)
             self._changes.erase |= erase
 
         self._writer.post(job)
+
+    def _let_go(self, digests: Iterable[int]) -> list[int]:
+        """Give nobody any more what is on its way."""
+        wanted = list(digests)
+        for digest in wanted:
+            self._saving.pop(digest, None)
+        return wanted
 
     def clear(self, within_s: float = 10.0) -> set[int]:
         """Remove everything; the entries that there were.
@@ -223,6 +240,7 @@ class DiskTier:
             TimeoutError: as for `forget`.
         """
         nothing: set[int] = set()
+        self._saving.clear()
         return self._writer.ask(self._changes.clear, within_s, default=nothing)
 
     def flush(self, within_s: float = 10.0) -> None:

@@ -8,7 +8,7 @@ import time
 from typing import Final
 
 from xec_magic.command import encode_script
-from xec_magic.engine.diskfacts import pack, proof
+from xec_magic.engine.diskfacts import is_newer, pack, proof
 from xec_magic.engine.diskfiles import OutputFiles
 from xec_magic.engine.diskwriter import Job
 from xec_magic.engine.memory import Entry
@@ -54,6 +54,11 @@ class Changes:
             OSError, sqlite3.Error: the disk does not take it.
         """
         result, log = entry.result, entry.result.log
+        row = db.execute("select record from entries where digest = ?", (entry.key.digest,)).fetchone()
+        if row is not None and is_newer(row[0], entry):
+            # This one was in memory for a while; its kernel looks again and finds the other one.
+            entry.on_disk, entry.saving, self._taken_back = True, False, True
+            return
         output: bytes | None = None
         name = file_stamp = None
         file_digest = b""

@@ -17,7 +17,7 @@ from xec_magic.output import OutputLog
 from xec_magic.plan import Plan
 from xec_magic.result import Result
 
-__all__ = ["Facts", "pack", "proof", "restored", "unpack"]
+__all__ = ["Facts", "is_newer", "pack", "proof", "restored", "unpack"]
 
 # A record and not JSON: it is read at each hit, in a tenth of the time. What is absent is NaN, or -1.
 _RECORD: Final = struct.Struct("<4d 2h 4d 7q 16s 40s")
@@ -76,6 +76,15 @@ def unpack(record: bytes) -> Facts:
         struct.error: it is none.
     """
     return Facts._make(_RECORD.unpack(record))
+
+
+def is_newer(record: bytes, entry: Entry) -> bool:
+    """The result of a record was kept later than that of an entry, as far as a clock tells that nobody sets."""
+    try:
+        stored = unpack(record).stored
+    except (struct.error, ValueError, TypeError):  # damaged, so there is nothing to lose
+        return False
+    return stored.boot == entry.stored.boot and stored.steady > entry.stored.steady
 
 
 def restored(record: bytes, key: Key, plan: Plan, log: OutputLog) -> Entry:

@@ -26,7 +26,7 @@ class Moved(Exception):
 
 
 class Job:
-    """A change, what it holds in memory, who waits for it, and what to do when it cannot be made."""
+    """A change, what it holds in memory, who waits for it, and who is told whether it was made."""
 
     def __init__(
         self,
@@ -34,10 +34,10 @@ class Job:
         size: int = 0,
         *,
         waiting: bool = False,
-        undone: Callable[[], None] = lambda: None,
+        ended: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._work = work
-        self.undone = undone
+        self._ended = ended
         self.size = size
         self.future: concurrent.futures.Future[Any] | None = concurrent.futures.Future() if waiting else None
         self.value: Any = None
@@ -46,11 +46,12 @@ class Job:
         """Make the change; it counts when the transaction does."""
         self.value = self._work(db)
 
-    def end(self, value: Any) -> None:
+    def end(self, done: bool) -> None:
         """Tell who waits."""
+        self._ended(done)
         if self.future is not None and not self.future.done():
             with contextlib.suppress(concurrent.futures.InvalidStateError):
-                self.future.set_result(value)
+                self.future.set_result(self.value if done else None)
 
 
 class Writer:
@@ -79,10 +80,10 @@ class Writer:
         self.pending = 0  # bytes that waiting jobs hold
 
     def post(
-        self, work: Callable[[sqlite3.Connection], Any], size: int = 0, undone: Callable[[], None] = lambda: None
+        self, work: Callable[[sqlite3.Connection], Any], size: int = 0, ended: Callable[[bool], None] = lambda _: None
     ) -> bool:
-        """Do something soon; False when it will not be done. `undone` is called when it then fails."""
-        return self._put(Job(work, size, undone=undone))
+        """Do something soon; False when it will not be done. `ended` is told then whether it was."""
+        return self._put(Job(work, size, ended=ended))
 
     def ask(self, work: Callable[[sqlite3.Connection], T], within_s: float, default: T) -> T:
         """Do something after all that came before, and wait for it; `default` when the disk refuses.
@@ -153,9 +154,7 @@ class Writer:
             except Exception:  # a fault of ours costs these jobs, and no later ones
                 logging.getLogger("xec_magic").exception("results could not be kept on disk")
             for job in jobs:
-                if not done:
-                    job.undone()
-                job.end(job.value if done else None)
+                job.end(done)
         if db is not None:
             db.close()
 

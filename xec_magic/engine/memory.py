@@ -140,6 +140,11 @@ class MemoryTier:
                     dropped += 1
         return dropped
 
+    def drop_key(self, key: Key) -> None:
+        """Forget what is kept under a key."""
+        with self._lock, contextlib.suppress(KeyError):
+            del self._entries[key.digest]
+
     def entries(self) -> list[Entry]:
         """All entries, oldest first."""
         with self._lock:
