@@ -23,7 +23,7 @@ from dataclasses import asdict
 import xec_magic as xec
 
 become, folder = sys.argv[1:]
-work = "i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done; head -c 3000000 /dev/zero | cat > /dev/null"
+work = f"i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done; head -c 3000000 {folder}/zeros | cat > /dev/null"
 gate = os.open(folder + "/gate", os.O_RDWR)  # neither end waits for the other
 until_seen = f"touch {folder}/done; read -r line < {folder}/gate"
 run = xec.start(f"echo began; exec {become} -c '{work}; {until_seen}'", monitor=True, rate=20, timeout=60)
@@ -52,6 +52,7 @@ def folder():
         path.chmod(0o777)
         os.mkfifo(path / "gate")
         (path / "gate").chmod(0o666)
+        (path / "zeros").write_bytes(bytes(3_000_000))
         yield path
 
 

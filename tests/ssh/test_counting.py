@@ -11,11 +11,14 @@ import xec_magic as xec
 from xec_magic.transport.ssh.kept import counting
 from xec_magic.transport.ssh.kept.counting import Counted, use_between
 
-SPIN = (
-    "/usr/bin/python3 -c 'import time\nend = time.process_time() + 0.25\nwhile time.process_time() < end: pass'; "
-    "head -c 5000000 /dev/zero > /dev/null"
-)
+SPIN = "/usr/bin/python3 -c 'import time\nend = time.process_time() + 0.25\nwhile time.process_time() < end: pass'"
 OWN_BYTES = 20_000  # the shell reads its orders and writes them down
+
+
+@pytest.fixture(scope="module")
+def spin(world):
+    """A quarter of a second, and five million bytes written."""
+    return f"{SPIN}; head -c 5000000 {world.zeros} > /dev/null"
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +28,11 @@ def ex():
 
 
 @pytest.mark.parametrize("shell", ["bash", "dash", "zsh"])
-def test_a_watched_command_of_a_session_there_has_its_own_totals(ex, server, shell):
+def test_a_watched_command_of_a_session_there_has_its_own_totals(ex, server, spin, shell):
     s = ex.using(on=server.spec, session=f"counted-{shell}", shell=shell, monitor=True, rate=20)
     # Nothing that a command leaves behind in its shell may matter.
-    s.run("set -eu; IFS=:; echo() { print no; }; " + SPIN)
-    r = s.run(SPIN)
+    s.run("set -eu; IFS=:; echo() { print no; }; " + spin)
+    r = s.run(spin)
     assert (r.notes, r.stdout) == ((), "")
     assert 0.25 <= r.usage.cpu_s < 0.6
     assert 5_000_000 <= r.usage.written_bytes < 5_000_000 + OWN_BYTES
@@ -42,18 +45,20 @@ def test_a_watched_command_of_a_session_there_has_its_own_totals(ex, server, she
     }
 
 
-def test_a_command_that_fails_there_has_its_totals_and_one_that_a_copy_of_the_shell_goes_on_after_has_none(ex, server):
-    in_bash = ex.run(f"{SPIN}; false", on=server.spec, session="failing", monitor=True)
+def test_a_command_that_fails_there_has_its_totals_and_one_that_a_copy_of_the_shell_goes_on_after_has_none(
+    ex, server, spin
+):
+    in_bash = ex.run(f"{spin}; false", on=server.spec, session="failing", monitor=True)
     assert in_bash.exit_code == 1
     assert in_bash.usage.cpu_s >= 0.25
-    in_sh = ex.run(f"{SPIN}; false", on=server.spec, session="failing-sh", shell="dash", monitor=True)
+    in_sh = ex.run(f"{spin}; false", on=server.spec, session="failing-sh", shell="dash", monitor=True)
     assert (in_sh.exit_code, in_sh.usage) == (1, None)
-    assert ex.run(SPIN, on=server.spec, session="failing-sh", shell="dash", monitor=True).usage.cpu_s >= 0.25
+    assert ex.run(spin, on=server.spec, session="failing-sh", shell="dash", monitor=True).usage.cpu_s >= 0.25
 
 
-def test_curves_of_a_command_of_a_session_there_begin_with_it_and_not_with_the_first_look(ex, server):
+def test_curves_of_a_command_of_a_session_there_begin_with_it_and_not_with_the_first_look(ex, server, world):
     run = ex.using(on=server.spec, session="early", monitor=True, rate=20).start(
-        "head -c 5000000 /dev/zero > /dev/null; until [ -e ~/seen ]; do sleep 0.05; done"
+        f"head -c 5000000 {world.zeros} > /dev/null; until [ -e ~/seen ]; do sleep 0.05; done"
     )
     assert until(lambda: run.timeline and len(run.timeline) >= 3)
     ex.run("touch ~/seen", on=server.spec)
@@ -79,7 +84,7 @@ def test_a_shell_that_does_not_say_what_was_used_does_not_hold_up_its_command(ex
     assert (ends.stdout, ends.exit_code, ends.usage) == ("on\n", 3, None)
 
 
-def test_runs_of_a_profile_in_a_session_there_have_their_columns(ex, server):
-    profile = xec.profile("spin", SPIN, on=server.spec, session="profiled", runs=2, warmup=0)
+def test_runs_of_a_profile_in_a_session_there_have_their_columns(ex, server, spin):
+    profile = xec.profile("spin", spin, on=server.spec, session="profiled", runs=2, warmup=0)
     assert profile.df()["user_s"].notna().all()
     assert (profile.df()["written_bytes"] >= 5_000_000).all()

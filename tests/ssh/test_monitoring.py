@@ -148,7 +148,7 @@ def test_two_commands_on_one_host_each_have_their_own_curves(ex, on, world):
 
 def test_a_command_of_a_session_there_is_watched_without_what_the_shell_has_used_before(ex, on, world):
     s = ex.using(on=on, session="watched", monitor=True, rate=20)
-    s.run(f"python3 -c '{BUSY.format(0.4)}'; head -c 50000000 /dev/zero > /dev/null")
+    s.run(f"python3 -c '{BUSY.format(0.4)}'; head -c 50000000 {world.zeros} > /dev/null")
     with gate(world) as (path, let_go):
         started = s.start(f"head -n 1 {path}")
         assert until(lambda: len(seen(started)) > 2)
@@ -169,8 +169,8 @@ def test_of_a_command_that_becomes_root_there_the_bytes_are_absent_from_then_on(
     shell.chmod(0o4755)
     with gate(world) as (path, let_go):
         started = ex.start(
-            f"head -c 3000000 /dev/zero > some; read -r line < {path}; "
-            f"exec {shell} -p -c 'head -c 5000000 /dev/zero > more; read -r line < {path}'",
+            f"head -c 3000000 {world.zeros} > some; read -r line < {path}; "
+            f"exec {shell} -p -c 'head -c 5000000 {world.zeros} > more; read -r line < {path}'",
             on=on, monitor=True, rate=20, timeout=60,
         )  # fmt: skip
 

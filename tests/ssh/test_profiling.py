@@ -40,9 +40,9 @@ def test_prepare_and_cleanup_run_on_the_host_and_a_failure_names_it(world, on):
     (home / "cleaned").unlink()
 
 
-def test_output_that_nobody_wants_does_not_travel(on):
+def test_output_that_nobody_wants_does_not_travel(on, world):
     executor = xec.runtime.current().executor
     before = set(executor.runs())
-    p = xec.profile("x", "readlink /proc/$$/fd/1 >&2; head -c 1000000 /dev/zero", on=on, runs=1, warmup=0)
+    p = xec.profile("x", f"readlink /proc/$$/fd/1 >&2; head -c 1000000 {world.zeros}", on=on, runs=1, warmup=0)
     assert len(p.times(0)) == 1
     assert any(each.wait().stderr == "/dev/null\n" for each in executor.runs() if each not in before)

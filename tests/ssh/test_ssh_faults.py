@@ -280,11 +280,11 @@ def test_a_script_that_has_not_arrived_whole_is_not_kept(tmp_path):
 
 
 @pytest.mark.parametrize("options", [{}, {"worker": True}, {"session": "s"}])
-def test_much_output_of_a_host_arrives_byte_for_byte_at_flat_memory(server, options):
+def test_much_output_of_a_host_arrives_byte_for_byte_at_flat_memory(server, world, options):
     def resident():
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    script = f"openssl enc -aes-128-ctr -nosalt -pass pass:x </dev/zero 2>/dev/null | head -c {MUCH}"
+    script = f"openssl enc -aes-128-ctr -nosalt -pass pass:x <{world.zeros} 2>/dev/null | head -c {MUCH}"
     whole = subprocess.run(["sh", "-c", f"{script} | sha256sum"], check=True, capture_output=True, text=True).stdout
     with xec.Executor() as ex:
         ex.run("true", on=server.spec, **options)

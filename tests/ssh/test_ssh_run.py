@@ -97,8 +97,8 @@ def test_commands_here_and_there_are_joined_by_pipes(ex, on):
     assert str(ex.start("yes", on=on).pipe(ex.start("head -n 2")).result()) == "y\ny"
 
 
-def test_much_output_arrives_whole_and_a_slow_reader_makes_it_wait(ex, on):
-    run = ex.start("head -c 60000000 /dev/zero; echo end", on=on)
+def test_much_output_arrives_whole_and_a_slow_reader_makes_it_wait(ex, on, world):
+    run = ex.start(f"head -c 60000000 {world.zeros}; echo end", on=on)
     chunks = iter(run.chunks())
     total = len(next(chunks))
     time.sleep(0.3)

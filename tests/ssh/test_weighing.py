@@ -34,8 +34,9 @@ def bare(tmp_path_factory):
     return {"PATH": str(directory)}
 
 
-def test_processor_time_bytes_and_the_peak_of_a_watched_command_are_exact(ex, on):
-    r = ex.run(f"python3 -c '{BUSY.format(0.5)}'; head -c 50000000 /dev/zero | cat > /dev/null", on=on, monitor=True)
+def test_processor_time_bytes_and_the_peak_of_a_watched_command_are_exact(ex, on, world):
+    script = f"python3 -c '{BUSY.format(0.5)}'; head -c 50000000 {world.zeros} | cat > /dev/null"
+    r = ex.run(script, on=on, monitor=True)
     truth = float(r.stdout)
     assert truth * 0.98 <= r.usage.cpu_s <= truth + 0.3  # the pipe's own work comes on top
     assert 100e6 <= r.usage.written_bytes <= 102e6
@@ -50,8 +51,8 @@ def test_processor_time_bytes_and_the_peak_of_a_watched_command_are_exact(ex, on
     )  # smaller than what watches it: absent, not 0
 
 
-def test_without_perl_sh_knows_the_time_and_the_bytes_and_no_peak(ex, on, bare):
-    script = f"python3 -c '{BUSY.format(0.5)}'; head -c 50000000 /dev/zero > /dev/null"
+def test_without_perl_sh_knows_the_time_and_the_bytes_and_no_peak(ex, on, bare, world):
+    script = f"python3 -c '{BUSY.format(0.5)}'; head -c 50000000 {world.zeros} > /dev/null"
     r = ex.run(script, on=on, monitor=True, env=bare)
     assert float(r.stdout) - 0.04 <= r.usage.cpu_s <= float(r.stdout) + 0.3
     assert 50e6 <= r.usage.written_bytes <= 51e6

@@ -148,6 +148,10 @@ class World:
         self.key = generate_key(directory / "id_ed25519")
         self.authorized = directory / "authorized_keys"
         self.authorized.write_text(public_key(self.key) + "\n")
+        self.zeros = directory / "zeros"  # what anybody may read; some machines keep /dev/zero for root
+        with self.zeros.open("wb") as file:
+            file.truncate(300_000_000)
+        self.zeros.chmod(0o644)
         self.home = directory / "home"  # of who connects
         (self.home / ".ssh").mkdir(parents=True, mode=0o700)
         shutil.copy(self.key, self.home / ".ssh" / "id_ed25519")
