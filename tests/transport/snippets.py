@@ -205,7 +205,7 @@ FLOW = {
     "exec of what is not there": "exec /no/such/program; echo no",
     "exec with a name": "exec -a me sh -c 'echo $0'",
     "exec in a subshell": "(exec echo sub); echo after",
-    "time": "time true 2>/dev/null; echo $?",
+    "time": "{ time true; } 2>&1 | tr -d '0-9.'; echo $?",  # the word of it, not how long it took
     "caller": "f() { caller; caller 0; }\nf",
     "a stack of functions": "g() { echo ${FUNCNAME[@]} ${BASH_LINENO[@]} ${BASH_SOURCE[@]}; }\nf() { g; }\nf",
     "directories": "pushd / >/dev/null; dirs; popd >/dev/null; dirs | wc -l",
