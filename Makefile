@@ -44,8 +44,10 @@ test: $(VENV)/test
 	$(MAKE) test-browser
 	$(MAKE) test-examples
 
+# A cache of their own, each time anew: what was kept would answer in place of the commands, and the user's is the user's.
 test-notebooks: $(VENV)/test
-	XEC_UI=static $(BIN)/python -m pytest --nbval --nbval-sanitize-with $(NOTEBOOKS)/sanitize.cfg -p no:cacheprovider \
+	rm -rf build/cache
+	XEC_UI=static XDG_CACHE_HOME=$(CURDIR)/build/cache $(BIN)/python -m pytest --nbval --nbval-sanitize-with $(NOTEBOOKS)/sanitize.cfg -p no:cacheprovider \
 	    -W default --rootdir $(NOTEBOOKS) $(NOTEBOOKS)
 
 # The wheel is unpacked beside the checkout and must be what is imported: files that the build forgets are found here.
