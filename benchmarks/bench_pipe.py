@@ -40,6 +40,13 @@ def copies(report, count, rounds):
     def shell():
         subprocess.run(["bash", "-c", f"{source} | {sink}"], check=True)
 
+    def apart():  # the floor: a stop reaches all that a command has started because its session is its own
+        with (
+            subprocess.Popen(["bash", "-c", source], stdout=subprocess.PIPE, start_new_session=True) as first,
+            subprocess.Popen(["bash", "-c", sink], stdin=first.stdout, start_new_session=True),
+        ):
+            first.stdout.close()
+
     def ours():
         (xec.start(source) | sink).result()
 
@@ -47,11 +54,24 @@ def copies(report, count, rounds):
         (xec.start(source).pipe(lambda chunks: chunks, of="chunks") | sink).result()
 
     xec.run("true")  # the helper process lives
-    contestants = {"the shell's own pipe": shell, "`run | run`": ours, "through a Python function (chunks)": function}
+    contestants = {
+        "the shell's own pipe": shell,
+        "the floor: two shells, each in a session of its own": apart,
+        "`run | run`": ours,
+        "through a Python function (chunks)": function,
+    }
     times = interleave(contestants, rounds, warm_up=0)
     by_median, by_best = (1 / value for value in ratio(times["`run | run`"], times["the shell's own pipe"]))
     report.at_least(
         f"`run | run`, {size(count)}: rate / the shell's own pipe", by_median, 0.9, " ×", f" (best turns {by_best:.3g})"
+    )
+    floor, floor_best = (
+        1 / value
+        for value in ratio(times["the floor: two shells, each in a session of its own"], times["the shell's own pipe"])
+    )
+    report.say(
+        f"Two shells that share a pipe, each in a session of its own, have {floor:.3g} × the rate of the shell's own pipe "
+        f"(best turns {floor_best:.3g}): Linux groups what it schedules by session where `sched_autogroup_enabled` is 1."
     )
     report.table(
         [size(count), "best", "median", "MB/s (median)"],
@@ -111,7 +131,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=0)
     options = parser.parse_args()
     count = int(options.size or (2e9 if options.quick else 10e9))
-    rounds = options.rounds or (3 if options.quick else 5)
+    rounds = options.rounds or (3 if options.quick else 7)
     report = Report("pipe", "Data from command to command.", options)
     copies(report, count, rounds)
     lines(report, int(options.lines or (5e5 if options.quick else 5e6)), rounds)
