@@ -87,7 +87,7 @@ class Calls:
     def _run(executor: engine.Executor, plan: Plan, check: bool, keep: bool | None) -> Result:
         now = runtime.current()
         try:
-            result = executor.run_here(plan, keep) if plan.command.session or plan.command.worker else None
+            result = executor.run_here(plan, keep)
         except RunInterrupted as error:
             now.last = error.result
             raise

@@ -55,7 +55,7 @@ def test_many_are_listed_within_the_bound(executor, monkeypatch):
 def test_runs_that_are_over_are_forgotten_one_for_one(executor, monkeypatch):
     monkeypatch.setattr("xec_magic.engine.history.HISTORY_RUNS", 5)
     for _ in range(20):
-        xec.run("true")
+        xec.start("true").result()
     until(lambda: len(executor.runs()) <= 6)
 
 

@@ -24,6 +24,7 @@ from xec_magic.events import Cause, Exited, LeftBehind, Note, ProcessInfo, Queue
 from xec_magic.redact import Redactor
 from xec_magic.transport import Transports
 from xec_magic.transport.base import Distant, Process, StartRequest
+from xec_magic.transport.spawner import HelperLost
 from xec_magic.transport.terminate import LAST_GRACE_S, living, stop
 
 __all__ = ["Drive", "Surroundings"]
@@ -185,6 +186,8 @@ class Drive:
         return Exited(run.run_id, self._now(), None, None, run.stop_cause, run.stop_detail)
 
     def _not_started(self, error: TransportError) -> Exited:
+        if isinstance(error, HelperLost):  # it may have run
+            return Exited(self._run.run_id, self._now(), None, None, Cause.LOST, str(error))
         kind = type(error).__name__
         return Exited(self._run.run_id, self._now(), None, None, Cause.SPAWN, str(error), kind=kind)
 

@@ -7,6 +7,7 @@ import concurrent.futures
 import itertools
 import os
 import secrets
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -46,6 +47,7 @@ T = TypeVar("T")
 __all__ = ["Executor"]
 
 MAX_RUNNING: Final = 64  # local processes at once; more runs wait in the order of their start
+SEATED_FROM: Final = 16
 _CLOSED: Final = "the executor is closed; make a new one, or load the extension again"
 EXIT_GRACE_S: Final = 1.0  # a rung of the stop ladder at the kernel's exit: Jupyter kills the kernel after 5 s
 
@@ -76,7 +78,9 @@ class Executor:
         self._numbers = itertools.count(1)
         self.questions = Questions()
         self.transports = Transports(self.kernel_id, lambda: str(self.spool.path()), self.questions.ask, ssh_limits)
-        self.admission = asyncio.Semaphore(max_running)
+        # One of many places belongs to a thread that runs a command by itself: the others are the loop's.
+        self.seat = threading.Lock() if max_running >= SEATED_FROM else None
+        self.admission = asyncio.Semaphore(max_running - (self.seat is not None))
         self.cache = ResultCache(self.redactor)
         self.flights = Flights(self)
         self._pipes = Pipes(self)
@@ -126,13 +130,13 @@ class Executor:
             run.snapshot().check()
             raise
 
-    def _new_run(self, plan: Plan, *, check: bool, background: bool, keep: bool | None) -> Run:
+    def _new_run(self, plan: Plan, *, check: bool, background: bool, keep: bool | None, run_id: str = "") -> Run:
         if plan.cache is not None:
             if keep is False:
                 raise OptionError("cache: without its output there is nothing to keep; leave out cache or keep=False")
             keep = True  # also what is read as it comes
             plan = placed(plan)
-        run_id = str(next(self._numbers))
+        run_id = run_id or self.new_id()
         run = Run(
             self, run_id, plan, lambda: self.spool.new_log(run_id, plan.limits.memory_bytes),
             check=check, background=background, keep=keep,
@@ -285,7 +289,7 @@ class Executor:
             self._portal.post(self.start_now, run)
 
     def run_here(self, plan: Plan, keep: bool | None) -> Result | None:
-        """The result of a short command in a warm shell, run by the calling thread; None when it is to be run as others are.
+        """The result of a short command of this machine, run by the calling thread; None when it is to be run as others are.
 
         Raises:
             OptionError: a secret stands where others can read it; nothing has run.
@@ -301,8 +305,9 @@ class Executor:
         return str(next(self._numbers))
 
     def adopt(self, plan: Plan, here: HereRun, keep: bool | None) -> Run:
-        """A run that goes on with what the calling thread has begun in a warm shell."""
-        run = self._new_run(plan, check=False, background=False, keep=keep if plan.limits.keep else False)
+        """A run that goes on with what the calling thread has begun."""
+        kept = keep if plan.limits.keep else False
+        run = self._new_run(plan, check=False, background=False, keep=kept, run_id=here.run_id)
         run.begun = True
         run.state = "running"
         self._history.add(run)

@@ -126,7 +126,10 @@ class Express(Drive):
         self._enter(self._executor.admission)
         self._changed.call = self._hold
         request = StartRequest(self._plan.command, run.run_id, self._way.output, self._changed.set, note=self._way.note)
-        self._there(here.adopt(request))
+        self._starting = here.adopt(request, self._answered)
+        if self._starting is not None:
+            run.wake = self._changed.set
+            self._time_out_after(self._now())
         self._changed.call = self._look
         self._look()
 

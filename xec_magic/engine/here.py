@@ -1,8 +1,9 @@
-"""Short commands in warm shells, run by the thread that waits for them; see `xec_magic.transport.here`."""
+"""Short commands of this machine, run by the thread that waits for them; see `xec_magic.transport.here`."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from typing import Final, Protocol
@@ -30,6 +31,7 @@ class Surroundings(Protocol):
     redactor: Redactor
     transports: Transports
     admission: asyncio.Semaphore
+    seat: threading.Lock | None  # held by the thread that runs a plain command here; None where none may
 
     def adopt(self, plan: Plan, here: HereRun, keep: bool | None) -> Run:
         """A run that goes on, on the loop, with what has been begun here."""
@@ -45,30 +47,42 @@ class Surroundings(Protocol):
 
 
 def run_here(executor: Surroundings, plan: Plan, keep: bool | None) -> Result | None:
-    """The result of a command in a warm shell, run by this thread as long as it is short; None when it cannot be done so,
-    and nothing has happened.
+    """The result of a command, run by this thread as long as it is short; None when it cannot be done so, and nothing has
+    happened.
 
     Raises:
         RunInterrupted: interrupted while waiting.
     """
     if keep is False or not _may_be_short(plan) or executor.admission.locked():
         return None
+    warm = plan.command.worker or plan.command.session
+    seat = None if warm else executor.seat
+    if seat is None and not warm:
+        return None
     here: HereRun | None = None
     result: Result | None = None
     run: Run | None = None
     try:
         with undisturbed():  # it lasts a moment only
-            here = executor.transports.workers.lend(plan.command)
-            if here is None:
+            if seat is not None and not seat.acquire(blocking=False):
                 return None
-            executor.settle()  # of those before, now that there is time: the shell is busy
-            if here.read(PATIENCE_S):
-                log = _log_of(plan, here, executor.redactor)  # while the word of its end is on its way
-                status = here.status(PATIENCE_S)
-                if status is not None:
-                    result = _result(executor, plan, here, status, log)
-            if result is None:
-                run = executor.adopt(plan, here, keep)  # within: between two of its steps nobody would have the command
+            try:
+                here = executor.transports.lend(plan.command, executor.new_id)
+                if here is None:
+                    return None
+                executor.settle()  # of those before, now that there is time: a shell is busy
+                if here.read(PATIENCE_S):
+                    log = _log_of(plan, here, executor.redactor)  # while the word of its end is on its way
+                    status = here.status(PATIENCE_S)
+                    if status is not None:
+                        result = _result(executor, plan, here, status, log)
+                if result is None:
+                    run = executor.adopt(
+                        plan, here, keep
+                    )  # within: between two of its steps nobody would have the command
+            finally:
+                if seat is not None:
+                    seat.release()
     except KeyboardInterrupt:
         # It had not begun, or had ended by itself at the same moment; the user's wish still counts.
         if here is None or result is not None:
@@ -94,7 +108,14 @@ def _result(executor: Surroundings, plan: Plan, here: HereRun, status: ExitStatu
     here.give_back()
     took_s = time.monotonic() - here.started_at
     result = ended_by_itself(
-        executor.new_id(), plan, log, status.exit_code, status.signal, status.usage, time.time() - took_s, took_s
+        here.run_id or executor.new_id(),
+        plan,
+        log,
+        status.exit_code,
+        status.signal,
+        status.usage,
+        time.time() - took_s,
+        took_s,
     )
     executor.note_result(result)
     return result

@@ -12,6 +12,7 @@ from xec_magic.errors import FileError, SpawnError
 from xec_magic.transport.base import Process, Sampler, StartRequest, Transport
 from xec_magic.transport.files import FileSystem
 from xec_magic.transport.function import FunctionTransport
+from xec_magic.transport.here import HereRun
 from xec_magic.transport.local import LocalTransport
 from xec_magic.transport.localfiles import LocalFiles, Submit
 from xec_magic.transport.pool import PoolLimits
@@ -128,6 +129,17 @@ class Transports:
         command = request.command
         plain = command.target.kind == "local" and not (command.worker or command.session)
         return self._local.post(request, started) if plain else None
+
+    def lend(self, command: Command, new_id: Callable[[], str]) -> HereRun | None:
+        """Begin a command of this machine from any thread but the loop's; None when that must be the loop's business, and nothing
+        has happened.
+
+        Args:
+            command: What to run.
+            new_id: Gives an id for its run, where its processes are known by one.
+        """
+        warm = command.worker or command.session
+        return self.workers.lend(command) if warm else self._local.lend(command, new_id)
 
     async def pool(self) -> list[PoolEntry]:
         """The shells that are kept ready."""

@@ -1,8 +1,8 @@
-"""`HereRun`: a command in a warm shell, put and read by the thread that waits for it.
+"""`HereRun`: a command that is begun and read by the thread that waits for it.
 
 The way through the loop costs two changes of threads, as much as a whole command of a warm shell. So the waiting thread
-may borrow a shell that has nothing to do, and reads for a moment by itself. What takes longer, or prints more, it hands over to
-the loop.
+may borrow a shell that has nothing to do, or have a new one started, and reads for a moment by itself. What takes longer, or
+prints more, it hands over to the loop.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ import os
 import select
 import time
 from abc import ABC, abstractmethod
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
+from xec_magic.errors import SpawnError
 from xec_magic.events import Stream
 from xec_magic.transport.base import ExitStatus, Process, StartRequest
+
+if TYPE_CHECKING:
+    from xec_magic.transport.starting import Starting
 
 __all__ = ["MOST_BYTES", "HereRun"]
 
@@ -24,19 +29,24 @@ REPORT_BYTES: Final = 4096
 
 
 class HereRun(ABC):
-    """One command in a borrowed shell. All of it but `adopt` happens in one thread.
+    """One command. All of it but `adopt` happens in one thread.
 
     Args:
-        started_at: When it was put to the shell, in monotonic seconds.
+        started_at: When its shell was given it, or asked for, in monotonic seconds.
         told: Descriptor where its end is told.
         stdout, stderr: Its streams, read without blocking.
 
     Attributes:
         pieces: What it has printed, less than `2 * MOST_BYTES`.
         started_at: As above.
+        run_id: What its processes are known by; empty where that is no run's.
     """
 
     streams_end = False  # when the command does; `told` speaks of that later
+    at_once_ms = (
+        AT_ONCE_MS  # so long a shell that waits may take, and then it is over, as a rule; 0 where there is none
+    )
+    run_id = ""
 
     def __init__(self, started_at: float, told: int, stdout: int, stderr: int) -> None:
         self.started_at = started_at
@@ -51,9 +61,9 @@ class HereRun(ABC):
         poll = select.poll()
         poll.register(self._told, select.POLLIN)
         # At first for the end alone: to wake up for the output as well would cost a tenth of a short command.
-        if self.streams_end:
+        if self.streams_end and self.at_once_ms:
             poll.register(self._stdout, 0)
-        ready = poll.poll(AT_ONCE_MS)
+        ready = poll.poll(self.at_once_ms)
         if len(ready) == 1 and ready[0][0] == self._stdout:
             if self._drained():
                 return True
@@ -71,6 +81,8 @@ class HereRun(ABC):
                     return self._over(os.read(fd, REPORT_BYTES))
                 if not self._read(fd):
                     poll.unregister(fd)
+            if self.streams_end and not self._open and self._size < MOST_BYTES:
+                return True
             left = until - time.monotonic()
             if left <= 0 or self._size >= MOST_BYTES:
                 return False
@@ -113,5 +125,10 @@ class HereRun(ABC):
         """It is over: let go of the shell."""
 
     @abstractmethod
-    def adopt(self, request: StartRequest) -> Process:
-        """Go on with it on the loop's thread."""
+    def adopt(self, request: StartRequest, started: Callable[[Process | SpawnError], None]) -> Starting | None:
+        """Go on with it on the loop's thread.
+
+        Args:
+            request: What has been begun.
+            started: Called with its process, or with the reason why there is none: at once, or later where this gives what is on its way.
+        """

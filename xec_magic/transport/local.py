@@ -17,6 +17,7 @@ from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.shells import dress
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawner import Spawner
+from xec_magic.transport.started_here import StartedHere, start_here
 from xec_magic.transport.starting import Starting
 from xec_magic.transport.stdin import open_stdin
 from xec_magic.transport.surroundings import current_environ, directory_of, own_variables
@@ -48,6 +49,15 @@ class LocalTransport:
     def warm(self) -> None:
         """Start the helper process ahead of the first command."""
         self._spawner.start()
+
+    def lend(self, command: Command, new_id: Callable[[], str]) -> StartedHere | None:
+        """Begin a command from any thread but the loop's; None when that must be the loop's business, and nothing has happened.
+
+        Args:
+            command: What to run.
+            new_id: Gives an id for its run.
+        """
+        return start_here(command, new_id, self._kernel_id, self._spawner, self.sampling)
 
     async def start(self, request: StartRequest) -> Process:
         """Start a command.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from xec_magic.errors import SpawnError
 from xec_magic.transport.base import ExitStatus, Process, StartRequest
 from xec_magic.transport.here import HereRun
 
@@ -46,6 +48,6 @@ class SessionHere(HereRun):
         """See `HereRun`."""
         self.session.give_back(self.pipes)
 
-    def adopt(self, request: StartRequest) -> Process:
+    def adopt(self, request: StartRequest, started: Callable[[Process | SpawnError], None]) -> None:
         """See `HereRun`."""
-        return self.session.adopt(self, request)
+        started(self.session.adopt(self, request))

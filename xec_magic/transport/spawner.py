@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,9 +25,10 @@ from xec_magic.transport import unforked
 from xec_magic.transport.base import ExitStatus
 from xec_magic.transport.spawn import proctree
 
-__all__ = ["Spawned", "Spawner", "current_umask", "exit_status", "give_up"]
+__all__ = ["HelperLost", "Spawned", "Spawner", "current_umask", "exit_status", "give_up"]
 
 SEND_TIMEOUT_S: Final = 10.0  # a spawner that takes no message for so long is stopped or stuck
+WHOLE_BYTES: Final = 32 * 1024  # a socket takes so much as one piece, or nothing of it
 GIVE_UP_S: Final = 4.0  # who stops a command that is being started waits so long for it to come and to go
 LENGTH: Final = struct.Struct("<I")
 PROGRAM: Final = Path(__file__).parent / "spawn" / "__main__.py"
@@ -38,6 +40,18 @@ _ADVICE: Final = {
     errno.ENFILE: "too many open files on this machine",
     errno.ENOMEM: "not enough memory to start a process",
 }
+
+
+class HelperLost(SpawnError):
+    """The helper process has gone, and has not said whether it had started the command.
+
+    Attributes:
+        words: What became of it, without the doubt.
+    """
+
+    def __init__(self, words: str) -> None:
+        super().__init__(f"{words}; whether the command had begun is not known")
+        self.words = words
 
 
 class Spawned:
@@ -59,6 +73,11 @@ class Spawned:
             os.killpg(self.pid, signal.SIGKILL)
 
 
+def _beside(descriptors: Sequence[int]) -> tuple[int, int, array[int]]:
+    """What goes with a message, so that the receiver has these."""
+    return socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors)
+
+
 def _nothing() -> None:
     """Nobody has asked to hear of it."""
 
@@ -66,7 +85,7 @@ def _nothing() -> None:
 class Spawner:
     """One helper process a kernel, started on first use and again when it was lost.
 
-    All methods run on the loop's thread.
+    All methods but `post_here` run on the loop's thread.
 
     Args:
         marker: Begin of the `XEC_RUN_ID=…` that all its commands carry in their environment.
@@ -83,6 +102,12 @@ class Spawner:
         self._running: dict[int, Spawned] = {}
         self._environ: dict[bytes, bytes] | None = None  # which one the helper process knows
         self._received = b""  # the begin of a message
+        self._mutex = threading.Lock()  # held while a message is sent, and while the socket goes
+
+    @property
+    def lives(self) -> bool:
+        """The helper process has been started, and is not known to be lost. Any thread may ask."""
+        return self._socket is not None
 
     def start(self) -> None:
         """Start the helper process, unless it lives already.
@@ -147,26 +172,78 @@ class Spawner:
             SpawnError: the operating system refuses; the message says why and what to do.
         """
         self.start()
-        assert self._socket is not None
+        mask = current_umask() if umask is None else umask
+        with self._mutex:
+            assert self._socket is not None
+            number, message = self._message(argv, cwd, environ, own, descriptors, mask, grouped=grouped, kept=kept)
+            self._starting[number] = started
+            failure = None
+            try:
+                self._send(self._socket, message, descriptors)
+            except OSError as error:
+                failure = error
+                del self._starting[number]
+            else:
+                if own is not None:
+                    self._environ = environ
+        if failure is not None:
+            self._lost()
+            raise SpawnError(f"cannot start commands: the helper process does not answer ({failure})") from failure
+
+    def post_here(
+        self,
+        argv: Sequence[bytes],
+        cwd: str | None,
+        environ: dict[bytes, bytes],
+        own: dict[bytes, bytes],
+        descriptors: Sequence[int],
+        started: Callable[[Spawned | SpawnError], None],
+    ) -> bool:
+        """The same from any thread but the loop's, which the last of four descriptors tells of the end; the loop hears of start and end
+        together, a moment later. False when that has to be the loop's business: nothing has happened then.
+        """
+        with self._mutex:
+            if self._socket is None:
+                return False
+            number, message = self._message(
+                argv, cwd, environ, own, descriptors, current_umask(), grouped=False, kept=1
+            )
+            if len(message) > WHOLE_BYTES:
+                return False
+            self._starting[number] = started
+            try:
+                self._socket.sendmsg([message], [_beside(descriptors)])
+            except BaseException as error:
+                self._starting.pop(number, None)
+                if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+                    return False  # it has no room, or has gone, and the loop comes upon that
+                raise  # an alarm of the user's
+            self._environ = environ
+        return True
+
+    def _message(
+        self,
+        argv: Sequence[bytes],
+        cwd: str | None,
+        environ: dict[bytes, bytes],
+        own: dict[bytes, bytes] | None,
+        descriptors: Sequence[int],
+        umask: int,
+        *,
+        grouped: bool,
+        kept: int,
+    ) -> tuple[int, bytes]:
+        """The number of a command, and what asks for it. With the mutex held until that is sent."""
         number = next(self._numbers)
         known = own is not None and environ is self._environ
-        mask = current_umask() if umask is None else umask
         body = marshal.dumps(
-            (number, list(argv), cwd, None if known else environ, own, mask, grouped, len(descriptors), kept)
+            (number, list(argv), cwd, None if known else environ, own, umask, grouped, len(descriptors), kept)
         )
-        self._starting[number] = started
-        try:
-            self._send(self._socket, LENGTH.pack(len(body)) + body, array("i", descriptors))
-        except OSError as error:
-            del self._starting[number]
-            self._lost()
-            raise SpawnError(f"cannot start commands: the helper process does not answer ({error})") from error
-        if own is not None:
-            self._environ = environ
+        return number, LENGTH.pack(len(body)) + body
 
     @staticmethod
-    def _send(to: socket.socket, message: bytes, descriptors: array[int]) -> None:
-        beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)]
+    def _send(to: socket.socket, message: bytes, descriptors: Sequence[int]) -> None:
+        beside = [_beside(descriptors)]
         try:
             sent = to.sendmsg([message], beside)
         except BlockingIOError:
@@ -275,18 +352,21 @@ class Spawner:
         starting, self._starting = self._starting, {}
         running, self._running = self._running, {}
         for started in starting.values():
-            self._tell(started, SpawnError(words))
+            self._tell(started, HelperLost(words))
         for spawned in running.values():
             self._exited(spawned, ExitStatus(None, None, lost=words))
 
     def _close_socket(self) -> None:
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket)
-            with contextlib.suppress(OSError):  # a forked copy of this process may hold it open
-                self._socket.shutdown(socket.SHUT_RDWR)
-            unforked.forget(self._socket.fileno())
-            self._socket.close()
+        gone = self._socket
+        if gone is None:
+            return
+        asyncio.get_running_loop().remove_reader(gone)
+        with contextlib.suppress(OSError):  # a forked copy of this process may hold it open
+            gone.shutdown(socket.SHUT_RDWR)
+        unforked.forget(gone.fileno())
+        with self._mutex:  # another thread may be about to send
             self._socket = None
+            gone.close()
 
     async def close(self, within_s: float) -> None:
         """Let the helper process end; what it still has to end, it ends by the stop ladder."""

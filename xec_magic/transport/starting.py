@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Callable
 
 from xec_magic.errors import SpawnError
-from xec_magic.transport.base import Process, StartRequest
+from xec_magic.transport.base import ExitStatus, Process, StartRequest
 from xec_magic.transport.localprocess import LocalProcess
 from xec_magic.transport.reader import Reader, readers_of
 from xec_magic.transport.sampling.threads import SamplingThreads
-from xec_magic.transport.spawner import Spawned, give_up
+from xec_magic.transport.spawn import proctree
+from xec_magic.transport.spawner import HelperLost, Spawned, give_up
 
 __all__ = ["Starting"]
 
@@ -55,6 +57,8 @@ class Starting:
 
     def answered(self, answer: Spawned | SpawnError) -> None:
         """The spawner has said what came of it."""
+        if isinstance(answer, HelperLost):
+            answer = self._found(answer) or answer
         self._answer = answer
         if self._unwanted is not None:
             self._unwanted.set_result(answer)
@@ -62,9 +66,23 @@ class Starting:
             self.clean_up()
             self._started(answer)
         else:
-            marker = b"XEC_RUN_ID=" + self.mark.encode() + b"\0"
-            self._process = LocalProcess(answer, self._request, marker, self._readers, self.script_file, self._sampling)
+            self._process = LocalProcess(
+                answer, self._request, self._marker, self._readers, self.script_file, self._sampling
+            )
             self._started(self._process)
+
+    @property
+    def _marker(self) -> bytes:
+        return b"XEC_RUN_ID=" + self.mark.encode() + b"\0"
+
+    def _found(self, lost: HelperLost) -> Spawned | None:
+        """What has been started of it although nobody can say so any more: it is to be ended, and not to be run again."""
+        living = proctree.living((), self._marker)
+        if not living:
+            return None
+        exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+        exited.set_result(ExitStatus(None, None, lost=lost.words))
+        return Spawned(living[0].group, time.monotonic(), exited)
 
     async def give_up(self) -> None:
         """Nobody wants it any more: it is ended as soon as it is there, and gone when this returns, if that is soon."""
