@@ -247,7 +247,10 @@ def test_many_losers_are_stopped_together_and_not_one_after_the_other(ex, monkey
     assert 2 * len(looks) < len(asked)  # each reads all of /proc
 
 
-def test_a_loser_that_is_just_being_started_is_gone_too(ex):
+@pytest.mark.parametrize(
+    "options", [{}, {"retries": 1, "read_only": True}], ids=["without a task", "in a task of its own"]
+)
+def test_a_loser_that_is_just_being_started_is_gone_too(ex, options):
     helper = ex._engine.transports._local._spawner
     ex.run("true")
     host = FakeHost("winner")
@@ -255,7 +258,7 @@ def test_a_loser_that_is_just_being_started_is_gone_too(ex):
     os.kill(helper._process.pid, signal.SIGSTOP)  # so that its start takes a while
     let_go = threading.Timer(1, os.kill, (helper._process.pid, signal.SIGCONT))
     let_go.start()
-    assert str(ex.lazy().add("sleep 60").add("x", target=host.target).race()) == "won"
+    assert str(ex.lazy().add("sleep 60", **options).add("x", target=host.target).race()) == "won"
     assert let_go.finished.is_set()
     assert proctree.living((), f"XEC_RUN_ID={ex._engine.kernel_id}.".encode()) == []
 
