@@ -317,6 +317,23 @@ def test_a_waiter_does_not_hang_when_its_executor_is_closed_while_files_are_read
     assert r["a"].reason == "its executor is closed"
 
 
+def test_who_awaits_does_not_hang_when_its_executor_is_closed_while_files_are_read(caplog):
+    with open("large", "wb") as file:
+        file.truncate(2**43)
+    ex = xec.Executor()
+    run = ex.tasks().add("a", "true", depends="large").start(check=False)
+    until(lambda: run._busy)
+
+    async def main():
+        awaited = asyncio.ensure_future(_awaited(run))
+        await asyncio.to_thread(ex.close)
+        return await asyncio.wait_for(awaited, 20)
+
+    r = asyncio.run(main())
+    assert (r.states, r["a"].reason) == ({"a": "skipped"}, "its executor is closed")
+    assert not caplog.records, "nothing is raised in the loop's callbacks"
+
+
 def test_an_interrupt_while_files_are_read_ends_it(ex, tmp_path):
     with open("large", "wb") as file:
         file.truncate(2**43)
@@ -332,7 +349,8 @@ def test_a_file_that_is_being_read_does_not_hold_up_the_programs_end():
     source = (
         "import xec_magic as xec; xec.tasks().add('a', 'true', depends='large').start(); import time; time.sleep(0.3)"
     )
-    assert subprocess.run([sys.executable, "-c", source], timeout=60, check=False).returncode == 0
+    ended = subprocess.run([sys.executable, "-c", source], timeout=60, check=False, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_waiting_on_the_loops_own_thread_is_refused(ex, host):
@@ -479,7 +497,7 @@ def test_without_threads_to_look_at_files_it_ends_and_remembers(ex, monkeypatch,
 
     def submit(self, function, *args):
         name = getattr(function, "__name__", "")
-        if name in ("missing", "_put"):
+        if name in ("missing", "_put", "finish"):
             refused.append(name)
             raise SpawnError("no further thread is allowed (ulimit -u); end some first")
         return real(self, function, *args)

@@ -7,7 +7,7 @@ import concurrent.futures
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,10 +203,14 @@ class TasksRun:
             self._over(name, TaskState.OK)  # a group: all that it needs has ended well
         elif self._checker.must_look(name):
             self._busy[name] = None
-            looking = asyncio.ensure_future(self._checker.look(name, self._is_stopped))
-            looking.add_done_callback(lambda done: self._looked(name, done))
+            self._ask(self._checker.look(name, self._is_stopped), lambda done: self._looked(name, done))
         else:
             self._launch(name, self._checker.why_unseen())
+
+    def _ask(self, question: Coroutine[Any, Any, str], then: Callable[[asyncio.Future[str]], None]) -> None:
+        """Hear what is to be said of files. Where the executor is closed meanwhile, nobody will say it."""
+        asking = asyncio.ensure_future(question)
+        asking.add_done_callback(lambda done: self._abandon() if done.cancelled() else then(done))
 
     def _is_stopped(self) -> bool:
         return self.stop_cause is not None or not self._executor.is_open
@@ -242,8 +246,7 @@ class TasksRun:
         status = self._status[name]
         status.result, status.end_s = result, self._clock()
         if result.ok and self._checker.makes_files(name):
-            ending = asyncio.ensure_future(self._checker.look_at_made(name))
-            ending.add_done_callback(lambda done: self._looked_at_made(name, result, done))
+            self._ask(self._checker.look_at_made(name), lambda done: self._looked_at_made(name, result, done))
         else:
             self._judged(name, result, "")
 
