@@ -165,7 +165,14 @@ def test_a_kernel_waits_while_another_one_writes(opened):
 
 def test_what_is_remembered_is_bounded(opened, tmp_path, monkeypatch):
     monkeypatch.setattr(tasks_store, "MOST_TASKS", 3)
+    monkeypatch.setattr(tasks_store, "MOST_RUNS", 2)
     monkeypatch.setattr(tasks_store, "MOST_FILES", 2)
+    for _ in range(4):
+        failed = opened()
+        failed.begin()
+        failed.put({"t": record(run=failed.run)})
+        failed.close()
+    assert len(known(opened())[1]) == 2
     store = opened()
     for number in range(5):
         store.put({f"t{number}": record()})
