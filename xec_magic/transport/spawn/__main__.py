@@ -35,7 +35,9 @@ from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # isolated mode leaves it out
 import proctree  # type: ignore[import-not-found]  # by path: the package itself is not importable in isolated mode
-from reaping import LENGTH, Grouped, Reaper, Replies, Running, has_members  # type: ignore[import-not-found]
+from grouped import Grouped  # type: ignore[import-not-found]
+from reaping import Reaper, Running, has_members  # type: ignore[import-not-found]
+from replies import LENGTH, Replies  # type: ignore[import-not-found]
 
 # What Python itself ignores must not stay ignored in a command.
 SIGNALS_TO_RESET = [signal.SIGPIPE, signal.SIGXFSZ]

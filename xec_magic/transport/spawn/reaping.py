@@ -11,16 +11,16 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
-import struct
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Callable
 
-LENGTH = struct.Struct("<I")
+    from xec_magic.transport.spawn.grouped import Grouped
+    from xec_magic.transport.spawn.replies import Replies
 
 
 class Running(NamedTuple):
@@ -42,76 +42,6 @@ class Ended(NamedTuple):
     through: tuple[int | None, int | None]
 
 
-class Grouped:
-    """The control groups of commands that asked for one. Not to be used by two threads at once."""
-
-    def __init__(self) -> None:
-        self._groups: Any = None
-        self._of: dict[int, str] = {}
-        self._entered = ""
-
-    @property
-    def used(self) -> bool:
-        """Some command has asked for one."""
-        return self._groups is not None
-
-    def enter(self, number: int) -> None:
-        """Be in a group of its own while the command is started, where there can be one."""
-        if self._groups is None:
-            import grouping  # type: ignore[import-not-found]  # here: few commands ask for it
-
-            self._groups = grouping.Groups()
-        self._entered = self._groups.make(number)
-
-    def leave(self, pid: int | None) -> None:
-        """Come back; what was started is in it."""
-        group, self._entered = self._entered, ""
-        if group:
-            self._groups.leave()
-            if pid is None:
-                self._groups.read(group)
-            else:
-                self._of[pid] = group
-
-    def read(self, pid: int) -> tuple[int | None, float | None, float | None]:
-        """The peak of a command that has ended, and its seconds."""
-        group = self._of.pop(pid, "")
-        return self._groups.read(group) if group else (None, None, None)
-
-    def tidy(self) -> None:
-        """Remove groups that have become empty."""
-        if self._groups is not None:
-            self._groups.tidy()
-
-
-class Replies:
-    """What the kernel is told. Several in one go wake it once. Any thread may tell.
-
-    Attributes:
-        since: When the oldest was added that it has not been told, by the clock of `add`; 0 when there is none.
-    """
-
-    def __init__(self, kernel: socket.socket) -> None:
-        self.since = 0.0
-        self._kernel = kernel
-        self._untold = b""
-        self._mutex = threading.Lock()
-
-    def add(self, message: bytes, now: float) -> None:
-        """Something to tell."""
-        with self._mutex:
-            self._untold += LENGTH.pack(len(message)) + message
-            self.since = self.since or now
-
-    def send(self) -> None:
-        """Tell all of it."""
-        with self._mutex:
-            if self._untold:
-                with contextlib.suppress(OSError):  # the kernel has gone; the main loop notices
-                    self._kernel.sendall(self._untold)
-                self._untold, self.since = b"", 0.0
-
-
 class Reaper:
     """Reports every command that has ended.
 
@@ -127,7 +57,7 @@ class Reaper:
         mutex: Held while a command is started, so that its end is looked at when all is known of it.
     """
 
-    def __init__(self, replies: Replies, groups: Grouped, wake: Any, *, proc: bool) -> None:
+    def __init__(self, replies: Replies, groups: Grouped, wake: Callable[[], None], *, proc: bool) -> None:
         self._proc = proc
         self.running: dict[int, Running] = {}
         self.remains: set[int] = set()
@@ -138,7 +68,7 @@ class Reaper:
         self._none = threading.Lock()  # locked while there is no child that could be waited for
         self._none.acquire()
 
-    def start(self, failed: Any) -> None:
+    def start(self, failed: Callable[[], None]) -> None:
         """Begin.
 
         Args:
@@ -182,23 +112,19 @@ class Reaper:
         while True:
             through: tuple[int | None, int | None] = (None, None)
             try:
-                if self._proc:  # look before it is collected: then its counters are gone
+                if self._proc:
                     found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | options)
-                    if found is None:
-                        return None
-                    pid = found.si_pid
-                    command = self._known(pid)
-                    if command is None:
-                        continue  # of a start that has failed, and collected by it
-                    through = io_of(pid, command.counters)
-                    _, status, usage = os.wait4(pid, 0)
+                    pid = found.si_pid if found else 0
                 else:
                     pid, status, usage = os.wait4(-1, options)
-                    if not pid:
-                        return None
-                    command = self._known(pid)
-                    if command is None:
-                        continue
+                if not pid:
+                    return None
+                command = self._known(pid)
+                if command is None:
+                    continue  # of a start that has failed, and collected by it
+                if self._proc:  # look before it is collected: then its counters are gone
+                    through = io_of(pid, command.counters)
+                    _, status, usage = os.wait4(pid, 0)
             except ChildProcessError:
                 return None
             return Ended(pid, command, status, usage, through)
