@@ -281,9 +281,12 @@ async def test_a_script_does_the_same_in_a_session(shell, group, local, workers,
     for name, script in of_group(group).items():
         if name in EXCEPTIONS[shell]:
             continue
-        plain = await ran(local, Command(script, cwd=place, strict=False, shell=(shell,)), place)
-        command = Command(script, cwd=place, strict=False, shell=(shell,), session="s", reset=True)
-        kept = await ran(workers, command, place)
+        for _ in range(5):
+            plain = await ran(local, Command(script, cwd=place, strict=False, shell=(shell,)), place)
+            command = Command(script, cwd=place, strict=False, shell=(shell,), session="s", reset=True)
+            kept = await ran(workers, command, place)
+            if signal.SIGSEGV not in (plain[3], kept[3]):
+                break  # zsh 5.9 itself now and then dies when the last member of a pipe has failed
         if told_alike(plain) != told_alike(kept):
             different[name] = (plain, kept)
     assert different == {}
