@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import itertools
 import os
 import secrets
@@ -17,19 +16,20 @@ from xec_magic.engine.audience import Audience
 from xec_magic.engine.cache import ResultCache
 from xec_magic.engine.cachekey import Captured, Key, placed
 from xec_magic.engine.drive import Drive
+from xec_magic.engine.exposure import refuse_exposed
 from xec_magic.engine.express import Express
 from xec_magic.engine.flight import Flights
 from xec_magic.engine.here import run_here
 from xec_magic.engine.history import History
 from xec_magic.engine.interruptible import ending_of
+from xec_magic.engine.loopexecutor import CLOSED, LoopExecutor
 from xec_magic.engine.pipefunctions import plan_of_function
 from xec_magic.engine.pipes import DEFER_S, Pipes
-from xec_magic.engine.portal import WAKE_S, Portal
+from xec_magic.engine.portal import WAKE_S
 from xec_magic.engine.run import Run
 from xec_magic.engine.spool import SpoolDirectory
 from xec_magic.errors import OptionError, TransportError, XecError
 from xec_magic.events import Cause
-from xec_magic.output import OutputLog
 from xec_magic.plan import Plan
 from xec_magic.redact import Redactor
 from xec_magic.result import Result
@@ -48,11 +48,10 @@ __all__ = ["Executor"]
 
 MAX_RUNNING: Final = 64  # local processes at once; more runs wait in the order of their start
 SEATED_FROM: Final = 16
-_CLOSED: Final = "the executor is closed; make a new one, or load the extension again"
 EXIT_GRACE_S: Final = 1.0  # a rung of the stop ladder at the kernel's exit: Jupyter kills the kernel after 5 s
 
 
-class Executor:
+class Executor(LoopExecutor):
     """Runs plans on one loop in one thread. One serves a kernel; more can live beside it.
 
     Args:
@@ -70,11 +69,11 @@ class Executor:
     ) -> None:
         if max_running < 1:
             raise OptionError(f"max_running must be at least 1, not {max_running}")
+        super().__init__()
         self.max_running = max_running
         self.kernel_id = secrets.token_hex(6)
         self.redactor = redactor or Redactor()
         self.spool = SpoolDirectory(self.kernel_id)
-        self._portal = Portal()
         self._numbers = itertools.count(1)
         self.questions = Questions()
         self.transports = Transports(self.kernel_id, lambda: str(self.spool.path()), self.questions.ask, ssh_limits)
@@ -84,13 +83,9 @@ class Executor:
         self.cache = ResultCache(self.redactor)
         self.flights = Flights(self)
         self._pipes = Pipes(self)
-        self._history = History(self.spool, self.post, self._revived)
+        self._history = History(self.spool, self)
         self._audience = Audience(self._portal)
         self.observers, self.settle = self._audience.observers, self._audience.settle
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._beside: set[concurrent.futures.Future[Any]] = set()
-        self._owner = os.getpid()
-        self._closed = False
 
     # -- the outside: any thread ------------------------------------------------------------------
 
@@ -113,7 +108,7 @@ class Executor:
             RunInterrupted: interrupted while such a file was read, or that function ran; nothing has run.
         """
         if self._closed or not self._portal.is_open or os.getpid() != self._owner:
-            raise XecError(_CLOSED)
+            raise XecError(CLOSED)
         self.guard_secrets(plan)
         run = self._new_run(plan, check=check, background=background, keep=keep if plan.limits.keep else False)
         if plan.cache is not None:
@@ -168,7 +163,7 @@ class Executor:
             RunInterrupted: as for `plan_run`.
         """
         if self._closed:
-            raise XecError(_CLOSED)
+            raise XecError(CLOSED)
         key = captured.settled() or self._key(captured, plan)
         hit = self.cache.find(key, plan)
         if hit is None:
@@ -201,10 +196,6 @@ class Executor:
         self.begin(run)
         return run
 
-    def aside(self, work: Callable[[], str]) -> asyncio.Future[str]:
-        """Do something in a thread of its own. On the loop's thread."""
-        return self._portal.aside(work)
-
     def follow_on(self, run: Run) -> None:
         """Begin a run that had waited for another one. On the loop's thread."""
         run.stand_alone()
@@ -224,20 +215,7 @@ class Executor:
         if self.redactor.knows_none:
             return
         self.cache.new_secrets()
-        open_texts = {
-            "the command": command.script,
-            "shell": " ".join(command.shell),
-            "env": " ".join(f"{name}={value}" for name, value in command.env),
-            "cwd": command.cwd or "",
-            "tee": plan.tee or "",
-            "label": plan.label,
-        }
-        for where, text in open_texts.items():
-            if text and self.redactor.mask(text) != text:
-                raise OptionError(
-                    f"{where} would hold the value of a secret, and every user of this machine could read it; "
-                    'write its variable instead, as in "$TOKEN" with --secret TOKEN'
-                )
+        refuse_exposed(plan, self.redactor)
 
     def plan_next(self, script: str, like: Run) -> Run:
         """A further run with the policies and surroundings of `like`, planned and not started."""
@@ -320,34 +298,9 @@ class Executor:
         self._history.add_result(result)
         self._audience.note(result, result.started_at.timestamp())
 
-    def _revived(self, result: Result) -> Run:
-        """A run of a result that came about without one."""
-        run = Run(self, result.run_id, result.plan, lambda: OutputLog(0), check=False, background=False, keep=True)
-        run.begun = True
-        run.conclude(result)
-        return run
-
     def take_over(self, run: Run, here: HereRun) -> None:
         """Go on with a run that the waiting thread has begun. On the loop's thread."""
         Express(self, run, self.keep).take_over(here)
-
-    @property
-    def is_open(self) -> bool:
-        """It can still run something."""
-        return self._portal.is_open
-
-    @property
-    def inside(self) -> bool:
-        """The caller is on the loop's thread."""
-        return self._portal.inside
-
-    def post(self, callback: Callable[..., object], *args: Any) -> None:
-        """Call on the loop's thread, soon."""
-        self._portal.post(callback, *args)
-
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
-        """A timer on the loop. Call it on the loop's thread."""
-        return asyncio.get_running_loop().call_later(delay_s, callback)
 
     def join(self, source: Run, sink: Run) -> None:
         """Make `source`'s standard output `sink`'s standard input: by a pipe of their own where both are still
@@ -369,40 +322,6 @@ class Executor:
     def find(self, run_id: str) -> Run | None:
         """The run with this id, or None."""
         return self._history.find(run_id)
-
-    def beside(self, coroutine: Coroutine[Any, Any, None]) -> Callable[[], None]:
-        """Run a coroutine on the loop until it ends, is stopped by what this gives, or the executor closes.
-
-        Raises:
-            XecError: the executor is closed.
-        """
-        future = self.submit(coroutine)
-        return lambda: self.post(future.cancel)
-
-    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Start a coroutine on the loop; it is stopped when the executor closes. Cancelling the future cancels it.
-
-        Raises:
-            XecError: the executor is closed.
-        """
-        if self._closed or not self._portal.is_open:
-            coroutine.close()
-            raise XecError(_CLOSED)
-        future = self._portal.submit(coroutine)
-        self._beside.add(future)
-        future.add_done_callback(self._beside.discard)
-        return future
-
-    def ask(self, question: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine of the transports on the loop, and give back what it gives. Any thread but the loop's.
-
-        Raises:
-            XecError: the executor is closed.
-        """
-        if self._closed or not self._portal.is_open:
-            question.close()
-            raise XecError("the executor is closed; make a new one, or load the extension again")
-        return self._portal.call(question)
 
     def ssh_call(self, what: Callable[[SSHTransport], Coroutine[Any, Any, T]]) -> T:
         """Do something with the SSH connections and wait for it, answering its questions. Any thread but the loop's.
@@ -494,13 +413,6 @@ class Executor:
             pass
         process.close()
         run.ending = False
-
-    def keep(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a task and hold on to it: the loop itself does not."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     def finished(self, run: Run) -> None:
         """A run is about to have its result."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from xec_magic.engine.run import Run
 from xec_magic.engine.spool import SpoolDirectory
 from xec_magic.output import OutputLog
 from xec_magic.result import Result
+
+if TYPE_CHECKING:
+    from xec_magic.engine.engine import Engine
 
 __all__ = ["History"]
 
@@ -24,14 +26,12 @@ class History:
 
     Args:
         spool: Where long outputs are; those of forgotten runs go.
-        post: Calls a function on the loop's thread, soon.
-        revive: Makes a run of a result that has come about without one.
+        engine: What the runs belong to.
     """
 
-    def __init__(self, spool: SpoolDirectory, post: Callable[..., Any], revive: Callable[[Result], Run]) -> None:
+    def __init__(self, spool: SpoolDirectory, engine: Engine) -> None:
         self._spool = spool
-        self._post = post
-        self._revive = revive
+        self._engine = engine
         self._runs: dict[str, Run] = {}
         self._over: deque[str] = deque()  # ids of those that are over, oldest end first
         self._without_run: deque[Result] = deque(maxlen=HISTORY_RUNS)
@@ -45,7 +45,7 @@ class History:
         """A run that is over, and was not listed before."""
         self._runs[run.run_id] = run
         if len(self._runs) > HISTORY_RUNS + FORGET_RUNS:
-            self._post(self._forget_old)
+            self._engine.post(self._forget_old)
 
     def add_result(self, result: Result) -> None:
         """The result of a run that nobody had a handle of."""
@@ -88,13 +88,13 @@ class History:
     def _list_results(self) -> None:
         """Make runs of the results that have none."""
         if self._without_run and len(self._runs) > HISTORY_RUNS + FORGET_RUNS:
-            self._post(self._forget_old)
+            self._engine.post(self._forget_old)
         while self._without_run:
             try:
                 result = self._without_run.popleft()
             except IndexError:  # another thread does the same
                 return
-            run = self._revive(result)
+            run = _revived(self._engine, result)
             self._runs[run.run_id] = run
 
     def _forget(self, run_id: str) -> None:
@@ -129,3 +129,11 @@ class History:
 def _still_there(run: Run) -> bool:
     """It is not over, or something of it can still print."""
     return run.state != "done" or (run.process is not None and run.process.streams_open)
+
+
+def _revived(engine: Engine, result: Result) -> Run:
+    """A run of a result that came about without one."""
+    run = Run(engine, result.run_id, result.plan, lambda: OutputLog(0), check=False, background=False, keep=True)
+    run.begun = True
+    run.conclude(result)
+    return run
