@@ -110,6 +110,22 @@ class TestLocal(ShellContract):
         await started.ended()
         assert int(started.of("stdout").split()[1], 16) & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGINT - 1) == 0
 
+    async def test_what_whoever_started_the_kernel_ignores_is_ignored_in_the_command_as_in_any_other(self, transport):
+        ours = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGUSR1, signal.SIGTTOU)}
+        try:
+            started = await self.start(transport, "grep SigIgn /proc/self/status")
+            await started.ended()
+            beside = subprocess.run(["grep", "SigIgn", "/proc/self/status"], capture_output=True, check=True)
+        finally:
+            for number, before in ours.items():
+                signal.signal(number, before)
+        # glibc's posix_spawn ignores the two signals that it keeps for itself; nobody else can name them.
+        both = [
+            {number for number in signal.valid_signals() if int(said.split()[1], 16) >> number - 1 & 1}
+            for said in (started.of("stdout"), beside.stdout)
+        ]
+        assert both[0] == both[1] >= {signal.SIGUSR1, signal.SIGTTOU}
+
     async def test_usage_is_measured_and_is_the_commands_own(self, transport):
         ballast = bytearray(200 * 2**20)  # this process is large; what it starts must not seem to be
         ballast[::4096] = b"x" * len(ballast[::4096])

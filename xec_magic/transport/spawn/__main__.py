@@ -39,8 +39,14 @@ from grouped import Grouped  # type: ignore[import-not-found]
 from reaping import Reaper, Running, has_members  # type: ignore[import-not-found]
 from replies import LENGTH, Replies  # type: ignore[import-not-found]
 
-# What Python itself ignores must not stay ignored in a command.
-SIGNALS_TO_RESET = [signal.SIGPIPE, signal.SIGXFSZ]
+# What Python itself ignores must not stay ignored in a command; what whoever started the kernel ignores must. All others are named
+# as well: for each that is not, glibc asks first what is done about it, and then resets it: a tenth of posix_spawn.
+SIGNALS_TO_RESET = [
+    number
+    for number in signal.valid_signals()
+    if number in {signal.SIGPIPE, signal.SIGXFSZ}
+    or (number not in {signal.SIGKILL, signal.SIGSTOP} and signal.getsignal(number) is not signal.SIG_IGN)
+]
 CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", None)  # Linux
 GRACE_S = 1.0  # a rung of the ladder once the kernel is gone; Jupyter kills what is left of it after 5 s
 STREAMS = 3
