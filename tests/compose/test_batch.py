@@ -388,6 +388,20 @@ def test_traps_of_commands_are_theirs(ex):
     assert [result.stdout for result in results] == ["", "", "on\nbye\n"]
 
 
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("shell", [*SHELLS, "bash_as_sh"])
+def test_a_command_that_begins_with_a_dash_is_no_option(ex, bash_as_sh, shell, strict):
+    results = ex.batch(
+        ["-x", "- a", "-- b"],
+        shell=bash_as_sh if shell == "bash_as_sh" else shell,
+        strict=strict,
+        keep_going=True,
+        check=False,
+    )
+    assert codes(results) == [127] * 3
+    assert all("not found" in result.stderr for result in results)
+
+
 def test_a_trap_on_failures_that_one_command_sets_runs_once_for_each_failure_of_the_next(ex):
     commands = ["trap 'echo failed' ERR", "false", "f() { return 3; }; f", "true | false"]
     results = ex.batch(commands, strict=False, keep_going=True)

@@ -40,6 +40,13 @@ def bash(ex):
     return ex.using(session="s")
 
 
+@pytest.fixture
+def bash_as_sh(tmp_path):
+    """`/bin/sh` as many systems have it."""
+    os.symlink(shutil.which("bash"), tmp_path / "sh")
+    return str(tmp_path / "sh")
+
+
 def session_of(ex, name="s"):
     return ex._engine.transports.workers.sessions[name]
 
@@ -218,6 +225,66 @@ def test_a_trap_on_exit_is_no_failure_for_a_trap_on_err(bash, tmp_path):
     r = bash.run(trapped + "false", strict=True)
     assert (r.text(), r.exit_code) == ("bye 1", 1)
     assert len((tmp_path / "failures").read_text()) == 1
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_trap_on_err_that_stays_runs_once_for_each_failure_of_a_later_script(bash, tmp_path, strict):
+    log = tmp_path / "failures"
+    bash.run(f"trap 'echo >>{log}' ERR")
+    for number, (script, code) in enumerate(
+        [("false", 1), ("(exit 3)", 3), ("A=1; f() { return 5; }; f", 5), (f"cd {tmp_path}; time false 2>&1", 1),
+         ("trap 'false' EXIT; true", 0), ("set -e; false; true", 1)], 1,
+    ):  # fmt: skip
+        assert bash.run(script, strict=strict).exit_code == (code or int(strict)), script
+        assert len(log.read_text()) == number, script
+
+
+@pytest.mark.parametrize("script", ["f() { false; }; f", "f() { echo ${nope?}; false; }; set +u; nope=1; f"])
+def test_a_trap_on_err_of_functions_does_not_hear_what_the_session_does_after_a_failure(bash, tmp_path, script):
+    bash.run(f"set -Eeuo pipefail; trap 'echo >>{tmp_path}/failures' ERR; {script}", strict=False)
+    assert len((tmp_path / "failures").read_text()) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"env": {"A": "1"}}])
+def test_what_time_says_of_a_command_that_ends_the_script_is_heard(bash, options):
+    for script in ("time -p false", "f() { time -p sh -c 'exit 3'; }; f", "time -p { false; true; }"):
+        r = bash.run(script, **options)
+        assert (r.ok, r.stderr.count("real")) == (False, 1), script
+
+
+def test_set_x_does_not_show_what_the_session_does_after_a_failure(bash):
+    for script in ("set -x; false", "echo ${nope?}", "echo )"):
+        assert "SHELLOPTS" not in (r := bash.run(script)).stderr
+        assert len(r.stderr.splitlines()) < 5, r.stderr
+    assert "+ echo traced" in bash.run("echo traced").stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "dash", "sh"])
+def test_a_script_that_begins_with_a_dash_is_no_option(ex, bash_as_sh, shell):
+    session = ex.using(session="s", shell=bash_as_sh if shell == "sh" else shell)
+    for script in ("-x", "-- echo", "- a"):
+        for options in ({}, {"env": {"A": "1"}}, {"strict": False}, {"env": {"A": "1"}, "strict": False}):
+            r = session.run(script, **options)
+            assert (r.exit_code, r.stderr.count("not found")) == (127, 1), (script, r.stderr)
+
+
+def test_a_failure_in_a_function_with_variables_for_the_call_says_no_more_than_elsewhere(bash):
+    for script in ("set -e; f() { false; }; f", "f() { exit 3; }; (f)", "exit 1 & wait $!"):
+        r = bash.run(script, env={"A": "1"}, strict=False)
+        assert (r.ok, r.stderr) == (False, "")
+
+
+def test_variables_of_a_call_come_back_as_they_were(bash):
+    before = "declare -p A N L M 2>&1; echo ${NEW-none}"
+    bash.run("A=own; declare -i N=5; L=(1 '2 3'); declare -A M=([x]=1); readonly R=1")
+    kept = bash.run(before).text()
+    variables = {"A": "1", "N": "7", "L": "list", "M": "map", "NEW": "n"}
+    for script in ("sh -c 'echo $A $N $L $M $NEW'", "A=2; unset L; false", "exit 0 | false", "echo ${nope?}"):
+        r = bash.run(script, env=variables)
+        assert r.text() in ("", "1 7 list map n")
+        assert bash.run(before).text() == kept, script
+    r = bash.run("echo ran", env={"R": "2"})
+    assert (r.exit_code, r.stdout, "R: readonly variable" in r.stderr) == (1, "", True)
 
 
 def test_a_trap_on_exit_of_a_subshell_that_a_failure_ends_may_set_traps(bash):

@@ -36,6 +36,13 @@ PLAIN = {
     "a long line": "x=$(printf '%*s' 9000 ''); echo ${#x}",
 }
 
+BEGINS = {
+    "a dash": "-x",
+    "a dash and words": "- a; echo b",
+    "a plus": "+x",
+    "an option that takes a word": "-O extglob",
+}
+
 QUOTES = {
     "single quotes": "echo 'a  b'\"'\"'c'",
     "double quotes": 'x=5; echo "a $x \\$x \\" `echo t`"',
@@ -329,7 +336,7 @@ TRAPS = {
 ALL = {
     f"{group}: {name}": script
     for group, scripts in {
-        "plain": PLAIN, "quotes": QUOTES, "here-documents": HEREDOCS, "variables": VARIABLES, "options": OPTIONS, "flow": FLOW,
+        "plain": PLAIN, "begins": BEGINS, "quotes": QUOTES, "here-documents": HEREDOCS, "variables": VARIABLES, "options": OPTIONS, "flow": FLOW,
         "streams": STREAMS, "processes": PROCESSES, "traps": TRAPS,
     }.items()
     for name, script in scripts.items()

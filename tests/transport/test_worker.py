@@ -191,8 +191,8 @@ def test_there_are_enough_snippets():
 
 
 def shows_a_spare(script):
-    """It reads what a spare has other than a new shell, so it gets a new one."""
-    return any(name in script for name in ("BASH_ARG", "BASH_COMMAND", "PIPESTATUS"))
+    """It reads what a spare has other than a new shell, or begins as an option of it, so it gets a new one."""
+    return script.startswith(("-", "+")) or any(name in script for name in ("BASH_ARG", "BASH_COMMAND", "PIPESTATUS"))
 
 
 @pytest.mark.parametrize("group", groups())
@@ -223,6 +223,7 @@ IN_ANY_SESSION = {
     "variables: no variables of ours",
     "streams: open descriptors",
     "options: noexec",  # the shell does nothing any more, so it is ended
+    *(name for name in snippets.ALL if name.startswith("begins:")),  # a script, and no options of the shell
 }
 IN_BASH = IN_ANY_SESSION | {
     "plain: code that is none",  # the complaint names a function

@@ -119,10 +119,11 @@ def _commands(texts: Sequence[str], family: Family) -> Iterator[str]:
 
 
 def _in_turn(texts: list[StrictParts], isolated: bool) -> Iterator[str]:
-    """The texts, each with the option `pipefail` where it needs that, and no longer."""
+    """The texts, each with the option `pipefail` where it needs that, and no longer; none begins as an option of `eval` does."""
     on = False
     for one in texts:
-        before = "set -o pipefail; " if one.pipefail else "set +o pipefail; " if on and not isolated else ""
+        before = " " if one.body.startswith("-") else ""
+        before += "set -o pipefail; " if one.pipefail else "set +o pipefail; " if on and not isolated else ""
         yield before + one.body
         on = one.pipefail
 

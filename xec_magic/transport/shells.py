@@ -112,5 +112,7 @@ def _inline_option(interpreter: str) -> bytes | None:
 
 
 def shows_its_begin(script: str) -> bool:
-    """Whether a script names what would differ in a shell that has waited for it, so that it needs one of its own."""
-    return any(name in script for name in _SHOWN)
+    """Whether a script names what would differ in a shell that has waited for it, or begins as an option of the shell does: it
+    needs a shell of its own.
+    """
+    return script.startswith(("-", "+")) or any(name in script for name in _SHOWN)

@@ -41,14 +41,17 @@ _LENIENT: Final = "; ".join(
 # that does by itself all that is in the lines below. No two differ by their case alone, for which `nocasematch` has no eye. The letter
 # and the text are the last in the array then; between orders it holds one word at most. `__xec_next` is the pattern of an order that is like the one before it: its letter, and the shell's flags.
 # The answer is redirected by itself, in no group: what a DEBUG trap prints must not get among the frames.
-_TEXT: Final = r'\builtin eval "${__xec_orders[-1]}"'
-_ANSWER: Final = r'\builtin echo "s $?" >&62'
+_TEXT: Final = r'\builtin eval -- "${__xec_orders[-1]}"'
+# Behind `!`, where a trap on ERR does not hear of what it has heard of within already.
+_SCRIPT: Final = "! %s"
+_CODE: Final = "${PIPESTATUS[0]}"
+_ANSWER: Final = r'\builtin echo "s %s" >&62'
 # A syntax error within `[[ ]]` makes the next `[[` one as well, also where that is one of the lines here, unless there is another
 # one between. So after code 2, which is that of syntax errors, there is one on purpose.
 _ANEW: Final = r"""[[ $_ != s\ 2 ]] || \builtin command eval ')' 2>/dev/null || :"""
-DONE: Final = f"{_ANSWER}; {_ANEW}; . @after@"  # at the end of an order that does all by itself
+DONE: Final = f"{_ANSWER % '$__xec_code'}; {_ANEW}; . @after@"  # at the end of an order that does all by itself
 _EACH: Final = one_line(rf"""
-if [[ ${{__xec_orders[-2]}}$- == $__xec_next ]] || . @turn@; then {_TEXT} {_STREAMS}; {_ANSWER}; {_ANEW}; else {_TEXT}; fi;
+if [[ ${{__xec_orders[-2]}}$- == $__xec_next ]] || . @turn@; then {_SCRIPT % _TEXT} {_STREAMS}; {_ANSWER % _CODE}; {_ANEW}; else {_TEXT}; fi;
 __xec_orders=(); #
 """)
 # Here the shell's own stderr is `/dev/null`, open for reading, and stands for that: to open it by name takes as long as `echo`.
@@ -84,7 +87,11 @@ if [[ ${{__xec_own-}} ]]; then
   \builtin unset -f "${{__xec_own[@]}}"
 fi
 if [[ ${{__xec_from-}} && $PWD == "$__xec_to" ]]; then \builtin cd -- "$__xec_from"; fi
-\builtin unset -v __xec_own __xec_from __xec_to __xec_strict __xec_trap __xec_exit __xec_names __xec_old __xec_text __xec_code
+if [[ ${{__xec_names-}} ]]; then
+  \builtin unset -v "${{__xec_names[@]}}" || :
+  \builtin eval "${{__xec_old-}}" || :
+fi
+\builtin unset -v __xec_own __xec_from __xec_to __xec_strict __xec_trap __xec_exit __xec_names __xec_old __xec_text __xec_code __xec_flags
 """
 
 # A script may make functions of the words that the lines here are made of; they are gone when it is over. In POSIX mode `unset`
@@ -101,6 +108,7 @@ else
   \builtin unset -v __xec_opts
 fi
 """
+_TIMES: Final = re.compile(rb"\btime\b")
 _TAKES_OURS: Final = re.compile(rb"\bfunction\s+(?:builtin|eval)\b|\b(?:builtin|eval)\s*\(\s*\)")
 
 # A shell that may not open the descriptors (`ulimit -n`) ends before it has the trap by which it would begin once more.
@@ -127,15 +135,17 @@ fi
 """
 
 # The script's trap on EXIT, with the code in `$?`. Here and below nothing fails outside of a condition: a trap on ERR would hear of it.
-_RUN_TRAP: Final = rf'\builtin eval "$__xec_text" {_STREAMS}'
+_RUN_TRAP: Final = rf'! \builtin eval -- "$__xec_text" {_STREAMS}'
 _TRAPPED: Final = f'if __xec_is "$__xec_code"; then {_RUN_TRAP}; else {_RUN_TRAP}; fi'
 
 # In the EXIT trap. A signal that we have not sent leaves $? at 0, and ends the shell as it wants to. A member of a pipe that an
 # expansion ends (`echo $((1/0)) | cat`) runs this trap as well, in a process of its own that is no subshell.
 _END: Final = r"""
+{ __xec_flags=$-; \builtin set +x; } 2>/dev/null || :
 if [[ @busy@ && $BASH_SUBSHELL == 0 && ${BASHPID-$$} == $$ ]]; then
   . @genuine@
-  { __xec_options=$(\builtin set +o); \builtin set +euxv; } 2>/dev/null
+  { __xec_options=$(\builtin set +o); \builtin set +eETuv; } 2>/dev/null
+  [[ ${__xec_flags-} != *x* ]] || __xec_options+=$'\nset -x'
   \builtin unset -f "${__xec_own[@]}"
   if [[ ${__xec_trap+x} ]]; then
     __xec_text=$__xec_trap; \builtin unset -v __xec_trap
@@ -231,6 +241,7 @@ def _simple(order: Order) -> bytes | None:
         or order.may_trap_exit()
         or order.may_list_traps()
         or _TAKES_OURS.search(order.script)
+        or _TIMES.search(order.script)
     ):
         return None
     if b"BASH_EXECUTION_STRING" in order.script:  # to set it for each takes longer than to read the order
@@ -302,35 +313,39 @@ class _Bash:
             words.append(_OWN.format("exit", _EXIT, "exit").encode())
         if b"trap" in own:
             words.append(filled(_OWN.format("trap", ". @traps@", "trap"), names))
-        run = b'\\builtin eval "$BASH_EXECUTION_STRING"'
-        if traps:
-            # In a group: where a failure ends a subshell, bash takes back what a builtin is redirected to, and only then does
-            # the trap of the subshell run. In no group otherwise, since a trap on DEBUG would print into the output.
-            run = b"{ %s; }" % run
+        run = _SCRIPT.encode() % b'\\builtin eval -- "$BASH_EXECUTION_STRING"'
+        ended = b"__xec_code=%s; " % _CODE.encode()
+        if traps or _TIMES.search(order.script):
+            # In a group: where a failure ends the script, bash takes back what a builtin is redirected to, and only then does
+            # the trap of a subshell run, and `time` print. In no group otherwise, since a trap on DEBUG would print into the output.
+            words.append(b"__xec_code=1; ")
+            run, ended = b"{ %s; %s}" % (run, ended), b""
         if order.env:
-            variables = [(name.encode(), quoted(value)) for name, value in order.env]
-            words += [b"[[ ! -v %s ]] || __xec_old+=\"${%s@A}\"$'\\n'; " % (name, name) for name, _ in variables]
-            words.append(b"__xec_names=(%s); " % b" ".join(name for name, _ in variables))
-            # Without `builtin`, which would take the variables for itself. In a group, so that a variable that cannot be
-            # set is complained of on the command's own stderr.
+            # Set, and taken back by the lines at the end. In front of `eval` bash would have them for that alone, and complain in the
+            # command's output, of a scope that is none, where a failure in a function ends the script.
+            own_names = [name.encode() for name, _ in order.env]
+            keep = rb"""[[ ! ${%s[@]+x} ]] || { __xec_old+="${%s[@]@A}"$'\n'; [[ ${%s@a} != *[aA]* ]] || \builtin unset -v %s; }; """
+            words += [keep % ((name,) * 4) for name in own_names]
+            words.append(b"__xec_names=(%s); " % b" ".join(own_names))
             words.append(filled("! \\builtin declare -F eval >/dev/null || . @genuine@; ", names))
-            run = b'{ %s eval "$BASH_EXECUTION_STRING"; }' % b" ".join(b"%s=%s" % variable for variable in variables)
+            values = b" ".join(b"%s=%s" % (name.encode(), quoted(value)) for name, value in order.env)
+            words.append(b"\\builtin export %s %s && " % (values, filled("2>@err@", names)))
         if order.cwd:
             words.append(
                 b"__xec_from=$PWD; \\builtin cd -- %s %s && __xec_to=$PWD && "
                 % (quoted(order.cwd), filled("2>@err@", names))
             )
-        words += [run, filled(f" {_STREAMS}; __xec_code=$?; ", names)]
+        words += [run, filled(f" {_STREAMS}; ", names), ended]
         if takes_ours:
             words.append(filled(". @genuine@; ", names))
         if b"trap" in own:
             words.append(filled(_AT_END, names))
-        words.append(filled(DONE.replace("$?", "$__xec_code"), names))
+        words.append(filled(DONE, names))
         return order_of(b"x", b"".join(words))
 
     def ping(self, number: int, names: Slots) -> bytes:  # noqa: ARG002 - the other shells need them
         """See `Dialect`."""
-        return order_of(b"x", b'\\builtin echo "y %d" >&62; %s' % (number, _ANSWER.encode()))
+        return order_of(b"x", b'\\builtin echo "y %d" >&62; %s' % (number, (_ANSWER % 0).encode()))
 
 
 BASH: Final = _Bash()

@@ -151,7 +151,8 @@ class Sh:
                 b'if [ -n "$__xec_set_%s" ]; then %s=$__xec_old_%s; else unset %s; fi; unset __xec_old_%s __xec_set_%s\n'
                 % ((variable,) * 6)
             )
-        run = b"\\eval %s %s\n" % (quoted(order.script), streams)
+        # A script that begins with a dash is no option, where `sh` is bash.
+        run = b"\\eval %s %s\n" % (quoted(b" " * order.script.startswith(b"-") + order.script), streams)
         if order.may_trap_exit() and not order.defines_own_words():
             before += b"__xec_aliased=1; alias trap=__xec_trap\n"
             run += filled('__xec_code=$?; . @onexit@; (exit "$__xec_code")\n', names)

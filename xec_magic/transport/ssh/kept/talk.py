@@ -132,7 +132,7 @@ class Talk:
             What to write, and what each answer that will come is about.
         """
         # Where streams are opened twice, the relay would take the first close for the end: so the shell holds them meanwhile.
-        twice = order.cwd is not None or order.may_trap_exit()
+        twice = order.cwd is not None or bool(order.env) or order.may_trap_exit()
         self._names.holding = twice or not self._is_sh
         names = self._names
         out, err = self._holders
@@ -175,7 +175,7 @@ class Talk:
         if self._is_sh:
             return b"p\n" + _lines(b"") + _lines(text + b"\n")
         if self._dialect.name == "bash":
-            return order_of(b"x", b"%s\n%s" % (text, filled(DONE, self._names)))
+            return order_of(b"x", b"%s\n__xec_code=$?; %s" % (text, filled(DONE, self._names)))
         # What zsh does after an order looks at what the last script left there.
         return b"x__xec_set=0; __xec_code=0; " + text + b"\0"
 
