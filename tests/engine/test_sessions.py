@@ -227,6 +227,16 @@ def test_a_trap_on_exit_is_no_failure_for_a_trap_on_err(bash, tmp_path):
     assert len((tmp_path / "failures").read_text()) == 1
 
 
+@pytest.mark.parametrize("script", ["{}", "{}; false", "{}; echo ${{nope?}}", "{}; trap 'echo bye' EXIT", "eval '{}'"])
+@pytest.mark.parametrize("shell", ["dash", "sh"])
+def test_a_function_called_command_lasts_as_long_as_its_script_which_runs_once(ex, bash_as_sh, tmp_path, shell, script):
+    session = ex.using(session="s", shell=bash_as_sh if shell == "sh" else shell, timeout=10)
+    session.run("x=1")
+    r = session.run(script.format(f"command() {{ :; }}; echo ran >>{tmp_path}/log"))
+    assert ((tmp_path / "log").read_text(), r.notes) == ("ran\n", ())
+    assert session.run("echo $x; command -v echo").lines() == ["1", "echo"]
+
+
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_trap_on_err_that_stays_runs_once_for_each_failure_of_a_later_script(bash, tmp_path, strict):
     log = tmp_path / "failures"

@@ -15,13 +15,14 @@ __all__ = ["SH", "Sh"]
 _STREAMS: Final = "<@in@ >@out@ 2>@err@ 9>&- 8<&-"
 
 # Orders lie in a file, since `read` knows lines only; a line says that there is one. The inner loop is what `break` and `continue`
-# of a script find around it: they end the script, and nothing else.
+# of a script find around it: they end the script, and nothing else. A function named `command` lasts as long as its script: by it
+# `read` would get no order, and the same one would run again and again.
 _LOOP: Final = one_line(r"""
 while IFS= command read -r __xec_busy <&8; do
 %FETCH%
 __xec_was=$-;
 for __xec_once in 1; do . @order@; done;
-__xec_code=$?; case ${__xec_aliased+x}${__xec_onexit+x} in ?*) . @onexit@ ;; esac;
+__xec_code=$?; unset -f command; case ${__xec_aliased+x}${__xec_onexit+x} in ?*) . @onexit@ ;; esac;
 command echo "s $__xec_code" >&9;
 . @after@;
 __xec_busy=; done
@@ -83,7 +84,7 @@ esac
 # The script's trap runs in a subshell where the session lives on: a failure in it must not end this. Where `sh` is bash, a member of
 # a pipe that an expansion ends runs this as well, in a process of its own.
 _END: Final = rf"""
-__xec_code=$?
+__xec_code=$?; unset -f command
 if [ -n "$__xec_busy" ] && [ "${{BASHPID-$__xec_self}}" = "$__xec_self" ]; then
   exec 9>@ctl@ 8<@feed@ </dev/null >/dev/null 2>&1
   case $__xec_busy in
