@@ -228,6 +228,14 @@ def test_what_ended_badly_is_not_kept(executor, what, outcome):
     assert executor.cache.stats.refused == 2
 
 
+def test_output_for_which_its_disk_has_no_room_is_not_kept_and_says_so(executor, monkeypatch):
+    monkeypatch.setattr(executor.spool, "_open", lambda _: open("/dev/full", "r+b", buffering=0))
+    r = run(executor, plan("head -c 9000000 /dev/zero", persist=True))
+    assert (r.outcome, r.truncated) == (Outcome.OK, True)
+    assert r.notes[-1] == "not cached: its output is incomplete"
+    assert executor.cache.entries() == []
+
+
 def test_what_was_stopped_is_not_kept(executor):
     stopped = executor.start(plan("echo begun; sleep 60", failures=60), check=False)
     while not stopped.log.size():
@@ -465,13 +473,17 @@ def test_the_memory_tier_survives_many_threads(clock, executor, host):
     len(tier)
 
 
-def test_an_equal_digest_of_another_state_is_no_hit(executor, host):
+@pytest.mark.parametrize("persist", [False, True], ids=["in memory", "on disk"])
+def test_an_equal_digest_of_another_state_is_no_hit(executor, host, persist):
     from dataclasses import replace
 
     host.on(".*", Say("x"))
-    first = executor.start(plan("one", target=host.target))
+    first = executor.start(plan("one", target=host.target, persist=persist))
     first.result()
-    other = executor.plan_run(plan("two", target=host.target))
+    if persist:
+        executor.cache.disk.flush()
+        executor.cache.memory.clear()
+    other = executor.plan_run(plan("two", target=host.target, persist=persist))
     other.key = replace(other.key, digest=first.key.digest)
     assert executor.cache.find(other.key, other.plan) is None
     assert executor.cache.find(first.key, first.plan) is not None

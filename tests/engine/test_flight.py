@@ -214,6 +214,7 @@ def test_a_slow_reader_of_the_leader_does_not_hold_up_its_followers(executor):
     leader = executor.start(lots, check=False)
     chunks = iter(leader.chunks())
     next(chunks)  # and no more: a channel of 8 MiB is full soon
+    until(lambda: leader.full_channels)
     follower = executor.start(lots, check=False)
     assert follower.wait(30).log.size() == 30_000_000
     assert sum(map(len, chunks)) > 20_000_000
