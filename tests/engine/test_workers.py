@@ -396,11 +396,15 @@ def test_the_helper_process_is_lost_while_a_thread_waits(ex, pool):
     assert (r.outcome.value, "helper process" in r.detail) == ("lost", True)
 
 
+@pytest.mark.parametrize(
+    "at_once_ms", [1, 1000]
+)  # so that it does not hang on the machine which of the two looks sees it
 @pytest.mark.parametrize("rest_s", [0, 0.005, 0.1])
 @pytest.mark.parametrize(
     ("closed", "stdout", "stderr"), [(">&-", "out\n", "late\n"), ("2>&-", "out\nlate\n", ""), (">&- 2>&-", "out\n", "")]
 )
-def test_streams_that_end_before_the_command_does(ex, pool, rest_s, closed, stdout, stderr):
+def test_streams_that_end_before_the_command_does(ex, pool, monkeypatch, at_once_ms, rest_s, closed, stdout, stderr):
+    monkeypatch.setattr("xec_magic.transport.here.AT_ONCE_MS", at_once_ms)
     pool.ready()
     served = pool.served
     late = "true" if ">&- 2>&-" in closed else "echo late >&2" if closed == ">&-" else "echo late"
