@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic import runtime
@@ -270,6 +271,11 @@ def test_observers_hear_of_a_run_before_who_waits_for_it_can_ask(monkeypatch):
     monkeypatch.setattr(executor, "settle", settle)
     xec.run("echo hello", cache=60)
     assert [record.cached_s is None for record in xec.profiler.report().records] == [True, False]
+    noted = []
+    run = xec.start("echo waited for")
+    run.add_done_callback(lambda _: noted.append([each.run_id for each, _ in executor._audience._untold]))
+    until(lambda: run.done() and noted)
+    assert noted == [[run.run_id]]
 
 
 def test_a_run_that_begins_later_runs_where_it_was_asked_for_and_is_kept_for_there(tmp_path):
