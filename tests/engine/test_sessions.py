@@ -297,6 +297,17 @@ def test_variables_of_a_call_come_back_as_they_were(bash):
     assert (r.exit_code, r.stdout, "R: readonly variable" in r.stderr) == (1, "", True)
 
 
+@pytest.mark.parametrize("reset", ["trap EXIT", "trap 0", "trap -- EXIT", "trap - EXIT", "trap - exit INT"])
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_script_that_takes_its_trap_on_exit_back_keeps_the_session(bash, reset, strict):
+    bash.run("x=1")
+    r = bash.run(f"trap 'echo bye' EXIT; {reset}; trap; echo said; false", strict=strict)
+    assert (r.text(), r.exit_code, r.notes) == ("said", 1, ())
+    r = bash.run(f"{reset}; (trap 'echo sub' EXIT; {reset}; trap); trap 'echo bye' EXIT; trap -p EXIT", strict=strict)
+    assert (r.lines(), r.notes) == (["trap -- 'echo bye' EXIT", "bye"], ())
+    assert bash.run("echo $x").text() == "1"
+
+
 def test_a_trap_on_exit_of_a_subshell_that_a_failure_ends_may_set_traps(bash):
     r = bash.run("(trap 'trap - EXIT; echo bye $?' EXIT; set -e; false); echo $?", strict=False)
     assert r.lines() == ["bye 0", "1"]

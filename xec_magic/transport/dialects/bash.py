@@ -203,7 +203,9 @@ trap() {
     \builtin printf %s "${__xec_all%x}"
     \builtin return
   fi
-  if [[ $BASH_SUBSHELL != 0 || $# -lt 2 || $1 == -[lp]* ]]; then
+  if [[ $BASH_SUBSHELL == 0 && ($# == 1 || $1$# == --2) && ${@: -1} == @(EXIT|exit|0|SIGEXIT|sigexit) ]]; then
+    \builtin unset -v __xec_trap
+  elif [[ $BASH_SUBSHELL != 0 || $# -lt 2 || $1 == -[lp]* ]]; then
     \builtin trap "$@"
   else
     [[ $1 != -- ]] || \builtin shift
