@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 
 import pytest
@@ -28,6 +29,29 @@ def test_tasks_that_are_left_go_through_their_clean_up(caplog):
     assert cleaned == [True]
     assert not portal.is_open
     assert not caplog.records  # asyncio logs "Task was destroyed but it is pending!"
+
+
+def test_a_forked_copy_is_not_open_and_the_next_thread_is_not_taken_for_the_loops():
+    portal = Portal()
+    inside = []
+
+    async def look():
+        inside.append(portal.inside)
+
+    portal.call(look(), timeout_s=10)
+    assert inside == [True]
+    assert portal.is_open
+    assert not portal.inside
+    pid = os.fork()
+    if not pid:
+        os._exit(portal.is_open)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    portal.close()
+    for _ in range(20):  # the system gives them the number of the one that has ended
+        thread = threading.Thread(target=lambda: inside.append(portal.inside))
+        thread.start()
+        thread.join()
+    assert inside == [True] + 20 * [False]
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), KeyboardInterrupt(), StopIteration()], ids=repr)
