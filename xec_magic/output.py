@@ -180,7 +180,9 @@ class OutputLog:
             while start < end:
                 part = os.pread(self._file.fileno(), end - start, start)
                 if not part:
-                    break
+                    raise OutputTooLarge(
+                        f"the log {self._file.name or 'of this result'} has been cut off; run the command again"
+                    )
                 parts.append(part)
                 start += len(part)
             return b"".join(parts)

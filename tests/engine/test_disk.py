@@ -3,10 +3,12 @@
 import math
 import os
 import resource
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -19,6 +21,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 from cacheparts import Hands, plan
+from helpers.marks import needs_root
 from helpers.waiting import until
 
 from xec_magic.engine import diskfiles
@@ -29,6 +32,7 @@ from xec_magic.engine.clock import Clock
 from xec_magic.engine.disk import DiskTier
 from xec_magic.engine.diskchanges import Changes
 from xec_magic.engine.executor import Executor
+from xec_magic.errors import OutputTooLarge
 from xec_magic.events import Exited, Started, Usage
 from xec_magic.fold import fold
 from xec_magic.transport.fake import FakeHost, Say
@@ -158,6 +162,7 @@ def test_directory_and_files_are_the_users_alone(kernels, host):
     keep(kernels(), "lots", host)
     assert stat.S_IMODE(home().stat().st_mode) == 0o700
     assert [stat.S_IMODE(path.stat().st_mode) for path in (home() / "outputs").iterdir()] == [0o600]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in home().iterdir() if path.is_file()} == {0o600}
 
 
 @pytest.mark.parametrize("how", ["by a link", "by its owner"])
@@ -374,9 +379,10 @@ executor.close()
 """
 
 
-def program(body, **options):
+def program(body, *arguments, become=(), **options):
     source = KERNEL.format(here=os.path.dirname(__file__), body=textwrap.dedent(body))
-    return subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, **options)
+    command = [*become, sys.executable, "-c", source, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
 
 
 def test_two_kernels_write_and_read_one_cache_at_once(kernels):
@@ -506,17 +512,114 @@ def test_a_row_that_was_changed_is_removed_and_the_command_is_run(kernels, host)
         (lambda path: path.write_bytes(b"y" * path.stat().st_size), "its output is not what was written"),
         (lambda path: os.truncate(path, 100), "its output is not what was written"),
         (lambda path: path.unlink(), ""),
+        (lambda path: (path.unlink(), os.mkfifo(path)), "its output is no file any more"),
+        (lambda path: (path.unlink(), path.symlink_to("/dev/zero")), "Too many levels of symbolic links"),
+        (lambda path: (path.unlink(), path.mkdir()), "its output is no file any more"),
+        (lambda path: (path.unlink(), shutil.copyfile(home() / NAME, path)), "its output is not what was written"),
     ],
-    ids=["changed", "cut off", "removed"],
+    ids=["changed", "cut off", "removed", "a FIFO", "a link", "a directory", "another file"],
 )
 def test_an_output_file_that_was_changed_is_never_given(kernels, host, damage, words):
     one = kernels()
     keep(one, "lots", host)
     (path,) = (home() / "outputs").iterdir()
     damage(path)
-    result = ask(kernels(), "lots", host)
+    two = kernels()
+    assert [b"".join(pieces)[:4] for _, pieces in two.cache.disk.contents()] == [b"lots"], (
+        "nor does a search wait for it"
+    )
+    result = ask(two, "lots", host)
     assert (result.cached, result.log.size()) == (None, 200_005)
     assert words in " ".join(result.notes)
+
+
+def test_two_outputs_that_were_exchanged_are_not_given_for_each_other(kernels, host):
+    other = FakeHost("db2")
+    other.on("lots", Say(b"y" * 200_000))
+    keep(kernels(), "lots", host)
+    keep(kernels(), "lots", other)
+    one, two = (home() / "outputs").iterdir()
+    one.rename(home() / "third")
+    two.rename(one)
+    (home() / "third").rename(two)
+    again = kernels()
+    assert ask(again, "lots", host).stdout == "x" * 200_000 + "\n"
+    assert ask(again, "lots", other).stdout == "y" * 200_000
+
+
+def test_an_output_that_is_cut_off_while_it_is_open_is_not_taken_for_a_shorter_one(kernels):
+    what = plan("seq 60000", persist=True)
+    one = kernels()
+    one.start(what).result()
+    one.cache.disk.flush()
+    again = kernels().start(what).result()
+    assert again.cached is not None
+    (path,) = (home() / "outputs").iterdir()
+    os.truncate(path, 1000)
+    with pytest.raises(OutputTooLarge, match="the log of this result has been cut off; run the command again"):
+        _ = again.stdout
+
+
+def change(question):
+    db = sqlite3.connect(home() / NAME, isolation_level=None)
+    db.execute(question)
+    db.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "record = 'text'", "record = cast(x'ff00fe' as text)", "record = 1.5", "log = 7", "output = 'text'", "script = 1e300",
+        "script = cast(x'ff00fe' as text)", "target = cast(x'ff00fe' as text)", "full = 'text'", "proof = 'text'",
+        "file = 'a' || char(0) || 'b'", "file = x'ff00ff'", "file = cast(x'ff00fe' as text)", "hits = 'text'",
+    ],
+)  # fmt: skip
+def test_a_damaged_row_costs_itself_and_nothing_else(kernels, host, caplog, damage):
+    one = kernels()
+    for script in ("uptime", "lots", "other"):
+        keep(one, script, host)
+    one.close()
+    change(f"update entries set {damage} where script = cast('{'lots' if 'file' in damage else 'uptime'}' as blob)")
+    two = kernels()
+    assert [piece for _, pieces in two.cache.disk.contents() for piece in pieces if b"no such" in piece] == []
+    assert len(two.cache.entries()) in (2, 3)
+    for script in ("uptime", "lots"):
+        result = ask(two, script, host)
+        assert (result.stdout, result.stderr) == (("out\n" if script == "uptime" else "x" * 200_000 + "\n"), "err\n")
+    assert ask(two, "other", host).cached is not None
+    two.cache.disk.flush()
+    assert two.cache.forget(matcher("*")) == 3
+    assert "cannot be kept" not in said(two)
+    assert caplog.records == []
+
+
+def test_what_a_damaged_row_says_of_its_file_removes_no_other_one(kernels, host):
+    one = kernels()
+    keep(one, "lots", host)
+    one.close()
+    precious = home().parent / "precious"
+    precious.write_text("of the user")
+    change("update entries set file = '../../precious'")
+    assert ask(kernels(), "lots", host).cached is None
+    change("update entries set file = '../../precious'")
+    kernels().cache.clear()
+    assert precious.exists()
+
+
+@pytest.mark.parametrize(
+    "damage", ["update totals set bytes = 'text'", "update totals set bytes = 1e18", "delete from totals"]
+)
+def test_a_damaged_sum_is_made_anew(kernels, host, caplog, damage):
+    one = kernels()
+    keep(one, "uptime", host)
+    one.close()
+    change(damage)
+    keep(kernels(), "other", host)
+    keep(kernels(), "third", host)
+    two = kernels()
+    assert ask(two, "third", host).cached is not None
+    assert two.cache.disk.totals()[0] == len(two.cache.disk.rows())
+    assert caplog.records == []
 
 
 def test_an_output_file_that_was_only_touched_or_restored_is_still_given(kernels, host):
@@ -586,6 +689,58 @@ def test_tables_of_another_form_are_set_aside(kernels, host):
     assert ask(one, "uptime", host).ok
     keep(one, "uptime", host)
     assert len(list(home().glob("*.damaged-*"))) == 1
+
+
+# -- what is left -------------------------------------------------------------------------------
+
+
+def test_databases_of_earlier_forms_go_unless_an_older_kernel_has_them_open(kernels, host):
+    body = """
+    import sqlite3
+    older = sqlite3.connect(sys.argv[1])
+    older.execute("pragma journal_mode = wal")
+    older.execute("create table entries(one)")
+    older.execute("select * from entries").fetchall()
+    print("open", flush=True)
+    sys.stdin.read()
+    """
+    os.makedirs(home(), mode=0o700)
+    older = program(body, home() / "results-1.db", stdin=subprocess.PIPE)
+    try:
+        assert older.stdout.readline() == "open\n"
+        for name in (
+            "results-0.db",
+            "results-0.db-wal",
+            "results-0.damaged-20260101-000000-ab",
+            "results-1.lock",
+            "notes.db",
+        ):
+            (home() / name).write_text("old")
+        (home() / "results-3.db").write_text("of a newer kernel")
+        keep(kernels(), "uptime", host)
+        rest = {path.name for path in home().iterdir() if not path.name.startswith(NAME)}
+        assert rest - {"epoch", "outputs", "notes.db", "results-3.db"} == {
+            "results-1.db", "results-1.db-wal", "results-1.db-shm", "results-1.lock",
+        }  # fmt: skip
+    finally:
+        older.kill()
+        older.communicate()
+    keep(kernels(), "other", host)
+    rest = {path.name for path in home().iterdir() if not path.name.startswith(NAME)}
+    assert rest == {"epoch", "outputs", "notes.db", "results-3.db"}
+
+
+def test_a_database_that_was_set_aside_goes_when_all_is_cleared(kernels, host):
+    os.makedirs(home(), mode=0o700)
+    (home() / NAME).write_bytes(b"this is no database\n" * 500)
+    one = kernels()
+    keep(one, "uptime", host)
+    assert len(list(home().glob("*.damaged-*"))) == 1
+    one.cache.forget(matcher("*"))
+    assert len(list(home().glob("*.damaged-*"))) == 1
+    one.cache.clear()
+    one.cache.disk.flush()
+    assert list(home().glob("*.damaged-*")) == []
 
 
 # -- secrets ------------------------------------------------------------------------------------
@@ -682,6 +837,64 @@ def test_on_a_full_disk_it_works_in_memory_and_says_so_once():
     assert printed.startswith("1 ["), printed
     assert "results cannot be kept on disk" in printed
     assert not list((home() / "outputs").iterdir()), "nothing half-written is left"
+
+
+@pytest.mark.parametrize("when", ["from the beginning", "later"])
+def test_what_is_kept_is_given_also_when_the_disk_is_full(when):
+    body = """
+    for script in ("echo a", "echo b; head -c 100000 /dev/zero"):
+        ask(script)
+    """
+    program(body).communicate(timeout=60)
+    body = """
+    import resource
+    def full():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    if sys.argv[1] == "from the beginning":
+        full()  # then there is no room either for what SQLite shares between kernels
+    else:
+        ask("echo a")
+        full()
+    for turn in range(3):
+        executor.cache.memory.clear()  # it is the disk that is asked
+        assert ask("echo a").cached is not None, turn
+        assert ask("echo b; head -c 100000 /dev/zero").cached is not None, turn
+        assert ask(f"echo new {{turn}}; head -c 100000 /dev/zero").ok
+        executor.cache.disk.flush()
+    notes = [note for run in executor.runs() for note in run.wait().notes] + executor.cache.complaints()
+    print(len(notes), notes)
+    """
+    process = program(body, when, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+    printed, _ = process.communicate(timeout=60)
+    assert (process.returncode, printed[:3]) == (0, "1 ["), printed
+
+
+@needs_root
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_is_kept_is_given_from_a_directory_that_may_only_be_read(killed):
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all,+dac_read_search"]
+    nobody.append("--ambient-caps=-all,+dac_read_search")
+    with tempfile.TemporaryDirectory(prefix="xec-test-user-") as made:  # pytest's own lets nobody else in
+        root = Path(made)
+        os.chown(root, 65534, 65534)
+        body = """
+        kept = [ask(script).cached is not None for script in ("echo a", "echo b; head -c 100000 /dev/zero")]
+        if all(kept):
+            ask("echo new")
+        executor.cache.disk.flush()
+        if sys.argv[1]:
+            os._exit(9)
+        notes = [note for run in executor.runs() for note in run.wait().notes] + executor.cache.complaints()
+        print(*kept, len(notes))
+        """
+        env = {**os.environ, "XDG_CACHE_HOME": str(root), "HOME": str(root)}
+        program(body, "yes" if killed else "", become=nobody, env=env).communicate(timeout=60)
+        for directory, _, files in os.walk(root):
+            os.chmod(directory, 0o500)
+            for name in files:
+                os.chmod(os.path.join(directory, name), 0o400)
+        printed, _ = program(body, "", become=nobody, env=env).communicate(timeout=60)
+        assert printed == "True True 1\n"
 
 
 def test_a_change_that_the_disk_refuses_takes_no_output_with_it(kernels, host, monkeypatch):

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from xec_magic.engine.spool import SpoolDirectory
+import os
+import tempfile
+
+from xec_magic.engine.spool import SpoolDirectory, cache_root
 
 
 def spooled(directory, name, size):
@@ -42,3 +45,21 @@ def test_the_directory_of_a_kernel_that_is_gone_is_swept_and_that_of_a_living_on
     assert not gone.exists()
     assert (tmp_path / "spool" / "living").exists()
     living.close()
+
+
+def test_a_home_that_is_no_absolute_path_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("HOME", "somewhere/else")
+    for configured in ("", "cache"):
+        monkeypatch.setenv("XDG_CACHE_HOME", configured)
+        assert cache_root() == tmp_path / "tmp" / f"xec-magic-{os.getuid()}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tmp"]
+
+
+def test_where_no_usual_directory_can_be_used_a_kernel_has_one_of_its_own_and_no_second(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc")
+    (tmp_path / f"xec-magic-{os.getuid()}").symlink_to("/usr")
+    assert cache_root() == cache_root()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ from xec_magic.command import decode_script
 from xec_magic.engine.cachekey import Key
 from xec_magic.engine.clock import Moment
 from xec_magic.engine.diskchanges import Changes
-from xec_magic.engine.diskdb import Database
+from xec_magic.engine.diskdb import NAME, Database
 from xec_magic.engine.diskfacts import proof, restored, unpack
 from xec_magic.engine.diskplace import DiskPlace
 from xec_magic.engine.diskwriter import Job, Moved, Writer
@@ -34,8 +35,17 @@ PENDING_BYTES: Final = 64 * 2**20  # of outputs that wait for a slow disk
 TOUCHED: Final = 1000  # uses noted in memory before they are written down
 
 _LOAD: Final = "select file, file_stamp, record, log, proof, full, output from entries where digest = ?"
-_CONTENTS: Final = "select digest, script, full, output, file from entries where digest >= ? order by digest limit 16"
-_LIST: Final = "select digest, script, target, record, hits from entries order by wall"
+_CONTENTS: Final = (  # as bytes, whatever a damaged row holds: a secret is looked for in it
+    "select digest, ifnull(cast(script as blob), x''), ifnull(cast(full as blob), x''), ifnull(cast(output as blob), x''), file "
+    "from entries where digest >= ? order by digest limit 16"
+)
+_LIST: Final = (
+    "select digest, cast(script as blob), ifnull(target, ''), record, cast(hits as integer) from entries order by wall"
+)
+
+
+def _root() -> Path:
+    return cache_root(f"results/{NAME}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +69,11 @@ class DiskTier:
     reason once.
 
     Args:
-        root: Gives the directory to make it in.
+        root: Gives the directory to make it in; the user's cache directory.
         limit_bytes: All entries together.
     """
 
-    def __init__(self, root: Callable[[], Path] = cache_root, limit_bytes: int = DISK_BYTES) -> None:
+    def __init__(self, root: Callable[[], Path] = _root, limit_bytes: int = DISK_BYTES) -> None:
         self._writer = Writer(self._connect, self._failed, self._commit)
         self._place = DiskPlace(root, lambda: self._writer.resting, self._writer.rest)
         self._changes = Changes(limit_bytes)
@@ -82,7 +92,11 @@ class DiskTier:
         if not rows or rows[0][5] != key.full:
             return None
         file, file_stamp, record, index, proved, full, output = rows[0]
-        if proved != proof(record, index, full, output):
+        try:
+            whole = proved == proof(record, index, full, output)
+        except TypeError:  # a part of another kind
+            whole = False
+        if not whole:
             self._damaged_entry(key, "it is not what was written")
             return None
         content = output
@@ -118,14 +132,28 @@ class DiskTier:
         rows = self._place.read(_LIST)
         waiting = dict(self._changes.touched)
         found = []
+        damaged = []
         for digest, script, target, record, hits in rows:
-            facts = unpack(record)
-            hits += waiting.get(digest, 0)  # noqa: PLW2901 - the number that is true now
-            found.append(
-                Listed(
-                    digest, decode_script(script), target, facts.stored, facts.ttl_s, facts.stale_s, facts.size, hits
+            try:
+                facts = unpack(record)
+                used = hits + waiting.get(digest, 0)  # the number that is true now
+                found.append(
+                    Listed(
+                        digest,
+                        decode_script(script),
+                        target,
+                        facts.stored,
+                        facts.ttl_s,
+                        facts.stale_s,
+                        facts.size,
+                        used,
+                    )
                 )
-            )
+            except (struct.error, TypeError, ValueError):  # its place is the only thing that can be said of it
+                damaged.append(digest)
+        if damaged:
+            self._place.complain(f"{len(damaged)} results on disk were damaged; they were removed")
+            self.forget_later(damaged)
         return found
 
     def contents(self) -> Iterator[tuple[int, Iterator[bytes]]]:
@@ -133,7 +161,7 @@ class DiskTier:
         first = -(2**63)
         while rows := self._rows_from(first):
             for digest, script, full, output, file in rows:
-                texts = (script, full, output or b"")
+                texts = (script, full, output)
                 files = self._place.files
                 large = files.pieces(file) if file is not None and files is not None else iter(())
                 yield digest, itertools.chain(texts, large)
@@ -146,7 +174,7 @@ class DiskTier:
 
     def totals(self) -> tuple[int, int]:
         """Entries, and bytes of all of them."""
-        rows = self._place.read("select count, bytes from totals")
+        rows = self._place.read("select cast(count as integer), cast(bytes as integer) from totals")
         return rows[0] if rows else (0, 0)
 
     def known(self, path: str, stamp: Stamp) -> bytes | None:

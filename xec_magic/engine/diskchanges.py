@@ -10,6 +10,7 @@ from typing import Final
 from xec_magic.command import encode_script
 from xec_magic.engine.diskfacts import is_newer, pack, proof
 from xec_magic.engine.diskfiles import OutputFiles
+from xec_magic.engine.diskforms import remove_older_forms, remove_set_aside
 from xec_magic.engine.diskwriter import Job
 from xec_magic.engine.memory import Entry
 from xec_magic.errors import OutputTooLarge
@@ -24,6 +25,9 @@ _SAVE: Final = (
     "insert into entries(digest, wall, keep, used, size, file, file_stamp, record, log, proof, target, script, full, output) "
     "values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+# Without a number that can be read there is no room, until all is counted anew.
+_HELD: Final = "select ifnull(max(cast(bytes as integer)), 9223372036854775807) from totals"
+_RECOUNT: Final = "insert or replace into totals select 1, ifnull(sum(size), 0), count(*) from entries"
 
 
 class Changes:
@@ -42,7 +46,7 @@ class Changes:
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._gone: list[str] = []  # files to remove after the next commit
-        self._taken_back = self._tidied = False
+        self._taken_back = self._tidied = self._cleared = False
         self.touched: dict[int, int] = {}
         self.evictions = 0
         self.erase = self.shrink = False
@@ -99,20 +103,21 @@ class Changes:
         """Remove everything; the entries that there were."""
         digests = [digest for (digest,) in db.execute("select digest from entries")]
         db.execute("delete from stamps")
-        self.shrink = True
+        self.shrink = self._cleared = True
         return self.remove(db, digests)
 
     def _make_room(self, db: sqlite3.Connection, now: float) -> None:
         """Remove what is of no use any more, then what was used longest ago, until all fits."""
         ended = db.execute("select digest from entries where wall + keep < ? limit ?", (now, EVICT_ROWS))
         self.remove(db, [digest for (digest,) in ended.fetchall()], quietly=True)
-        while db.execute("select bytes from totals").fetchone()[0] > self._limit_bytes:
+        while db.execute(_HELD).fetchone()[0] > self._limit_bytes:
             oldest = db.execute("select digest from entries order by used limit ?", (EVICT_ROWS,)).fetchall()
             if not oldest:
+                db.execute(_RECOUNT)
                 return
             for (digest,) in oldest:
                 self.evictions += len(self.remove(db, [digest], quietly=True))
-                if db.execute("select bytes from totals").fetchone()[0] <= self._limit_bytes:
+                if db.execute(_HELD).fetchone()[0] <= self._limit_bytes:
                     return
 
     def commit(self, db: sqlite3.Connection, files: OutputFiles, jobs: list[Job]) -> None:
@@ -151,6 +156,9 @@ class Changes:
         if self._taken_back:  # not before the commit: who looks again must find what is true now
             self._taken_back = False
             files.bump()
+        if self._cleared:
+            self._cleared = False
+            remove_set_aside(files.directory)
         if self.erase:  # the removed pages were overwritten; what they held is in the log until that is written back
             self.erase = False
             db.execute("pragma wal_checkpoint(truncate)").fetchall()
@@ -162,5 +170,6 @@ class Changes:
         """Once a kernel: remove what no row speaks of, and digests of files that nobody asks for."""
         if not self._tidied:
             self._tidied = True
+            remove_older_forms(files.directory)
             files.sweep({name for (name,) in db.execute("select file from entries where file is not null")})
             db.execute("delete from stamps where used < ?", (now - STAMPS_S,))

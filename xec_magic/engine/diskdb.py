@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
 from typing import Final
 
-__all__ = ["NAME", "Database", "inode_of", "is_busy", "is_damage", "open_database"]
+__all__ = ["FORM", "NAME", "Database", "inode_of", "is_busy", "is_damage", "open_database", "open_for_reading"]
 
 READ_PATIENCE_S: Final = 0.25  # for another kernel that recovers the database; then it is a miss
 
-NAME: Final = "results-2.db"  # another form of the tables is another name
+FORM: Final = 2  # another form of the tables is another number
+NAME: Final = f"results-{FORM}.db"
 _TABLES: Final = """
 create table if not exists entries(
     digest integer primary key, wall real not null, keep real not null, used real not null, size integer not null,
@@ -43,7 +45,9 @@ def open_database(path: Path) -> Database:
         sqlite3.Error: it cannot be opened, or is none.
     """
     db = sqlite3.connect(path, timeout=READ_PATIENCE_S, isolation_level=None, check_same_thread=False, factory=Database)
+    db.text_factory = _text
     try:
+        _make_private(path)  # the files beside it get its mode
         if not db.execute("select 1 from sqlite_master where name = 'stamps'").fetchone():
             db.execute("pragma auto_vacuum = incremental")
             db.execute("pragma journal_mode = wal")
@@ -56,6 +60,34 @@ def open_database(path: Path) -> Database:
         db.close()
         raise
     return db
+
+
+def open_for_reading(path: Path) -> Database:
+    """A connection where nothing can be written: neither the database nor what SQLite keeps beside it for readers.
+
+    It sees no later change, and does not lock: it is for one question.
+
+    Raises:
+        OSError: it is not there.
+        sqlite3.Error: it cannot be opened, is none, or has changes in a log, which cannot be read so.
+    """
+    log = Path(f"{path}-wal")
+    if log.exists() and log.stat().st_size:
+        raise sqlite3.OperationalError("its log cannot be read")
+    db = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None, factory=Database)
+    db.text_factory = _text
+    return db
+
+
+def _text(data: bytes) -> str:
+    """Damaged text is a name that nothing has, and no error for all other rows of the answer."""
+    return data.decode("utf-8", "replace")
+
+
+def _make_private(path: Path) -> None:
+    with contextlib.suppress(OSError):  # it cannot be opened either, or its directory keeps others out
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
 
 
 def inode_of(path: str | Path) -> int:

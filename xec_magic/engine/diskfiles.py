@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
+import re
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +25,9 @@ LATER_FILES: Final = 64  # so many are open for that at once; a kernel may have 
 COPY_BYTES: Final = 1024 * 1024
 OVERLAP_BYTES: Final = 4096  # longer than what is looked for in pieces
 ORPHAN_S: Final = 600.0  # a file without a row is older than this only if its kernel died while it wrote
+# Whatever has come in its place: no link is followed, and no FIFO waited for.
+_READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_NAME: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")
 KEPT_ASIDE: Final = 2  # damaged databases, the newest; somebody may want to look
 
 
@@ -79,10 +85,17 @@ class OutputFiles:
     """
 
     def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self._epoch_fd = -1
         self._path = private_directory(directory / "outputs")
         # Read at each use of what is on disk, so it stays open.
-        self._epoch_fd = os.open(directory / "epoch", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._epoch_fd = os.open(directory / "epoch", os.O_RDWR | os.O_CREAT | flags, 0o600)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            self._epoch_fd = os.open(directory / "epoch", os.O_RDONLY | flags)  # what is kept can be read nevertheless
 
     def write(self, digest: int, log: OutputLog) -> tuple[str, str, bytes]:
         """Keep an output; the name, stamp and digest of its file.
@@ -115,15 +128,19 @@ class OutputFiles:
 
         A file with another stamp than it was written with is trusted only when its content has the digest.
         """
+        if not _is_name(name):
+            return None, "its output has no name"
         path = f"{self._path}/{name}"
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(path, _READING)
         except FileNotFoundError:
             return None, ""  # removed by another kernel in this moment, or by somebody who wanted room
         except OSError as error:
             return None, str(error.strerror)
         try:
             status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return None, "its output is no file any more"
             if _stamp(status) != stamp and _digest(fd) != digest:
                 return None, "its output is not what was written"
             if status.st_size > ENTRY_BYTES:
@@ -148,9 +165,13 @@ class OutputFiles:
 
     def pieces(self, name: str) -> Iterator[bytes]:
         """What an output holds, in pieces that overlap; nothing when it is gone."""
+        if not _is_name(name):
+            return
         tail = b""
         try:
-            with open(self._path / name, "rb", buffering=0) as file:
+            with open(self._path / name, "rb", buffering=0, opener=lambda path, _: os.open(path, _READING)) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    return
                 while data := file.read(COPY_BYTES):
                     yield tail + data
                     tail = data[-OVERLAP_BYTES:]
@@ -159,7 +180,7 @@ class OutputFiles:
 
     def remove(self, names: list[str]) -> None:
         """Remove outputs whose rows are gone."""
-        for name in names:
+        for name in filter(_is_name, names):
             with contextlib.suppress(OSError):
                 (self._path / name).unlink()
 
@@ -239,6 +260,11 @@ def _keep_newest(path: Path) -> None:
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(OSError):
                 os.unlink(f"{old}{suffix}")
+
+
+def _is_name(name: object) -> bool:
+    """A damaged row may say anything, and what it says is opened, or removed."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def _stamp(status: os.stat_result) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from xec_magic.engine.diskdb import NAME, Database, inode_of, is_busy, is_damage, open_database
+from xec_magic.engine.diskdb import NAME, Database, inode_of, is_busy, is_damage, open_database, open_for_reading
 from xec_magic.engine.diskfiles import OutputFiles, private_directory, set_aside
 
 __all__ = ["DiskPlace"]
@@ -40,30 +41,38 @@ class DiskPlace:
         self._reader: Database | None = None
         self._reader_lock = threading.Lock()
         self._inode = 0  # of the database that was used last
-        self._failures = 0
-        self._reader_failures = 0  # as many as there had been when the reader was opened
 
     def read(self, question: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows that the database answers with; none where it refuses. Any thread."""
         with self._reader_lock:
             try:
                 reader = self._reader
-                if reader is None or self._reader_failures != self._failures or not self._is_named(reader):
-                    reader = self._open_reader()
-                return [] if reader is None else reader.execute(question, values).fetchall()
+                if reader is None or not self._is_named(reader):
+                    self._close_reader()
+                    if self._resting():
+                        return self._read_only(question, values)
+                    reader = self._reader = self.connect()
+                return reader.execute(question, values).fetchall()
             except (sqlite3.Error, OSError) as error:
+                self._close_reader()
                 self.failed(error)
-                return []
+                return [] if is_busy(error) else self._read_only(question, values)
 
-    def _open_reader(self) -> Database | None:
-        """A new connection; None while the disk is left alone. The lock is held."""
+    def _read_only(self, question: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        """The same from a disk that takes nothing, on which SQLite cannot have what it shares between kernels."""
+        if self.directory is None or self.files is None:
+            return []
+        with (
+            contextlib.suppress(sqlite3.Error, OSError),
+            contextlib.closing(open_for_reading(self.directory / NAME)) as db,
+        ):  # an error may come from a change in this moment: it says nothing of the database
+            return db.execute(question, values).fetchall()
+        return []
+
+    def _close_reader(self) -> None:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        if not self._resting():
-            self._reader_failures = self._failures
-            self._reader = self.connect()
-        return self._reader
 
     def _is_named(self, db: Database) -> bool:
         """Its file still has its name: nobody has removed the directory, or set a damaged file aside."""
@@ -119,7 +128,6 @@ class DiskPlace:
         """A disk or database refuses: say so once; a damaged database is set aside, so that a new one can be made."""
         if is_busy(error):
             return
-        self._failures += 1
         if is_damage(error) and self.directory is not None:
             try:
                 kept = set_aside(self.directory / NAME, self._inode)
@@ -144,8 +152,6 @@ class DiskPlace:
     def close(self) -> None:
         """Let go of the files."""
         with self._reader_lock:
-            if self._reader is not None:
-                self._reader.close()
-                self._reader = None
+            self._close_reader()
             if self.files is not None:
                 self.files.close()

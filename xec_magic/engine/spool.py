@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
 import threading
@@ -19,8 +20,11 @@ __all__ = ["SpoolDirectory", "cache_root"]
 BOUND_BYTES: Final = 5 * 2**30
 
 
-def cache_root() -> Path:
+def cache_root(holding: str = "") -> Path:
     """The user's cache directory for this package; a private one in the temporary directory if home is read-only.
+
+    Args:
+        holding: A file in it; where it is there, the directory may be read-only.
 
     Source: XDG Base Directory Specification, `XDG_CACHE_HOME`.
     """
@@ -30,15 +34,25 @@ def cache_root() -> Path:
         candidates.append(Path(configured) / "xec-magic")
     else:
         with contextlib.suppress(RuntimeError):  # no home at all
-            candidates.append(Path.home() / ".cache" / "xec-magic")
+            home = Path.home()
+            if home.is_absolute():  # or it would be another one after each `os.chdir`
+                candidates.append(home / ".cache" / "xec-magic")
     candidates.append(Path(tempfile.gettempdir()) / f"xec-magic-{os.getuid()}")
     for path in candidates:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if path.stat().st_uid == os.getuid() and os.access(path, os.W_OK | os.X_OK) and not path.is_symlink():
+            if path.stat().st_uid != os.getuid() or path.is_symlink():
+                continue
+            if os.access(path, os.W_OK | os.X_OK) or (holding and (path / holding).is_file()):
                 return path
         except OSError:
             continue
+    return _last_resort()
+
+
+@functools.cache
+def _last_resort() -> Path:
+    """One for this kernel: what it keeps there it also finds."""
     return Path(tempfile.mkdtemp(prefix="xec-magic-"))
 
 
