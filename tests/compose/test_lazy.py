@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 from helpers.waiting import until
@@ -146,11 +147,17 @@ def test_a_condition_that_raises_is_one_error_and_what_runs_is_stopped(ex, tmp_p
     assert not (tmp_path / "ran").exists()
 
 
+def no_argument():
+    return True
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
         (lambda lazy: lazy.add("true", when=True), "when: True is no function"),
         (lambda lazy: lazy.add("true", when=lambda: True), "must take one argument, the results so far"),
+        (lambda lazy: lazy.add("true", when=no_argument), "when: no_argument() must take one argument"),
+        (lambda lazy: lazy.add("true", when=partial(no_argument)), "when: no_argument() must take one argument"),
         (lambda lazy: lazy.add("true", name="a").add("true", name="a"), "there is a step 'a' already"),
         (lambda lazy: lazy.add("true", name=" "), "is no name"),
         (lambda lazy: lazy.add("true", tiemout=3), "did you mean timeout?"),

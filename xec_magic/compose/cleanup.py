@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, overload
 
+from xec_magic.callables import called
 from xec_magic.compose.temporary import There, check_suffix, directory_there, file_there, remove_file, remove_tree
 from xec_magic.compose.unwinding import Block, Deferred, Unwinding
 from xec_magic.engine.run import Run
@@ -85,7 +86,7 @@ class Cleanup(Block):
             return self._push(Deferred(self._forget, run.plan.title, run))
         if not callable(what):
             raise OptionError(f"a {type(what).__name__} cannot be deferred; give a function, or a command's text")
-        name = f"{getattr(what, '__qualname__', type(what).__name__).rpartition('.')[2]}()"
+        name = called(what)
         if inspect.iscoroutinefunction(what) and not self._is_async:
             raise OptionError(f"{name} is asynchronous, and only `async with xec.cleanup()` can await it")
         return self._push(Deferred(self._forget, name, partial(what, *args, **kwargs)))

@@ -5,7 +5,6 @@ It goes on in one thread, the caller's or one of its own; there the user's funct
 
 from __future__ import annotations
 
-import inspect
 import queue
 import time
 from collections import deque
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
+from xec_magic.callables import refuse_awaitable
 from xec_magic.command import Command, decode_script
 from xec_magic.compose.steps import Done, Next, Rule, Stage, Step
 from xec_magic.compose.work import WAKE_S
@@ -178,10 +178,7 @@ class Course:
     def _call(self, function: Callable[[Any], Any], argument: Any, what: str, *, asks: bool = False) -> Any:
         try:
             given = function(argument)
-            if inspect.isawaitable(given):
-                if inspect.iscoroutine(given):
-                    given.close()
-                raise TypeError("it is asynchronous, and nobody awaits it; write it with def")
+            refuse_awaitable(given, "nobody awaits it; write it with def")
             if asks:
                 given = bool(given)  # here: a DataFrame has no truth, and raises
         except Exception as error:

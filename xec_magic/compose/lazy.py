@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, Unpack, cast, overload
 
+from xec_magic.callables import called
 from xec_magic.compose.course import Course, several
 from xec_magic.compose.steps import Next, Rule, Stage, Step
 from xec_magic.compose.work import Work
@@ -326,11 +327,11 @@ def _check_function(function: object, what: str) -> None:
     if not callable(function):
         raise OptionError(f"{what}: {function!r} is no function")
     if inspect.iscoroutinefunction(function):
-        raise OptionError(f"{what}: {function!r} is asynchronous, and nobody awaits it; write it with def")
+        raise OptionError(f"{what}: {called(function)} is asynchronous, and nobody awaits it; write it with def")
     try:
         inspect.signature(function).bind(None)
     except TypeError:
         gets = "each result" if what in ("map", "filter") else "the results so far"
-        raise OptionError(f"{what}: {function!r} must take one argument, {gets}") from None
+        raise OptionError(f"{what}: {called(function)} must take one argument, {gets}") from None
     except ValueError:
         pass  # a builtin that does not tell its arguments

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
+from xec_magic.callables import refuse_awaitable
 from xec_magic.engine.run import Run
 from xec_magic.errors import CleanupError, XecError
 from xec_magic.events import Cause
@@ -105,10 +106,8 @@ class Unwinding:
                 value = act()
                 if isinstance(value, Run):
                     self._run(value)
-                elif inspect.isawaitable(value):
-                    if inspect.iscoroutine(value):
-                        value.close()
-                    raise TypeError("it is asynchronous, and only `async with xec.cleanup()` can await it")
+                else:
+                    refuse_awaitable(value, "only `async with xec.cleanup()` can await it")
         except BaseException as error:
             self._failures.append((entry.what, error))
             if isinstance(error, KeyboardInterrupt):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Final
 
+from xec_magic.callables import called
 from xec_magic.command import Command, FileInput, encode_script
 from xec_magic.engine.stamps import Stamp, StampBook, Stamps
 from xec_magic.errors import OptionError
@@ -177,7 +178,7 @@ class Captured:
         return Key(digest, full, stamps, place, self._variables)
 
     def _ask(self, function: Any) -> bytes:
-        name = getattr(function, "__name__", "the key function")
+        name = called(function)
         try:
             given = function(self._plan.command)
         except (Exception, SystemExit) as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
+from xec_magic.callables import called
 from xec_magic.command import KERNEL, Command
 from xec_magic.errors import OptionError
 from xec_magic.plan import Plan, RetryPolicy
@@ -21,7 +22,7 @@ def function_of(call: Callable[[Iterator[Any]], Any], of: str) -> Function:
     Raises:
         OptionError: it is a coroutine function, or `of` is unknown.
     """
-    name = f"{getattr(call, '__name__', type(call).__name__)}()"
+    name = called(call)
     if of not in ("lines", "chunks"):
         raise OptionError(f"of={of!r}: a function in a pipe gets 'lines' or 'chunks'")
     if inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call):
@@ -47,7 +48,7 @@ def _named(
 ) -> Callable[[Iterator[str]], Iterable[str | bytes]]:
     if not callable(call):
         raise OptionError(f"{call!r} is no function; it is called with each line")
-    function.__name__ = getattr(call, "__name__", type(call).__name__)
+    function.__name__ = called(call).removesuffix("()")
     return function
 
 

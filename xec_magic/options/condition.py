@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from xec_magic.callables import refuse_awaitable
 from xec_magic.errors import OptionError
 from xec_magic.optionspec import nearest
 
@@ -29,10 +29,7 @@ def holds(expression: str, evaluate: Callable[[str], Any], names: Mapping[str, A
     """
     try:
         value = evaluate(expression)
-        if inspect.isawaitable(value):
-            if inspect.iscoroutine(value):
-                value.close()
-            raise TypeError("it is asynchronous, and nobody awaits it; await it in a cell before, and name its value")
+        refuse_awaitable(value, "nobody awaits it; await it in a cell before, and name its value")
         return bool(value)
     except Exception as error:  # noqa: BLE001 - whatever it raises, the line is refused in one line
         text = str(error).strip().partition("\n")[0]
