@@ -150,6 +150,9 @@ class Commands(Calls):
         Raises:
             OptionError: an option is wrong.
         """
+        for name in ("dry_run", "keep_going"):
+            if name in options:
+                raise OptionError(f"{name} is for the end of it: .run({name}=…)")
         merged = over(self._defaults, options)
         read = self._options(merged)
         if read.stdin is not None:

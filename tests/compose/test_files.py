@@ -393,12 +393,53 @@ def test_the_root_of_a_mounted_disk_is_spared(files):
         (lambda f: f.chmod("-x", "d"), "'-x' is no mode"),
         (lambda f: f.chmod(0o77777, "d"), "is no mode"),
         (lambda f: f.chmod("$(id)", "d"), "is no mode"),
+        (lambda f: f.chmod(600, "d"), "600 is the mode 0o1130; write 0o600, or '1130' if that is meant"),
+        (lambda f: f.write("d", "", mode=400), "400 is the mode 0o620; write 0o400, or '0620' if that is meant"),
         (lambda f: f.run(), "there is nothing to do"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_runs(make, why):
     with pytest.raises(OptionError, match=why):
         make(xec.files())
+
+
+@pytest.mark.parametrize(
+    "mode", [440, 444, 500, 555, 640, 644, 660, 664, 666, 700, 711, 750, 755, 770, 775, 777, 1777, 2755]
+)
+def test_a_mode_that_has_lost_its_prefix_is_refused_with_the_one_that_was_meant(mode):
+    with pytest.raises(OptionError, match=f"write 0o{mode}, or"):
+        xec.files().chmod(mode, "d")
+
+
+def test_modes_are_set_as_they_are_written(work):
+    (work / "d").mkdir()
+    modes = [
+        0o400,
+        0o511,
+        0o600,
+        0o644,
+        0o666,
+        0o700,
+        0o755,
+        0o777,
+        0o1777,
+        0o2755,
+        0o000,
+        "600",
+        "0620",
+        "1130",
+        "u=rw,go=",
+    ]
+    for mode in modes:
+        xec.files(cwd=work).chmod(mode, "d").run()
+        wanted = 0o600 if mode == "u=rw,go=" else int(mode, 8) if isinstance(mode, str) else mode
+        assert os.stat(work / "d").st_mode & 0o1777 == wanted & 0o1777, mode
+
+
+@pytest.mark.parametrize("name", ["dry_run", "keep_going"])
+def test_what_is_for_the_end_of_a_list_is_told_to_be(name):
+    with pytest.raises(OptionError, match=rf"{name} is for the end of it: \.run\({name}=…\)"):
+        xec.files(**{name: True})
 
 
 def test_input_for_operations_is_refused():

@@ -251,10 +251,22 @@ def _check_deletable(path: str) -> None:
 
 def _mode(mode: int | str) -> str:
     if isinstance(mode, int) and not isinstance(mode, bool) and 0 <= mode <= 0o7777:
+        if _lost_its_prefix(mode):
+            raise OptionError(f"{mode} is the mode 0o{mode:o}; write 0o{mode}, or '{mode:04o}' if that is meant")
         return f"{mode:04o}"
     if isinstance(mode, str) and _MODE.fullmatch(mode) and not mode.startswith("-"):
         return mode
     raise OptionError(f"{mode!r} is no mode; write 0o644, '644', 'u+x' or 'u=rw,go=r'")
+
+
+def _lost_its_prefix(mode: int) -> bool:
+    """Whether a number has lost its `0o`: read as one it lets the owner in; as it stands it takes rights from the owner
+    or gives others more than is ever wanted. 420 is not among them: it is 0o644, and 511 is 0o777.
+    """
+    digits = str(mode)
+    if not set(digits) <= set("01234567") or not int(digits, 8) & 0o400:
+        return False
+    return not mode & 0o400 or 512 <= mode <= 777 or mode in (400, 440, 444, 500)
 
 
 def _format(data: bytes) -> str:
