@@ -163,6 +163,43 @@ def test_a_kernel_waits_while_another_one_writes(opened):
     other.close()
 
 
+def test_kernels_that_forget_old_directories_at_once_do_not_disturb_each_other(tmp_path):
+    (tmp_path / "tasks").mkdir()
+    gate, notes = threading.Barrier(4), []
+
+    def use(directory):
+        gate.wait()
+        store = TaskStore(lambda: tmp_path, directory)
+        notes.extend(store.notes)
+        store.close()
+
+    for attempt in range(8):
+        for number in range(tasks_store.MOST_FILES + 300):
+            path = tmp_path / "tasks" / f"{number:032x}.sqlite"
+            path.touch()
+            os.utime(path, (number, number))
+        kernels = [threading.Thread(target=use, args=(f"/w{attempt}-{number}",)) for number in range(4)]
+        for kernel in kernels:
+            kernel.start()
+        for kernel in kernels:
+            kernel.join()
+    assert notes == []
+
+
+def test_a_directory_whose_tasks_are_run_again_is_no_old_one(opened, tmp_path, monkeypatch):
+    first = opened("/first")
+    first.put({"a": record()})
+    first.close()
+    os.utime(first.path, (1, 1))
+    other = opened("/other")
+    os.utime(other.path, (2, 2))
+    again = opened("/first")  # until it ends, what it writes stands in the log beside its file
+    again.put({"b": record()})
+    monkeypatch.setattr(tasks_store, "MOST_FILES", 1)
+    opened("/last")
+    assert (again.path.exists(), other.path.exists()) == (True, False)
+
+
 def test_what_is_remembered_is_bounded(opened, tmp_path, monkeypatch):
     monkeypatch.setattr(tasks_store, "MOST_TASKS", 3)
     monkeypatch.setattr(tasks_store, "MOST_RUNS", 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -308,9 +309,20 @@ def _record(values: tuple[Any, ...]) -> Record | None:
 
 
 def _forget_oldest(folder: Path, mine: Path) -> None:
-    """Remove the files of directories whose tasks have not been run for longest."""
-    files = [(entry.stat().st_mtime, entry.path) for entry in os.scandir(folder) if entry.name.endswith(".sqlite")]
-    for _, path in sorted(files)[: max(0, len(files) - MOST_FILES)]:
-        if path != str(mine):
+    """Remove the files of directories whose tasks have not been run for longest. Other kernels may do so as well."""
+    with contextlib.suppress(OSError):
+        os.utime(mine)  # what is written stands in the log beside it at first: it would pass for unused
+    paths = [entry.path for entry in os.scandir(folder) if entry.name.endswith(".sqlite")]
+    files = [(used, path) for path in paths if (used := _used(path)) is not None]
+    for used, path in sorted(files)[: max(0, len(files) - MOST_FILES)]:
+        if path != str(mine) and used == _used(path):  # otherwise another kernel has just taken it up
             for tail in ("", "-wal", "-shm"):
                 Path(path + tail).unlink(missing_ok=True)
+
+
+def _used(path: str) -> int | None:
+    """When it was last taken up; None when it is gone."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return None
