@@ -388,6 +388,15 @@ def test_traps_of_commands_are_theirs(ex):
     assert [result.stdout for result in results] == ["", "", "on\nbye\n"]
 
 
+@pytest.mark.parametrize("keep_going", [False, True])
+@pytest.mark.parametrize(("shell", "number"), [*((shell, 300) for shell in SHELLS), ("zsh -f", -212)])
+def test_a_code_of_more_than_a_byte_is_no_part_of_the_output(ex, shell, number, keep_going):
+    commands = ["echo said", f"f() {{ return {'-- ' if number < 0 else ''}{number}; }}; f", "echo next"]
+    results = ex.batch(commands, shell=shell, strict=False, keep_going=keep_going, check=False)
+    assert codes(results) == [0, 44, 0 if keep_going else None]
+    assert outputs(results) == [("said\n", ""), ("", ""), ("next\n" if keep_going else "", "")]
+
+
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("shell", [*SHELLS, "bash_as_sh"])
 def test_a_command_that_begins_with_a_dash_is_no_option(ex, bash_as_sh, shell, strict):

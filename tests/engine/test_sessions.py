@@ -297,6 +297,15 @@ def test_variables_of_a_call_come_back_as_they_were(bash):
     assert (r.exit_code, r.stdout, "R: readonly variable" in r.stderr) == (1, "", True)
 
 
+@pytest.mark.parametrize(("script", "code"), [("f() { return 300; }; f", 44), ("f() { return 256; }; f", 0)])
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_code_of_more_than_a_byte_is_the_one_that_a_shell_ends_with(ex, each, script, code, strict):
+    assert each.run("true").ok
+    assert each.run(script, strict=strict).exit_code == code
+    zsh = ex.using(session="z", shell="zsh")
+    assert [zsh.run("f() { return -- -1; }; f", strict=strict).exit_code for _ in range(2)] == [255, 255]
+
+
 @pytest.mark.parametrize("reset", ["trap EXIT", "trap 0", "trap -- EXIT", "trap - EXIT", "trap - exit INT"])
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_script_that_takes_its_trap_on_exit_back_keeps_the_session(bash, reset, strict):

@@ -202,7 +202,7 @@ _AROUND: Final = r'\eval "$__xec_l"; case $__xec_d in "") \eval "$__xec_a" ;; es
 _FRAME: Final = r"""@P@printf '@FRAME@:%s:%s:%s\n' "$__xec_n" "$__xec_s" "$__xec_k" """
 _NEXT: Final = (
     "__xec_next() { "
-    "{ __xec_s=${__xec_s:-$?}; case $- in *x*) @B@set +x; __xec_x=x ;; *) __xec_x= ;; esac; } 2>&-; "
+    "{ __xec_s=$((${__xec_s:-$?}&255)); case $- in *x*) @B@set +x; __xec_x=x ;; *) __xec_x= ;; esac; } 2>&-; "
     "@GENUINE@; @ALIVE@ @ANEW@ "
     "__xec_n=$((__xec_i+1)); "
     "case $__xec_s in @OK@) ;; *) __xec_f=${__xec_f:-$__xec_s}; @STOP@ ;; esac; "

@@ -16,7 +16,7 @@ from xec_magic.transport.names import Names
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.session_doubt import Doubt
 from xec_magic.transport.session_here import SessionHere
-from xec_magic.transport.session_line import Frame, SessionLine
+from xec_magic.transport.session_line import Frame, SessionLine, code_in
 from xec_magic.transport.session_meter import Meter
 from xec_magic.transport.session_orders import SessionOrders
 from xec_magic.transport.session_process import SessionProcess
@@ -197,11 +197,11 @@ class Session:
         elif frame.kind == "y":
             self._doubt.answered(int(frame.words[0]))
         elif frame.kind in ("s", "k"):
-            code, *pid = map(int, frame.words)
+            code, *pid = frame.words
             if pid:
-                self.shells.began(pid[0])
+                self.shells.began(int(pid[0]))
             if self.current is not None:
-                self._answered(self.current, code, fatal=frame.kind == "k")
+                self._answered(self.current, code_in(code), fatal=frame.kind == "k")
             elif self._doubt.settled:
                 self._in_step()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xec_magic.errors import SpawnError
 from xec_magic.transport.base import ExitStatus, Process, StartRequest
 from xec_magic.transport.here import HereRun
+from xec_magic.transport.session_line import code_in
 
 if TYPE_CHECKING:
     from xec_magic.transport.session import Session
@@ -42,7 +43,7 @@ class SessionHere(HereRun):
 
     def status(self, patience_s: float) -> ExitStatus:  # noqa: ARG002 - it is known when all has been read
         """See `HereRun`."""
-        return ExitStatus(int(self.frames[2:]), None)
+        return ExitStatus(code_in(self.frames[2:]), None)
 
     def give_back(self) -> None:
         """See `HereRun`."""

@@ -10,9 +10,20 @@ from typing import Final, NamedTuple
 
 from xec_magic.transport.names import Names
 
-__all__ = ["Frame", "SessionLine"]
+__all__ = ["Frame", "SessionLine", "code_in"]
 
 READ_BYTES: Final = 4096
+
+
+def code_in(word: str | bytes) -> int:
+    """The exit code in an answer, 0 to 255. Within dash and zsh there are others (`return 300`, `return -1`); at their end the system
+    keeps the last eight bits.
+
+    Example:
+        >>> code_in("7"), code_in(b"300"), code_in("-1")
+        (7, 44, 255)
+    """
+    return int(word) & 0xFF
 
 
 class Frame(NamedTuple):

@@ -17,6 +17,7 @@ from xec_magic.events import ProcessInfo
 from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.dialects import Order
 from xec_magic.transport.session import MUTE
+from xec_magic.transport.session_line import code_in
 from xec_magic.transport.shells import script_for
 from xec_magic.transport.ssh.hosts import Host
 from xec_magic.transport.ssh.kept.command import KeptProcess
@@ -212,7 +213,7 @@ class FarSession:
             if self._step.is_under_way:
                 self._hear_out(pong=None)
             elif self._awaited:
-                self._done(self._awaited.pop(0), ExitStatus(int(words[1]), None), fatal=kind == b"k")
+                self._done(self._awaited.pop(0), ExitStatus(code_in(words[1]), None), fatal=kind == b"k")
         elif kind == b"f":
             self._unwritten = True
         elif kind == b"u":
