@@ -757,8 +757,11 @@ def test_what_becomes_a_secret_after_it_was_kept_is_taken_off_the_disk(kernels, 
     keep(one, "echo literal-token-77", host)
     keep(one, "large", talks)
     keep(one, "harmless", host)
+    keep(one, "named", host, key="literal-token-77")
     assert len(on_disk(b"literal-token-77")) >= 2
     one.close(0.2)
+    shutil.copyfile(home() / NAME, home() / "results-2.damaged-20260101-000000-ab")
+    (home() / "results-2.damaged-20260101-000000-cd").write_text("something else")
 
     two = kernels()
     assert ask(two, "harmless", host).cached is not None
@@ -771,6 +774,9 @@ def test_what_becomes_a_secret_after_it_was_kept_is_taken_off_the_disk(kernels, 
         time.sleep(0.02)
     assert [row.script for row in two.cache.disk.rows()] == ["harmless"]
     assert ask(kernels(), "harmless", host).cached is not None
+    assert len(list(home().glob("*.damaged-*"))) == 1
+    keep(two, "named", host, key="literal-token-77")
+    assert on_disk(b"literal-token-77") == [], "it is known now, and written no more"
 
 
 def test_without_anything_on_disk_a_secret_makes_nothing_there(kernels, host):

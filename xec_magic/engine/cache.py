@@ -181,10 +181,10 @@ class ResultCache:
         return False
 
     def _may_show(self, entry: Entry) -> bool:
-        """Its output holds no secret; looked at again when there are new secrets."""
+        """Neither its output nor its key holds a secret; looked at again when there are new secrets."""
         generation = self._redactor.generation
         if entry.secrets != generation:
-            if holds_secret(entry.result, self._redactor):
+            if holds_secret(entry.result, self._redactor) or self._redactor.finds(entry.key.full):
                 self._forget([entry])
                 return False
             entry.secrets = generation
@@ -230,7 +230,8 @@ class ResultCache:
             key, result, self.clock.now(), policy.ttl_s if result.ok else policy.failures_s,
             policy.stale_s if result.ok else 0.0, secrets=secrets, begun=begun,
         )  # fmt: skip
-        if not self._may_show(entry):  # something has become a secret while it ran
+        # Its output was masked, its key was not; and something may have become a secret while it ran.
+        if self._redactor.finds(key.full) or not self._may_show(entry):
             return
         newer = None if self._memory is None else self._memory.get(key)
         if newer is not None and newer.begun > begun:  # a refresh that was asked for meanwhile has been faster

@@ -19,6 +19,7 @@ from xec_magic.engine.clock import Moment
 from xec_magic.engine.diskchanges import Changes
 from xec_magic.engine.diskdb import NAME, Database
 from xec_magic.engine.diskfacts import proof, restored, unpack
+from xec_magic.engine.diskforms import remove_set_aside
 from xec_magic.engine.diskplace import DiskPlace
 from xec_magic.engine.diskwriter import Job, Moved, Writer
 from xec_magic.engine.memory import Entry
@@ -253,6 +254,11 @@ class DiskTier:
             self._changes.erase |= erase
 
         self._writer.post(job)
+
+    def forget_set_aside(self, holds: Callable[[bytes], bool]) -> None:
+        """Remove the damaged databases that hold something; where a page ends within it, it is not found."""
+        if self._place.directory is not None:
+            remove_set_aside(self._place.directory, holds)
 
     def _let_go(self, digests: Iterable[int]) -> list[int]:
         """Give nobody any more what is on its way."""

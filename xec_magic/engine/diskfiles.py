@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final, cast
 from xec_magic.engine.memory import ENTRY_BYTES
 from xec_magic.output import OutputLog
 
-__all__ = ["OutputFiles", "private_directory", "set_aside"]
+__all__ = ["OutputFiles", "pieces_of", "private_directory", "set_aside"]
 
 LATER_BYTES: Final = 256 * 1024  # an output from this size on is read when it is wanted
 LATER_FILES: Final = 64  # so many are open for that at once; a kernel may have 1024
@@ -165,18 +165,7 @@ class OutputFiles:
 
     def pieces(self, name: str) -> Iterator[bytes]:
         """What an output holds, in pieces that overlap; nothing when it is gone."""
-        if not _is_name(name):
-            return
-        tail = b""
-        try:
-            with open(self._path / name, "rb", buffering=0, opener=lambda path, _: os.open(path, _READING)) as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    return
-                while data := file.read(COPY_BYTES):
-                    yield tail + data
-                    tail = data[-OVERLAP_BYTES:]
-        except OSError:
-            return
+        return pieces_of(self._path / name) if _is_name(name) else iter(())
 
     def remove(self, names: list[str]) -> None:
         """Remove outputs whose rows are gone."""
@@ -224,6 +213,20 @@ class OutputFiles:
             os.close(fd)
 
     __del__ = close
+
+
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """What a file holds, in pieces that overlap by 4 KiB; nothing when it is gone, or is none."""
+    tail = b""
+    try:
+        with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _READING)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return
+            while data := file.read(COPY_BYTES):
+                yield tail + data
+                tail = data[-OVERLAP_BYTES:]
+    except OSError:
+        return
 
 
 def set_aside(path: Path, inode: int) -> str | None:

@@ -6,11 +6,12 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from xec_magic.engine.diskdb import FORM
+from xec_magic.engine.diskfiles import pieces_of
 
 __all__ = ["remove_older_forms", "remove_set_aside"]
 
@@ -36,11 +37,12 @@ def remove_older_forms(directory: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def remove_set_aside(directory: Path) -> None:
-    """Remove the damaged databases that are kept for who wants to look at them."""
+def remove_set_aside(directory: Path, holds: Callable[[bytes], bool] | None = None) -> None:
+    """Remove the damaged databases that are kept for who wants to look at them; with `holds`, those of whose bytes it is true."""
     for path in directory.glob(f"results-{FORM}.damaged-*"):
-        with contextlib.suppress(OSError):
-            path.unlink()
+        if holds is None or any(map(holds, pieces_of(path))):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from xec_magic.redact import Redactor
@@ -20,6 +20,9 @@ class Kept(Protocol):
 
     def contents(self) -> Iterator[tuple[int, Iterator[bytes]]]:
         """What each entry holds, in pieces that overlap."""
+
+    def forget_set_aside(self, holds: Callable[[bytes], bool]) -> None:
+        """Remove the damaged databases that hold something."""
 
     def forget_later(self, digests: Iterable[int], *, erase: bool = False) -> None:
         """Remove entries, without waiting for it."""
@@ -67,4 +70,5 @@ class SecretSweep:
             ]
             if found:
                 self._disk.forget_later(found, erase=True)
+            self._disk.forget_set_aside(self._redactor.finds)
             self._clean = generation
