@@ -359,6 +359,29 @@ def test_a_tee_file_whose_disk_fills_up_is_said_and_the_command_goes_on(executor
     assert r.notes == ("cannot write the --tee file /dev/full: No space left on device; the command goes on",)
 
 
+def test_a_tee_file_that_another_run_writes_to_is_refused_and_keeps_its_lines(executor, tmp_path):
+    copy = tmp_path / "copy"
+    first = executor.start(
+        Plan(Command(f"echo first; until test -e {tmp_path}/go; do sleep 0.05; done"), tee=str(copy))
+    )
+    until(lambda: copy.exists() and copy.read_text() == "first\n")
+    second = wait(executor, f"touch {tmp_path}/ran", tee=str(copy))
+    assert second.outcome is Outcome.NOT_STARTED
+    assert f"cannot write the --tee file {copy}: another run is writing to it" in second.verdict()
+    (tmp_path / "go").touch()
+    first.wait(25)
+    assert (copy.read_text(), (tmp_path / "ran").exists()) == ("first\n", False)
+    wait(executor, "echo third", tee=str(copy))
+    assert copy.read_text() == "third\n"
+
+
+def test_a_run_that_was_stopped_at_its_time_limit_is_not_tried_again(executor, tmp_path):
+    retry = RetryPolicy(3, read_only=True, backoff_s=0.01)
+    stop = StopPolicy(timeout_s=0.3, grace_s=0.1)
+    r = wait(executor, f"echo x >>{tmp_path}/tried; sleep 60", retry=retry, stop=stop)
+    assert (r.outcome, (tmp_path / "tried").read_text()) == (Outcome.TIMED_OUT, "x\n")
+
+
 def test_a_tee_file_that_cannot_be_written_is_said_before_anything_runs(executor, tmp_path):
     r = wait(executor, f"touch {tmp_path}/ran", tee=str(tmp_path / "no" / "copy"))
     assert r.outcome is Outcome.NOT_STARTED

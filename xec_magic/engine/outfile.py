@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import stat
 
 __all__ = ["Tee", "open_for_writing"]
 
 
-def open_for_writing(path: str) -> int:
+def open_for_writing(path: str, *, alone: bool = False) -> int:
     """A file to be written to, empty. Not a FIFO: who does not read it would make the loop wait.
 
+    Args:
+        path: The file.
+        alone: Refuse one that another run writes to, also of another kernel, before it is emptied; `_let_go` ends that.
+
     Raises:
-        OSError: it cannot be opened, or is a FIFO.
+        OSError: it cannot be opened, is a FIFO, or is being written to.
     """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     mode = os.fstat(fd).st_mode
@@ -21,8 +27,34 @@ def open_for_writing(path: str) -> int:
         os.close(fd)
         raise OSError(errno.EINVAL, "it is a FIFO")
     if stat.S_ISREG(mode):
+        try:
+            if alone:
+                _claim(fd)
+        except BlockingIOError:
+            os.close(fd)
+            raise OSError(errno.EBUSY, "another run is writing to it; give each a file of its own") from None
         os.ftruncate(fd, 0)
     return fd
+
+
+def _claim(fd: int) -> None:
+    """Let nobody else claim it until `_let_go`.
+
+    Raises:
+        BlockingIOError: somebody has.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass  # a file system without locks: as it was before there were any
+
+
+def _let_go(fd: int) -> None:
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_UN)  # to close it is not enough: a fork of the kernel may hold it open
+    os.close(fd)
 
 
 class Tee:
@@ -35,7 +67,7 @@ class Tee:
     def open(self) -> str:
         """Begin the file; why that cannot be, or nothing."""
         try:
-            self._fd = open_for_writing(self._path)
+            self._fd = open_for_writing(self._path, alone=True)
         except OSError as error:
             return self._cannot(error)
         return ""
@@ -57,7 +89,7 @@ class Tee:
         """Let go of the file. A second call does nothing."""
         if self._fd is not None:
             fd, self._fd = self._fd, None
-            os.close(fd)
+            _let_go(fd)
 
     def _cannot(self, error: OSError) -> str:
         return f"cannot write the --tee file {self._path}: {error.strerror}"
