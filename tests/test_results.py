@@ -168,6 +168,8 @@ def test_check_names_targets_where_there_are_several_and_not_more_than_three():
         match=r"^5 of 6 failed: web0 \(exit code 1\), web1 \(exit code 1\), web2 \(exit code 1\) and 2 more$",
     ):
         Results([make_result(target=host("good")), *bad]).check()
+    with pytest.raises(SomeFailed, match=r"^1,200 of 1,200 commands failed: .* and 1,197 more$"):
+        Results([make_result(code=1) for _ in range(1200)]).check()
     with pytest.raises(SomeFailed, match=r"^2 of 2 commands failed: 1 \(exit code 7\), 2 \(exit code 8\)$"):
         Results([make_result(code=7), make_result(code=8)]).check()
     with pytest.raises(SomeFailed, match=r"^1 of 1 commands not started: no way$"):

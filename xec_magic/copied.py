@@ -93,7 +93,7 @@ class Copied:
         if self.error or self.failures:
             named = "; ".join(map(str, self.failures[:NAMED_AT_MOST]))
             more = len(self.failures) - NAMED_AT_MOST
-            named += f" and {more} more" if more > 0 else ""
+            named += f" and {more:,} more" if more > 0 else ""
             kept = f"; {self.kept[0]}" if self.kept else ""
             return "; ".join(filter(None, [self.error, named])) + kept
         done = format_count(self.files, "file")
@@ -186,8 +186,8 @@ class CopyResult(Sequence[Copied]):
             for part in bad
         ]
         more = len(bad) - NAMED_AT_MOST
-        return f"{len(bad)} of {len(self)} hosts failed: {', '.join(named[:NAMED_AT_MOST])}" + (
-            f" and {more} more" if more > 0 else ""
+        return f"{len(bad):,} of {len(self):,} hosts failed: {', '.join(named[:NAMED_AT_MOST])}" + (
+            f" and {more:,} more" if more > 0 else ""
         )
 
     def check(self) -> CopyResult:
@@ -216,7 +216,7 @@ class CopyResult(Sequence[Copied]):
 
     def __repr__(self) -> str:
         if not self.ok:
-            return f"<CopyResult {len(self.failed)} of {len(self)} failed>"
+            return f"<CopyResult {len(self.failed):,} of {len(self):,} failed>"
         parts = [format_count(self.files, "file"), format_size(self.size_bytes)]
         parts += [f"{self.same:,} there already"] if self.same else []
         parts += [f"{len(self)} hosts"] if len(self) > 1 else []

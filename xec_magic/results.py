@@ -214,7 +214,7 @@ class Results(Sequence[Result]):
             places = {id(result): number for number, result in enumerate(self._results, 1)}
             names = [str(places.get(id(result), "?")) for result in found]
         more = len(names) - NAMED_AT_MOST
-        return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+        return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more:,} more" if more > 0 else "")
 
     # -- turning into other things -----------------------------------------------------------------
 
@@ -294,17 +294,17 @@ class Results(Sequence[Result]):
         by_target = len(self.targets) > 1
         noun = "" if by_target else " commands"
         if not failed:
-            return f"{fresh} of {len(self)}{noun} not started: {bad[0].verdict().removeprefix('not started: ')}"
+            return f"{fresh:,} of {len(self):,}{noun} not started: {bad[0].verdict().removeprefix('not started: ')}"
         if len(failed) == 1 and not by_target:
-            message = f"command {self._names(failed)} of {len(self)}: {failed[0].verdict()}: {failed[0].plan.title}"
+            message = f"command {self._names(failed)} of {len(self):,}: {failed[0].verdict()}: {failed[0].plan.title}"
         else:
             named = [f"{self._names([result])} ({result.verdict_there()})" for result in failed[:NAMED_AT_MOST]]
             more = len(failed) - len(named)
-            message = f"{len(failed)} of {len(self)}{noun} failed: {', '.join(named)}" + (
-                f" and {more} more" if more > 0 else ""
+            message = f"{len(failed):,} of {len(self):,}{noun} failed: {', '.join(named)}" + (
+                f" and {more:,} more" if more > 0 else ""
             )
         if fresh:
-            message += f"; {fresh} not started"
+            message += f"; {fresh:,} not started"
         tail = failed[0].stderr_tail()
         return message + (f"\n{tail}" if tail else "")
 

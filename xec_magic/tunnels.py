@@ -9,7 +9,7 @@ from xec_magic import runtime
 from xec_magic.command import Target
 from xec_magic.errors import OptionError
 from xec_magic.forward import ForwardKind, read_forward
-from xec_magic.optionspec import nearest
+from xec_magic.optionspec import nearest, what_there_is
 
 if TYPE_CHECKING:
     from xec_magic.engine.executor import Executor
@@ -176,7 +176,7 @@ def close_tunnels(names: list[str]) -> list[str]:
         names = [*known]
     for name in names:
         if name not in known:
-            hint = nearest(name, known) or (f"there are {', '.join(known)}" if known else "there is none")
+            hint = nearest(name, known) or what_there_is(known)
             raise OptionError(f"there is no tunnel {name!r}; {hint}")
     for name in names:
         known[name].close()

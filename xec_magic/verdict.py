@@ -140,13 +140,13 @@ def tally(results: Sequence[Result]) -> str:
     """How many results of several are not well, in words: `1 of 3 failed, 1 not started`; `3 ok` when all are."""
     not_started = sum(one.never_tried for one in results)
     failed = sum(not one.ok for one in results) - not_started
-    said = [f"{failed} of {len(results)} failed"] if failed else []
+    said = [f"{failed:,} of {len(results):,} failed"] if failed else []
     said += (
-        [f"{not_started} not started" if failed else f"{not_started} of {len(results)} not started"]
+        [f"{not_started:,} not started" if failed else f"{not_started:,} of {len(results):,} not started"]
         if not_started
         else []
     )
-    return ", ".join(said) or f"{len(results)} ok"
+    return ", ".join(said) or f"{len(results):,} ok"
 
 
 def explain_exit(code: int, script: str = "") -> str:

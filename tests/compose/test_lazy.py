@@ -140,7 +140,7 @@ def test_a_condition_that_raises_is_one_error_and_what_runs_is_stopped(ex, tmp_p
     )
     with pytest.raises(xec.CallbackError) as caught:
         steps.run_parallel()
-    assert str(caught.value) == "when of 'b' raised KeyError: there is no result of 'nothing' so far; there are none"
+    assert str(caught.value) == "when of 'b' raised KeyError: there is no result of 'nothing' so far; there is none"
     assert isinstance(caught.value.__cause__, KeyError)
     assert outcomes(caught.value.results) == ["cancelled", "not started"]
     assert any("in wanted" in line for line in caught.value._render_traceback_())

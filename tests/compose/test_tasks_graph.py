@@ -50,6 +50,8 @@ def test_an_unknown_dependency_is_refused_with_the_nearest_name():
         graph(install="", build="instal")
     with pytest.raises(GraphError, match="there are a, b$"):
         graph(a="", b="zzzzzz")
+    with pytest.raises(GraphError, match="there is no task 'zz'; there is only a$"):
+        graph(a="").part(["zz"])
 
 
 def test_the_same_name_twice_is_refused():

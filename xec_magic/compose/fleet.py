@@ -187,7 +187,7 @@ class FleetRun:
         where = _span([names[number] for number in numbers])
         if wave == 0 and len(self.book.waves) == 1:
             return f"run on {len(numbers)} targets ({where}): {self.plan.title}? [y/N] "
-        so_far = f"; so far {self.book.ok} ok, {len(self.book.failed)} failed" if wave else ""
+        so_far = f"; so far {self.book.ok:,} ok, {len(self.book.failed):,} failed" if wave else ""
         kind = "the canary" if wave == 0 and self.plan.policy.canary else f"wave {wave + 1} of {len(self.book.waves)}"
         return f"begin {kind}, {len(numbers)} of {len(names)} targets ({where}){so_far}: {self.plan.title}? [y/N] "
 
@@ -206,7 +206,7 @@ class FleetRun:
 
     def __repr__(self) -> str:
         book = self.book
-        return f"<FleetRun {len(self.ended)} of {len(self.runs)} ended, {len(book.running)} running, {len(book.failed)} failed>"
+        return f"<FleetRun {len(self.ended):,} of {len(self.runs):,} ended, {len(book.running):,} running, {len(book.failed):,} failed>"
 
     # -- the course: the loop's thread --------------------------------------------------------------
 

@@ -95,7 +95,7 @@ class FleetBook:
         if number < self.policy.canary:
             self.halt(f"the canary {self.names[number]} failed")
         elif bound is not None and len(self.failed) > bound.of(len(self.names)):
-            self.halt(f"{len(self.failed)} failed, and --max-fail is {bound}")
+            self.halt(f"{len(self.failed):,} failed, and --max-fail is {bound}")
 
     def allow(self) -> None:
         """The wave that was asked for may begin."""

@@ -306,7 +306,9 @@ def _nobody(course: Course, how: str) -> NoReturn:
         told.append(f"{course.steps[number].name}: {why}: {result.plan.title}")
     if not told:
         raise OptionError(f"{how}: all commands were skipped by their conditions, so none could be first")
-    error = AllFailed("\n".join([f"none of {len(told)} ended well" if len(told) > 1 else "it did not end well", *told]))
+    error = AllFailed(
+        "\n".join([f"none of {len(told):,} ended well" if len(told) > 1 else "it did not end well", *told])
+    )
     error.results = several(course.results)
     raise error
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from xec_magic.optionspec import what_there_is
 from xec_magic.result import Result
 
 __all__ = ["Done", "Next", "Rule", "Stage", "Step"]
@@ -70,5 +71,4 @@ class Done(dict[str, Result]):
     """Results by the names of their steps; an unknown one says which there are."""
 
     def __missing__(self, name: object) -> Result:
-        there = ", ".join(map(repr, self)) or "none"
-        raise KeyError(f"there is no result of {name!r} so far; there are {there}")
+        raise KeyError(f"there is no result of {name!r} so far; {what_there_is(map(repr, self))}")

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from xec_magic.errors import OptionError
-from xec_magic.optionspec import nearest
+from xec_magic.optionspec import nearest, what_there_is
 from xec_magic.plan import Plan
 
 __all__ = ["FileName", "Graph", "GraphError", "Task"]
@@ -91,7 +91,7 @@ class Graph:
         for name, needs in self.needs.items():
             for need in needs:
                 if need not in self.tasks:
-                    hint = nearest(need, self.tasks) or f"there are {_listed(self.tasks)}"
+                    hint = nearest(need, self.tasks) or what_there_is(self.tasks)
                     raise GraphError(f"{name} needs {need}, which is no task; {hint}", name, need)
                 self._dependants.setdefault(need, []).append(name)
         try:
@@ -132,7 +132,7 @@ class Graph:
         while waiting:
             name = waiting.pop()
             if name not in self.tasks:
-                hint = nearest(name, self.tasks) or f"there are {_listed(self.tasks)}"
+                hint = nearest(name, self.tasks) or what_there_is(self.tasks)
                 raise GraphError(f"there is no task {name!r}; {hint}")
             if name not in wanted:
                 wanted.add(name)
@@ -178,8 +178,3 @@ def _makers(task: Task, made: _Made, within: _Made) -> list[str]:
 
 def _parents(path: str) -> list[str]:
     return [str(parent) for parent in PurePosixPath(path).parents][:-1]
-
-
-def _listed(names: Iterable[str], most: int = 10) -> str:
-    known = list(names)
-    return ", ".join(known[:most]) + (f" and {len(known) - most} more" if len(known) > most else "")

@@ -208,7 +208,7 @@ class TaskResults(Mapping[str, TaskResult]):
         if self.ok or self._with(TaskState.WOULD_RUN):
             return None
         named = [f"{name} ({task.reason})" for name, task in list(failed.items())[:3]]
-        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+        more = f" and {len(failed) - 3:,} more" if len(failed) > 3 else ""
         why = f"; failed: {', '.join(named)}{more}" if named else ""
         tail = first.stderr_tail() if first is not None else ""
         return TasksFailed(self.summary() + why + (f"\n{tail}" if tail else ""), first, self)

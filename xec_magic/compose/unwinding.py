@@ -151,7 +151,7 @@ class Unwinding:
         if len(lines) == 1 and not self._left:
             return f"clean-up failed: {lines[0]}"
         if lines:
-            lines.insert(0, f"{len(lines)} of {self._tried + len(self._left)} clean-ups failed")
+            lines.insert(0, f"{len(lines):,} of {self._tried + len(self._left):,} clean-ups failed")
         if self._left:
             why = "it was interrupted twice" if self._interrupts >= 2 else "there was no more time"
             lines.append(f"not cleaned up, since {why}: {', '.join(self._left)}")

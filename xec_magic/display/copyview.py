@@ -77,7 +77,7 @@ def _headline(result: CopyResult, volatile: bool) -> str:
     said += f"; {result.same:,} there already" if result.same else ""
     resumed = sum(part.resumed_bytes for part in result)
     said += f"; went on behind {format_size(resumed)} of an earlier copy" if resumed else ""
-    said += f"; {len(result.failed)} of {format_count(len(result), 'host')} not complete" if not result.ok else ""
+    said += f"; {len(result.failed):,} of {format_count(len(result), 'host')} not complete" if not result.ok else ""
     if volatile and result.ok:
         rate = (
             f", {format_size(result.size_bytes / result.duration_s)}/s"

@@ -168,8 +168,8 @@ def _all_ok(results: Results) -> bool:
 
 def _bad(results: Results) -> str:
     failed, fresh = len(results.failed), len(results.not_started)
-    said = [f"{failed} failed"] if failed else []
-    return ", ".join([*said, *([f"{fresh} not started"] if fresh else [])]) or tally(results)
+    said = [f"{failed:,} failed"] if failed else []
+    return ", ".join([*said, *([f"{fresh:,} not started"] if fresh else [])]) or tally(results)
 
 
 def _groups(results: Results) -> list[Group]:

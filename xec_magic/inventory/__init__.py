@@ -14,7 +14,7 @@ from xec_magic.errors import OptionError
 from xec_magic.inventory.nodeset import fold, resolve
 from xec_magic.inventory.sshconfig import read_aliases
 from xec_magic.inventory.trust import Trust
-from xec_magic.optionspec import nearest
+from xec_magic.optionspec import nearest, what_there_is
 
 __all__ = ["Inventory", "Known", "TargetFile", "Trust", "register", "unregister"]
 
@@ -201,7 +201,7 @@ class Inventory:
             raise OptionError(f"the groups go in a circle: {' → '.join('@' + each for each in (*inside, name))}")
         if name not in self._groups:
             names = [f"@{group}" for group in [*self._groups, "all"]]
-            hint = nearest(f"@{name}", names) or f"there are {', '.join(names)}"
+            hint = nearest(f"@{name}", names) or what_there_is(names)
             raise OptionError(f"there is no group @{name}; {hint}")
         members, _ = self._groups[name]
         return resolve(",".join(members), lambda group: self._group(group, (*inside, name)))

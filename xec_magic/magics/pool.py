@@ -10,7 +10,7 @@ from IPython.display import display
 
 from xec_magic.errors import OptionError
 from xec_magic.magics.lines import asks_for_help, one_line_errors
-from xec_magic.optionspec import nearest
+from xec_magic.optionspec import nearest, what_there_is
 from xec_magic.units import format_count
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class PoolMagics(Magics):
             raise OptionError("name a session, or write all; %xec_pool lists them")
         for name in names:
             if name != "all" and name not in there:
-                hint = nearest(name, there) or (f"there are {', '.join(there)}" if there else "there is none")
+                hint = nearest(name, there) or what_there_is(there)
                 raise OptionError(f"there is no session {name!r}; {hint}")
         for name in there if "all" in names else names:
             executor.ask(executor.transports.stop(name))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from xec_magic.errors import OptionError
-from xec_magic.optionspec import TEXT, Unit, nearest
+from xec_magic.optionspec import TEXT, Unit, nearest, what_there_is
 
 if TYPE_CHECKING:
     from xec_magic.command import Target
@@ -65,7 +65,7 @@ def found_shell(options: DeclaredOptions) -> tuple[str, ...]:
     """
     if options.shell and shutil.which(os.path.expanduser(options.shell[0])) is None:
         there = [name for name in _SHELLS if shutil.which(name)]
-        hint = nearest(options.shell[0], there) or f"there are {', '.join(there)}"
+        hint = nearest(options.shell[0], there) or what_there_is(there)
         raise OptionError(f"{options.who('shell')}: there is no command {options.shell[0]!r} here; {hint}")
     if options.login and options.shell:
         from xec_magic.transport.shells import family_of  # here: loading the extension need not wait for it

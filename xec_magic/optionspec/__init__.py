@@ -25,7 +25,7 @@ from xec_magic.optionspec.values import (
     Unit,
     choice,
 )
-from xec_magic.optionspec.words import Word, nearest, next_word
+from xec_magic.optionspec.words import Word, nearest, next_word, what_there_is
 
 __all__ = [
     "CODES",
@@ -53,4 +53,5 @@ __all__ = [
     "nearest",
     "next_word",
     "option",
+    "what_there_is",
 ]

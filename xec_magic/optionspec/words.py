@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final, NamedTuple
 
-__all__ = ["FIELD", "Word", "nearest", "next_word"]
+__all__ = ["FIELD", "Word", "nearest", "next_word", "what_there_is"]
 
 FIELD: Final = "${{"
 _BLANK: Final = " \t\r\n"
@@ -33,6 +33,19 @@ def nearest(name: str, names: Iterable[str]) -> str:
     best = max(scores.values(), default=0.0)
     close = [known for known, score in scores.items() if score >= max(0.6, best - 0.05)]
     return f"did you mean {' or '.join(close[:3])}?" if close else ""
+
+
+def what_there_is(names: Iterable[str], most: int = 10) -> str:
+    """The names that there are, in words, for who has named another one.
+
+    Example:
+        >>> what_there_is(["a", "b", "c"], most=2), what_there_is(["a"]), what_there_is([])
+        ('there are a, b and 1 more', 'there is only a', 'there is none')
+    """
+    known = list(names)
+    if len(known) < 2:
+        return f"there is only {known[0]}" if known else "there is none"
+    return f"there are {', '.join(known[:most])}" + (f" and {len(known) - most:,} more" if len(known) > most else "")
 
 
 class Word(NamedTuple):
