@@ -1,5 +1,6 @@
 """The cache as a table: pure functions of values; commands are data."""
 
+import re
 from dataclasses import dataclass
 
 from xec_magic.display.cachetable import entries_bundle, stats_bundle
@@ -80,3 +81,13 @@ def test_the_numbers_are_shown_with_what_they_saved_and_where():
         "in memory 8 entries, 4.00 KiB on disk 1 entry, 2.00 KiB in /cache/results"
     )
     assert "125" not in stats_bundle(stats, (8, 4096), (1, 2048), "/x", volatile=False)["text/html"]
+
+
+def test_a_long_command_and_a_long_directory_give_way_on_a_narrow_page():
+    html = entries_bundle([Entry(command="echo " + "x" * 50)])["text/html"]
+    title, target = re.findall(r'<td style="([^"]*)"', html)[:2]
+    assert "overflow-wrap:anywhere" in title
+    assert "overflow-wrap" not in target
+    html = stats_bundle(CacheStats(), (0, 0), (1, 100), "/home/ada/" + "d" * 80)["text/html"]
+    name, value = re.findall(r'<td style="([^"]*)"', html)[-2:]
+    assert ("overflow-wrap" in name, "overflow-wrap:anywhere" in value) == (False, True)

@@ -1,5 +1,7 @@
 """The table of what is kept ready."""
 
+import re
+
 from xec_magic.display.pool import render_pool
 from xec_magic.transport.worker import PoolEntry
 
@@ -42,3 +44,9 @@ def test_connections_have_a_table_of_their_own():
     static = render_pool([SESSION], shown, volatile=False)["text/plain"]
     assert "1.6 s" not in static
     assert static.splitlines()[-2].split() == ["web1", "--on", "busy", "2", "of", "6", "5", "commands", "4"]
+
+
+def test_a_long_name_gives_way_on_a_narrow_page():
+    html = render_pool([PoolEntry("session", "nightly-" * 12, "bash", 42, "idle", 3, 75.0, 1.0)])["text/html"]
+    kind, name, *_ = re.findall(r'<td style="([^"]*)"', html)
+    assert ("overflow-wrap" in kind, "overflow-wrap:anywhere" in name) == (False, True)

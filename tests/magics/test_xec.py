@@ -11,6 +11,7 @@ from IPython.utils.capture import capture_output
 
 import xec_magic as xec
 from xec_magic.errors import NonZeroExit, ParseError, RunInterrupted, TimedOut
+from xec_magic.magics import runs
 
 
 def test_a_cell_shows_what_its_commands_print_on_the_right_stream(run):
@@ -400,3 +401,9 @@ def test_a_read_only_home_does_not_matter(run, monkeypatch, tmp_path):
     run("%reload_ext xec_magic")
     assert run("%%xec --out r -q\nhead -c 20000000 /dev/zero").error is None
     assert os.path.exists(xec.last.log_path)
+
+
+def test_in_the_table_of_runs_a_long_command_gives_way_on_a_narrow_page():
+    html = runs._bundle([("1", "local", "ok", "1 s", "2 B", "echo " + "x" * 60)])["text/html"]
+    number, *_, command = re.findall(r'<td style="([^"]*)"', html)
+    assert ("overflow-wrap" in number, "overflow-wrap:anywhere" in command) == (False, True)

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from xec_magic.command import Command
 from xec_magic.display import palette
 from xec_magic.display.ansi import plain_line
-from xec_magic.display.markup import Mask
+from xec_magic.display.markup import WRAP, Mask
 from xec_magic.display.mime import both_forms
 from xec_magic.units import format_age, format_count, format_duration, format_size
 
@@ -67,7 +67,9 @@ def entries_bundle(entries: Sequence[_Entry], *, volatile: bool = True, mask: Ma
     more = len(entries) - len(shown)
     gap = f"{format_count(more, 'older entry') if more == 1 else f'{more:,} older entries'} not shown" if more else ""
     text = _text_table([head, *rows])
-    return both_forms(f"[xec] {gap}\n{text}" if gap else text, (_note(gap) if gap else "") + _html_table(head, rows))
+    return both_forms(
+        f"[xec] {gap}\n{text}" if gap else text, (_note(gap) if gap else "") + _html_table(head, rows, wraps=0)
+    )
 
 
 def _row(entry: _Entry, volatile: bool, mask: Mask) -> list[str]:
@@ -110,7 +112,7 @@ def stats_bundle(
             ["in memory", f"{_entries(memory[0])}, {format_size(memory[1])}"],
             ["on disk", f"{_entries(disk[0])}, {format_size(disk[1])}" + (f" in {where}" if where else "")],
         ]
-    return both_forms(_text_table(rows), _html_table([], rows))
+    return both_forms(_text_table(rows), _html_table([], rows, wraps=1))
 
 
 def _entries(count: int) -> str:
@@ -124,9 +126,14 @@ def _text_table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]], wraps: int) -> str:
+    """A table of which the column `wraps` gives way on a narrow page: all others are short."""
+
     def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f'<{tag} style="{_CELL}">{escape(cell)}</{tag}>' for cell in cells) + "</tr>"
+        styles = [f"{_CELL};{WRAP};min-width:9em" if number == wraps else _CELL for number in range(len(cells))]
+        return "<tr>" + "".join(
+            f'<{tag} style="{style}">{escape(cell)}</{tag}>' for style, cell in zip(styles, cells, strict=True)
+        ) + "</tr>"  # fmt: skip
 
     top = f"<thead>{line(head, 'th')}</thead>" if head else ""
     return f'<table style="{_TABLE}">{top}<tbody>{"".join(line(row, "td") for row in rows)}</tbody></table>'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from xec_magic.display.markup import WRAP
 from xec_magic.display.mime import both_forms
 from xec_magic.units import format_count, format_duration
 
@@ -21,6 +22,8 @@ _TABLE: Final = "border-collapse:collapse;font-size:90%"
 _CELL: Final = (
     "background:#f6f8fa;color:#24292f;padding:2px 10px;text-align:left;border-bottom:1px solid #d0d7de;white-space:pre"
 )
+
+_WRAPS: Final = ("name", "shell or host", "connection", "of")  # what may be long, and gives way on a narrow page
 
 
 def render_pool(
@@ -59,9 +62,13 @@ def _table(head: list[str], rows: list[list[str]], without: tuple[str, ...]) -> 
     text = "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
     )
-    columns = "".join(f'<th style="{_CELL}">{cell}</th>' for cell in cells[0])
+    styles = [_CELL + (f";{WRAP};min-width:6em" if name in _WRAPS else "") for name in cells[0]]
+    columns = "".join(f'<th style="{style}">{cell}</th>' for style, cell in zip(styles, cells[0], strict=True))
     body = "".join(
-        "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in cells[1:]
+        "<tr>"
+        + "".join(f'<td style="{style}">{escape(cell)}</td>' for style, cell in zip(styles, row, strict=True))
+        + "</tr>"
+        for row in cells[1:]
     )
     return text, f'<table style="{_TABLE}"><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>'
 

@@ -12,6 +12,7 @@ from IPython.display import display
 
 from xec_magic.command import LOCAL
 from xec_magic.display import palette
+from xec_magic.display.markup import WRAP
 from xec_magic.display.mime import both_forms
 from xec_magic.errors import OptionError
 from xec_magic.magics.lines import asks_for_help, one_line_errors
@@ -194,13 +195,17 @@ def _bundle(rows: list[tuple[str, ...]]) -> dict[str, str]:
     head = "".join(f'<th style="{_CELL}">{cell}</th>' for cell in table[0])
     state = table[0].index("state")
     body = "".join(
-        "<tr>" + "".join(_cell(cell, column == state) for column, cell in enumerate(row)) + "</tr>" for row in table[1:]
+        "<tr>"
+        + "".join(_cell(cell, column == state, column == len(row) - 1) for column, cell in enumerate(row))
+        + "</tr>"
+        for row in table[1:]
     )
     # column-reverse: a long list opens at its end, where the newest runs are.
     page = f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return both_forms(text, f'<div tabindex="0" style="{_BOX}"><div>{page}</div></div>')
 
 
-def _cell(text: str, is_state: bool) -> str:
+def _cell(text: str, is_state: bool, is_command: bool) -> str:
     bad = f";color:{palette.BAD};font-weight:600" if is_state and text.partition(",")[0] in _BAD else ""
-    return f'<td style="{_CELL}{bad}">{html.escape(text)}</td>'
+    wrap = f";{WRAP};min-width:9em" if is_command else ""  # all others are short
+    return f'<td style="{_CELL}{bad}{wrap}">{html.escape(text)}</td>'
