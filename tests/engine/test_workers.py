@@ -17,7 +17,7 @@ from xec_magic.errors import OptionError, XecError
 from xec_magic.transport import spare as spare_module
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawn.proctree import stat_fields
-from xec_magic.transport.spawner import current_umask
+from xec_magic.transport.umask import current_umask
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from xec_magic.events import Cause, Exited, LeftBehind, Note, ProcessInfo, Queue
 from xec_magic.redact import Redactor
 from xec_magic.transport import Transports
 from xec_magic.transport.base import Distant, Process, StartRequest
-from xec_magic.transport.spawner import HelperLost
+from xec_magic.transport.spawned import HelperLost
 from xec_magic.transport.terminate import LAST_GRACE_S, living, stop
 
 __all__ = ["Drive", "Surroundings"]

@@ -14,7 +14,7 @@ from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.reader import Reader
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.spawn import proctree
-from xec_magic.transport.spawner import Spawned
+from xec_magic.transport.spawned import Spawned
 
 __all__ = ["LocalProcess"]
 

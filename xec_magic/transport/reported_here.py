@@ -9,7 +9,7 @@ import time
 
 from xec_magic.transport.base import ExitStatus
 from xec_magic.transport.here import REPORT_BYTES, HereRun
-from xec_magic.transport.spawner import exit_status
+from xec_magic.transport.spawned import exit_status
 
 __all__ = ["ReportedHere"]
 

@@ -31,7 +31,8 @@ from xec_magic.transport.localprocess import LocalProcess
 from xec_magic.transport.reader import readers_of
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.spawn.proctree import stat_fields
-from xec_magic.transport.spawner import Spawned, Spawner
+from xec_magic.transport.spawned import Spawned
+from xec_magic.transport.spawner import Spawner
 
 __all__ = ["ROOM_BYTES", "Kind", "Order", "Spare", "start_spare"]
 

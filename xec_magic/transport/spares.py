@@ -21,8 +21,9 @@ from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.shells import default_shell, dress, shows_its_begin
 from xec_magic.transport.spare import ROOM_BYTES, Kind, Order, Spare, start_spare
 from xec_magic.transport.spare_here import SpareHere
-from xec_magic.transport.spawner import Spawner, current_umask
+from xec_magic.transport.spawner import Spawner
 from xec_magic.transport.surroundings import current_environ, directory_of
+from xec_magic.transport.umask import current_umask
 from xec_magic.transport.warmpool import Demand, Idle, step
 
 __all__ = ["Spares"]

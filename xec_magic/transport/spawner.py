@@ -10,7 +10,6 @@ import marshal
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -20,17 +19,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from xec_magic.errors import SpawnError
-from xec_magic.events import Usage
 from xec_magic.transport import unforked
 from xec_magic.transport.base import ExitStatus
 from xec_magic.transport.spawn import proctree
+from xec_magic.transport.spawn.replies import LENGTH
+from xec_magic.transport.spawned import HelperLost, Spawned, exit_status, give_up, nobody
+from xec_magic.transport.umask import current_umask
 
-__all__ = ["HelperLost", "Spawned", "Spawner", "current_umask", "exit_status", "give_up"]
+__all__ = ["Spawner"]
 
 SEND_TIMEOUT_S: Final = 10.0  # a spawner that takes no message for so long is stopped or stuck
 WHOLE_BYTES: Final = 32 * 1024  # a socket takes so much as one piece, or nothing of it
-GIVE_UP_S: Final = 4.0  # who stops a command that is being started waits so long for it to come and to go
-LENGTH: Final = struct.Struct("<I")
 PROGRAM: Final = Path(__file__).parent / "spawn" / "__main__.py"
 
 _ADVICE: Final = {
@@ -42,44 +41,9 @@ _ADVICE: Final = {
 }
 
 
-class HelperLost(SpawnError):
-    """The helper process has gone, and has not said whether it had started the command.
-
-    Attributes:
-        words: What became of it, without the doubt.
-    """
-
-    def __init__(self, words: str) -> None:
-        super().__init__(f"{words}; whether the command had begun is not known")
-        self.words = words
-
-
-class Spawned:
-    """A command that the spawner has started, when (monotonic seconds), and how it ends.
-
-    Attributes:
-        at_exit: Called, on the loop's thread, when it has ended: sooner than what waits for the future hears of it.
-    """
-
-    def __init__(self, pid: int, started_at: float, exit: asyncio.Future[ExitStatus]) -> None:  # noqa: A002 - the word for it
-        self.pid = pid
-        self.started_at = started_at
-        self.exit = exit
-        self.at_exit: Callable[[], None] = _nothing
-
-    def end(self) -> None:
-        """Kill it and its group."""
-        with contextlib.suppress(OSError):
-            os.killpg(self.pid, signal.SIGKILL)
-
-
 def _beside(descriptors: Sequence[int]) -> tuple[int, int, array[int]]:
     """What goes with a message, so that the receiver has these."""
     return socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors)
-
-
-def _nothing() -> None:
-    """Nobody has asked to hear of it."""
 
 
 class Spawner:
@@ -329,7 +293,7 @@ class Spawner:
         if not spawned.exit.done():
             spawned.exit.set_result(status)
             # Who hears it holds the command as well: a circle, which would be left to the garbage collector.
-            at_exit, spawned.at_exit = spawned.at_exit, _nothing
+            at_exit, spawned.at_exit = spawned.at_exit, nobody
             self._tell(at_exit)
 
     @staticmethod
@@ -386,48 +350,6 @@ class Spawner:
     def __repr__(self) -> str:
         state = f"pid {self._process.pid}" if self._process is not None and self._socket is not None else "not started"
         return f"<Spawner {state}, {len(self._running)} running>"
-
-
-def exit_status(message: tuple[Any, ...]) -> ExitStatus:
-    """How a command ended, by what the helper process says of it."""
-    _, _, _, status, *used = message  # in the order of `Usage`
-    usage = Usage(*used)
-    code = os.waitstatus_to_exitcode(status)
-    return ExitStatus(code, None, usage) if code >= 0 else ExitStatus(None, -code, usage)
-
-
-_umask = 0o022  # what it was when somebody looked last
-
-
-def current_umask() -> int:
-    """The mask of modes of this process, which its commands are to have as well.
-
-    It can only be read by being set. So it is set to what it most likely is, which changes nothing; Linux shows it in
-    proc_pid_status(5) as well, and to write all the rest of that file takes a tenth as long as a short command.
-    """
-    global _umask
-    mask = os.umask(_umask)
-    if mask != _umask:
-        os.umask(mask)
-        _umask = mask
-    return mask
-
-
-async def give_up(answer: asyncio.Future[Spawned | SpawnError]) -> None:
-    """Nobody wants the command any more: it is ended as soon as it is there, and gone when this returns, if that is soon.
-
-    Args:
-        answer: What the spawner says of it. Nobody else may look at it.
-    """
-
-    def end(_: object) -> None:
-        if isinstance(spawned := answer.result(), Spawned):
-            spawned.end()
-
-    answer.add_done_callback(end)
-    await asyncio.wait([answer], timeout=GIVE_UP_S)
-    if answer.done() and isinstance(spawned := answer.result(), Spawned):
-        await asyncio.wait([spawned.exit], timeout=GIVE_UP_S)
 
 
 def _advice(code: int | None, text: str) -> str:

@@ -12,7 +12,8 @@ from xec_magic.transport.base import Process, StartRequest
 from xec_magic.transport.reported_here import ReportedHere
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.shells import dress
-from xec_magic.transport.spawner import Spawned, Spawner
+from xec_magic.transport.spawned import Spawned
+from xec_magic.transport.spawner import Spawner
 from xec_magic.transport.starting import Starting
 from xec_magic.transport.surroundings import current_environ, directory_of, own_variables
 

@@ -14,7 +14,7 @@ from xec_magic.transport.localprocess import LocalProcess
 from xec_magic.transport.reader import Reader, readers_of
 from xec_magic.transport.sampling.threads import SamplingThreads
 from xec_magic.transport.spawn import proctree
-from xec_magic.transport.spawner import HelperLost, Spawned, give_up
+from xec_magic.transport.spawned import HelperLost, Spawned, give_up
 
 __all__ = ["Starting"]
 
