@@ -167,6 +167,61 @@ def test_an_alarm_while_it_is_asked_for_ends_it(ex, monkeypatch, tmp_path):
     until(lambda: not proctree.living((), f"XEC_RUN_ID={ex._engine.kernel_id}.".encode()))
 
 
+@pytest.mark.parametrize("script", ["echo short", "echo begun; sleep 30"])
+def test_an_alarm_between_its_begin_and_who_waits_for_it_leaves_nothing_behind(script, ex, monkeypatch):
+    lend = LocalTransport.lend
+
+    def alarmed(self, *args):
+        here = lend(self, *args)
+        signal.raise_signal(signal.SIGALRM)
+        return here
+
+    def late(*_):
+        raise TimeoutError("the user's own")
+
+    monkeypatch.setattr(LocalTransport, "lend", alarmed)
+    before = signal.signal(signal.SIGALRM, late)
+    fds = set(os.listdir("/proc/self/fd"))
+    try:
+        with pytest.raises(TimeoutError, match="the user's own"):
+            ex.run(script)
+        assert signal.getsignal(signal.SIGALRM) is late
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    until(lambda: not proctree.living((), f"XEC_RUN_ID={ex._engine.kernel_id}.".encode()))
+    until(lambda: set(os.listdir("/proc/self/fd")) <= fds)
+    assert ex._engine.runs()[-1].snapshot().plan.command.script == script
+    monkeypatch.undo()
+    assert ex.run("echo again").text() == "again"
+
+
+def test_a_helper_process_that_takes_nothing_does_not_hold_up_an_alarm(ex):
+    helper = ex._engine.transports._local.spawner._process.pid
+    mutex = ex._engine.transports._local.spawner._mutex
+    held_up = []
+
+    def late(*_):
+        held_up.append(not mutex.locked())  # else the loop still waits for the helper process
+        os.kill(helper, signal.SIGCONT)
+        raise TimeoutError("the user's own")
+
+    before = signal.signal(signal.SIGALRM, late)
+    os.kill(helper, signal.SIGSTOP)
+    try:
+        starting = threading.Thread(target=lambda: [ex.start("true", env={"BIG": "x" * 100_000}) for _ in range(20)])
+        starting.start()
+        starting.join()
+        until(mutex.locked)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(TimeoutError, match="the user's own"):
+            ex.run("sleep 30")
+        assert held_up == [False]
+    finally:
+        os.kill(helper, signal.SIGCONT)
+        signal.signal(signal.SIGALRM, before)
+    until(lambda: not any(run.state in ("running", "starting") for run in ex._engine.runs()))
+
+
 @pytest.mark.parametrize("end", ["exec >&- 2>&-; sleep 30", "kill -9 $$"], ids=["goes on", "ends"])
 @pytest.mark.parametrize("here", [True, False], ids=["here", "loop"])
 def test_a_command_whose_helper_process_goes_before_its_start_is_told_is_lost_and_ended(here, end, ex):

@@ -166,6 +166,8 @@ class Spawner:
         """The same from any thread but the loop's, which the last of four descriptors tells of the end; the loop hears of start and end
         together, a moment later. False when that has to be the loop's business: nothing has happened then.
         """
+        if self._mutex.locked():  # who sends may have to wait for seconds, for a helper process that is stopped
+            return False
         with self._mutex:
             if self._socket is None:
                 return False
