@@ -560,6 +560,17 @@ def test_an_output_that_is_cut_off_while_it_is_open_is_not_taken_for_a_shorter_o
         _ = again.stdout
 
 
+def test_a_fifo_in_the_place_of_the_database_holds_nobody_up(kernels, host):
+    one = kernels()
+    keep(one, "uptime", host)
+    one.close()
+    (home() / NAME).unlink()
+    os.mkfifo(home() / NAME)
+    two = kernels()
+    assert [ask(two, "uptime", host).stdout for _ in range(2)] == ["out\n"] * 2
+    assert two.cache.disk.rows() == []
+
+
 def change(question):
     db = sqlite3.connect(home() / NAME, isolation_level=None)
     db.execute(question)

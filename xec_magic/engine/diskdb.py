@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -72,6 +73,8 @@ def open_for_reading(path: Path) -> Database:
         sqlite3.Error: it cannot be opened, is none, or has changes in a log, which cannot be read so.
     """
     log = Path(f"{path}-wal")
+    if not path.is_file():  # a FIFO would be waited for
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
     if log.exists() and log.stat().st_size:
         raise sqlite3.OperationalError("its log cannot be read")
     db = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None, factory=Database)
