@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
 import threading
 import time
 
@@ -628,11 +629,18 @@ def test_the_log_of_a_part_travels_without_the_whole(ex):
     assert again
 
 
+@pytest.mark.parametrize("shell", ["bash", "dash", "zsh"])
+def test_an_empty_command_does_nothing_and_is_ok_as_in_a_shell_of_its_own(ex, shell):
+    for empty in ("", " \n", "# nothing"):
+        assert subprocess.run([shell, "-c", empty]).returncode == ex.run(empty, shell=shell).exit_code == 0
+        results = ex.batch(["false || :", empty, "echo b"], shell=shell)
+        assert [(result.exit_code, result.stdout) for result in results] == [(0, ""), (0, ""), (0, "b\n")]
+
+
 @pytest.mark.parametrize(
     ("commands", "options", "why"),
     [
         ([], {}, "there is no command in the batch"),
-        (["echo a", " \n"], {}, "command 2 of the batch is empty"),
         (["a\0b"], {}, "command 1 of the batch holds a NUL"),
         ("echo a", {}, "batch takes a list of commands"),
         (["a"], {"retries": 2, "retry_codes": 75}, "--retries would run again"),

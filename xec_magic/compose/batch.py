@@ -32,13 +32,11 @@ def plan_batch(
         target: Where to run it. On a host it is bash unless another shell is named: the text depends on it.
 
     Raises:
-        OptionError: there is no command, or one is empty; options that a batch cannot follow.
+        OptionError: there is no command; options that a batch cannot follow.
     """
     if not batch.commands:
         raise OptionError("there is no command in the batch")
     for number, command in enumerate(batch.commands, 1):
-        if not command.strip():
-            raise OptionError(f"command {number} of the batch is empty")
         if "\0" in command:
             raise OptionError(
                 f"command {number} of the batch holds a NUL character, which no shell can read; remove it"
