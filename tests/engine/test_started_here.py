@@ -265,6 +265,31 @@ def test_a_thread_that_reads_by_itself_has_one_of_the_places(tmp_path, monkeypat
         waiting.join()
 
 
+def test_a_thread_whose_command_goes_on_where_no_place_is_free_keeps_its_seat(monkeypatch):
+    monkeypatch.setattr(here_module, "PATIENCE_S", 0.3)
+
+    def states(state):
+        return sum(run.state == state for run in ex._engine.runs())
+
+    with xec.Executor(check=False, max_running=16) as ex:
+        ex.run("true")
+        others = [ex.start("sleep 60") for _ in range(14)]
+        until(lambda: states("running") == 14)
+
+        def one_here_and_one_by_the_loop():
+            threading.Thread(target=ex.run, args=("sleep 60",)).start()
+            until(ex._engine.seat.locked)
+            ex.start("sleep 60").begin()
+
+        one_here_and_one_by_the_loop()
+        until(lambda: states("running") == 16)
+        others.pop().cancel()
+        until(lambda: states("running") == 15)
+        one_here_and_one_by_the_loop()
+        until(lambda: (states("running"), states("queued")) == (16, 1))
+        assert ex._engine.seat.locked()
+
+
 def test_one_place_is_one_place(tmp_path):
     script = f"mkdir {tmp_path}/held && sleep 0.005 && rmdir {tmp_path}/held"
     with xec.Executor(max_running=1) as ex, concurrent.futures.ThreadPoolExecutor(8) as threads:

@@ -282,14 +282,14 @@ class Executor(LoopExecutor):
         """An id for a run."""
         return str(next(self._numbers))
 
-    def adopt(self, plan: Plan, here: HereRun, keep: bool | None) -> Run:
-        """A run that goes on with what the calling thread has begun."""
+    def adopt(self, plan: Plan, here: HereRun, keep: bool | None, seat: threading.Lock | None = None) -> Run:
+        """A run that goes on with what the calling thread has begun; it gives back the seat."""
         kept = keep if plan.limits.keep else False
         run = self._new_run(plan, check=False, background=False, keep=kept, run_id=here.run_id)
         run.begun = True
         run.state = "running"
         self._history.add(run)
-        self.post(self.take_over, run, here)
+        self.post(self.take_over, run, here, seat)
         return run
 
     def note_result(self, result: Result) -> None:
@@ -298,9 +298,9 @@ class Executor(LoopExecutor):
         self._history.add_result(result)
         self._audience.note(result, result.started_at.timestamp())
 
-    def take_over(self, run: Run, here: HereRun) -> None:
+    def take_over(self, run: Run, here: HereRun, seat: threading.Lock | None) -> None:
         """Go on with a run that the waiting thread has begun. On the loop's thread."""
-        Express(self, run, self.keep).take_over(here)
+        Express(self, run, self.keep).take_over(here, seat)
 
     def join(self, source: Run, sink: Run) -> None:
         """Make `source`'s standard output `sink`'s standard input: by a pipe of their own where both are still

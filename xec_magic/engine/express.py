@@ -6,6 +6,7 @@ any other run does.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeAlias
@@ -43,7 +44,7 @@ class Express(Drive):
         self._process: Process | None = None
         self._starting: Starting | None = None  # until it is there, or refused
         self._refusal: TransportError | None = None
-        self._gates: list[Gate] = []
+        self._gates: list[Gate | threading.Lock] = []
         self._timer: asyncio.TimerHandle | None = None
         self._lingering: asyncio.TimerHandle | None = None
 
@@ -118,12 +119,16 @@ class Express(Drive):
         if self._plan.stop.timeout_s is not None and self._timer is None:
             self._timer = self._loop.call_at(begun + self._plan.stop.timeout_s, self._go_on)
 
-    def take_over(self, here: HereRun) -> None:
+    def take_over(self, here: HereRun, seat: threading.Lock | None) -> None:
         """Go on with a command that the thread that waits for it has begun."""
         run = self._run
         # It runs already, so it takes what places there are.
         self._enter(self._executor.transports.turn(self._plan.command))
-        self._enter(self._executor.admission)
+        entered = self._enter(self._executor.admission)
+        if seat is not None and entered:
+            seat.release()
+        elif seat is not None:
+            self._gates.append(seat)  # the place that it has, until there is an end
         self._changed.call = self._hold
         request = StartRequest(self._plan.command, run.run_id, self._way.output, self._changed.set, note=self._way.note)
         self._starting = here.adopt(request, self._answered)

@@ -33,8 +33,8 @@ class Surroundings(Protocol):
     admission: asyncio.Semaphore
     seat: threading.Lock | None  # held by the thread that runs a plain command here; None where none may
 
-    def adopt(self, plan: Plan, here: HereRun, keep: bool | None) -> Run:
-        """A run that goes on, on the loop, with what has been begun here."""
+    def adopt(self, plan: Plan, here: HereRun, keep: bool | None, seat: threading.Lock | None = None) -> Run:
+        """A run that goes on, on the loop, with what has been begun here; it gives back the seat."""
 
     def note_result(self, result: Result) -> None:
         """A run is over that nobody had a handle of."""
@@ -78,10 +78,10 @@ def run_here(executor: Surroundings, plan: Plan, keep: bool | None) -> Result | 
                         result = _result(executor, plan, here, status, log)
                 if result is None:
                     run = executor.adopt(
-                        plan, here, keep
+                        plan, here, keep, seat
                     )  # within: between two of its steps nobody would have the command
             finally:
-                if seat is not None:
+                if seat is not None and run is None:
                     seat.release()
     except KeyboardInterrupt:
         # It had not begun, or had ended by itself at the same moment; the user's wish still counts.
