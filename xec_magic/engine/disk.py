@@ -153,7 +153,7 @@ class DiskTier:
             except (struct.error, TypeError, ValueError):  # its place is the only thing that can be said of it
                 damaged.append(digest)
         if damaged:
-            self._place.complain(f"{len(damaged)} results on disk were damaged; they were removed")
+            self._place.complain(f"results on disk were damaged, and are removed: {len(damaged)}")
             self.forget_later(damaged)
         return found
 
