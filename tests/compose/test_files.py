@@ -442,6 +442,19 @@ def test_what_is_for_the_end_of_a_list_is_told_to_be(name):
         xec.files(**{name: True})
 
 
+@pytest.mark.parametrize(
+    "operation",
+    [lambda f: f.write("fifo", "x"), lambda f: f.copy("a", "fifo"), lambda f: f.move("a", "fifo")],
+    ids=["write", "copy", "move"],
+)
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file(work, operation):
+    (work / "a").write_bytes(b"A")
+    os.mkfifo(work / "fifo")
+    with pytest.raises(SomeFailed, match="./fifo is no file but a pipe, a socket or a device"):
+        operation(xec.files(cwd=work)).run()
+    assert (stat.S_ISFIFO(os.lstat(work / "fifo").st_mode), (work / "a").read_bytes()) == (True, b"A")
+
+
 def test_input_for_operations_is_refused():
     with pytest.raises(OptionError, match="stdin: operations on files read nothing"):
         xec.files(stdin="x")

@@ -18,6 +18,7 @@ xec_there() { # PATH: something is there
 xec_free() { # PATH DIRECTORY: a file can have this name
     [ -d "$2" ] || { xec_say "$2: no such directory"; return 1; }
     [ ! -d "$1" ] || { xec_say "$1 is a directory; end the name with / to put something into it"; return 1; }
+    [ -f "$1" ] || [ -L "$1" ] || [ ! -e "$1" ] || { xec_say "$1 is no file but a pipe, a socket or a device"; return 1; }
 }
 
 xec_outside() { # SOURCE DIRECTORY: the directory does not lie in the source
