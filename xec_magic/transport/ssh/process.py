@@ -10,7 +10,6 @@ from typing import Any, Final, cast
 
 import asyncssh
 
-from xec_magic.errors import SpawnError
 from xec_magic.events import ProcessInfo, Stream
 from xec_magic.transport.base import ExitStatus, Sampler, StartRequest
 from xec_magic.transport.ssh.ahead import Unused
@@ -21,19 +20,14 @@ from xec_magic.transport.ssh.pipeends import PipeEnds
 from xec_magic.transport.ssh.pipewriter import PipeWriter
 from xec_magic.transport.ssh.preface import Preface
 from xec_magic.transport.ssh.quoted import quoted
-from xec_magic.transport.ssh.remote import NOWHERE, Begun, Launch, Refused, read_begin
+from xec_magic.transport.ssh.remote import Begun, Launch, Refused, read_begin
+from xec_magic.transport.ssh.unbegun import never_began, refusal
 from xec_magic.transport.ssh.weighing import Scale
 from xec_magic.transport.ssh.wire import round_trip_s
 
 __all__ = ["SSHProcess"]
 
 ABANDON_S: Final = 60.0  # how long the end of a slow login is waited for, in order to kill what it then runs
-_REFUSED: Final = {
-    "cwd": "there is no directory {}, or it may not be entered",
-    "stdin": "there is no readable file {} for its input",
-    "shell": "there is no command {}",
-    **NOWHERE,
-}
 
 Control = Callable[["SSHProcess", Sequence[str]], Awaitable[list[ProcessInfo]]]
 Watcher = Callable[["SSHProcess"], Sampler | None]
@@ -193,14 +187,7 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
 
     def _refuse(self, refused: Refused) -> None:
         self.refused = True
-        command = self._request.command
-        what = {
-            "cwd": command.cwd,
-            "shell": command.shell[0] if command.shell else "",
-            "stdin": getattr(command.stdin, "path", ""),
-        }
-        words = _REFUSED.get(refused.what, "it cannot be started: {}").format(what.get(refused.what, refused.what))
-        self._fail(SpawnError(f"{self.host}: {words}"))
+        self._fail(refusal(self.host, self._request.command, refused))
 
     def _fail(self, error: Exception) -> None:
         if not self._ready.done():
@@ -260,7 +247,9 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         if not self._ready.done() and self._may_run and not self._connection_lives(exc):
             self._lost_at_the_start(exc)
         elif not self._ready.done():
-            self._fail(self._never_began(exc))
+            # Typed to a shell that waited, it has read nothing, or only a part, which it does not run: all that it has printed is
+            # here, and its mark is not.
+            self._fail(Unused() if self.by_waiting else never_began(self.host, self._preface.last_words(), exc))
         elif not self._letting_go and (self.exit is None or not (self._eof or self._connection_lives(exc))):
             why = _brief(str(exc)) if exc is not None and str(exc) else "it was closed"
             if self.exit is not None:
@@ -283,19 +272,6 @@ class SSHProcess(asyncssh.SSHClientSession[bytes]):
         self.started_at = self._loop.time()
         self.lose(words)
         self._ready.set_result(None)
-
-    def _never_began(self, exc: Exception | None) -> Exception:
-        if self.by_waiting:
-            # All that it has printed is here, and its mark is not: it has read nothing, or only a part, which it does not run.
-            return Unused()
-        said = self._preface.last_words()
-        if exc is not None and not said:
-            return asyncssh.ConnectionLost(str(exc) or "closed")
-        heard = f"; it said: {quoted(said)}" if said else ""
-        return SpawnError(
-            f"{self.host}: the login did not run the command, for a login shell that ends at once, a ForceCommand (internal-sftp "
-            f"serves files only), or a key that is bound to a command{heard}"
-        )
 
     def _free(self) -> None:
         ended, self._ended = self._ended, None
