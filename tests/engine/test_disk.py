@@ -24,7 +24,7 @@ from cacheparts import Hands, plan
 from helpers.marks import needs_root
 from helpers.waiting import until
 
-from xec_magic.engine import diskfiles
+from xec_magic.engine import diskdb, diskfiles
 from xec_magic.engine.cache import ResultCache
 from xec_magic.engine.cachekey import Key
 from xec_magic.engine.cachelist import matcher
@@ -163,6 +163,15 @@ def test_directory_and_files_are_the_users_alone(kernels, host):
     assert stat.S_IMODE(home().stat().st_mode) == 0o700
     assert [stat.S_IMODE(path.stat().st_mode) for path in (home() / "outputs").iterdir()] == [0o600]
     assert {stat.S_IMODE(path.stat().st_mode) for path in home().iterdir() if path.is_file()} == {0o600}
+
+
+def test_a_link_in_the_place_of_the_database_closes_nothing_elsewhere(kernels, host, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.touch(0o644)
+    home().mkdir(parents=True)
+    (home() / diskdb.NAME).symlink_to(elsewhere)
+    keep(kernels(), "lots", host)
+    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize("how", ["by a link", "by its owner"])

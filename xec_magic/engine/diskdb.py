@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sqlite3
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -89,7 +90,8 @@ def _text(data: bytes) -> str:
 
 def _make_private(path: Path) -> None:
     with contextlib.suppress(OSError):  # it cannot be opened either, or its directory keeps others out
-        if path.stat().st_mode & 0o077:
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode) and mode & 0o077:  # what a link names is not ours to close, and may be a device
             path.chmod(0o600)
 
 
