@@ -17,6 +17,7 @@ from xec_magic.engine import here as here_module
 from xec_magic.transport.local import LocalTransport
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawner import Spawner
+from xec_magic.transport.started_here import StartedHere
 
 
 @pytest.fixture
@@ -306,6 +307,20 @@ def test_a_command_that_goes_on_leaves_the_seat_to_others(ex, by_loop, tmp_path)
     assert by_loop == []
     gate.write_text("go\n")
     waiting.join()
+
+
+def test_what_came_first_stands_first_although_both_streams_had_something(ex, by_loop, monkeypatch):
+    read = StartedHere.read
+
+    def late(self, patience_s):
+        until(lambda: (tmp / "done").exists())  # by then both wait in their pipes
+        return read(self, patience_s + 30)
+
+    tmp = Path(ex.run("mktemp -d").text())
+    monkeypatch.setattr(StartedHere, "read", late)
+    r = ex.run(f"echo first >&2; echo second; touch {tmp}/done")
+    assert [piece.stream for piece in r.log.pieces()] == ["stderr", "stdout"]
+    assert by_loop == []
 
 
 def test_secrets_are_masked_in_it(ex, by_loop):

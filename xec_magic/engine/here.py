@@ -76,10 +76,8 @@ def run_here(executor: Surroundings, plan: Plan, keep: bool | None) -> Result | 
                     status = here.status(PATIENCE_S)
                     if status is not None:
                         result = _result(executor, plan, here, status, log)
-                if result is None:
-                    run = executor.adopt(
-                        plan, here, keep, seat
-                    )  # within: between two of its steps nobody would have the command
+                if result is None:  # within: between two of its steps nobody would have the command
+                    run = executor.adopt(plan, here, keep, seat)
             finally:
                 if seat is not None and run is None:
                     seat.release()

@@ -181,9 +181,9 @@ class Spawner:
                 self._socket.sendmsg([message], [_beside(descriptors)])
             except BaseException as error:
                 self._starting.pop(number, None)
-                if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+                if isinstance(error, OSError) and error.errno is not None:
                     return False  # it has no room, or has gone, and the loop comes upon that
-                raise  # an alarm of the user's
+                raise  # what a signal's handler of the user's has raised
             self._environ = environ
         return True
 
