@@ -364,7 +364,7 @@ def test_a_key_function_that_raises_lets_nothing_run(executor, tmp_path):
     def broken(command):
         raise KeyError("no key today")
 
-    with pytest.raises(errors.OptionError, match="broken raised KeyError: 'no key today'; nothing has run"):
+    with pytest.raises(errors.OptionError, match=r"broken\(\) raised KeyError: 'no key today'; nothing has run"):
         executor.start(plan(f"touch {tmp_path}/ran", key=broken))
     assert not (tmp_path / "ran").exists()
 

@@ -22,7 +22,7 @@ from xec_magic.events import Exited, Output, Queued, Retrying, Started, Stopping
 from xec_magic.fold import fold
 from xec_magic.outcome import Outcome
 from xec_magic.plan import Limits, Plan, RetryPolicy, StopPolicy
-from xec_magic.transport import spawner
+from xec_magic.transport import spawned
 from xec_magic.transport.fake import Exit, FakeHost, Ignore, Say, Wait
 from xec_magic.transport.spawn import proctree
 
@@ -578,7 +578,7 @@ def test_a_fault_of_the_transport_leaves_nobody_waiting(executor, monkeypatch, r
 def test_a_run_whose_start_takes_too_long_is_over_all_the_same_and_never_takes_place(
     executor, tmp_path, monkeypatch, ends
 ):
-    monkeypatch.setattr(spawner, "GIVE_UP_S", 0.3)
+    monkeypatch.setattr(spawned, "GIVE_UP_S", 0.3)
     wait(executor, "true")
     helper = executor.transports._local.spawner._process.pid
     script = f"sleep 0.5; touch {tmp_path}/ran"
