@@ -257,17 +257,17 @@ def test_a_thread_that_reads_by_itself_has_one_of_the_places(tmp_path, monkeypat
     os.mkfifo(gate)
     with xec.Executor(max_running=16) as ex:
         ex.run("true")
-        waiting = threading.Thread(target=ex.run, args=(f"read -r line < {gate}",))
+        waiting = threading.Thread(target=ex.run, args=(f"touch {gate}.asked; read -r line < {gate}",))
         waiting.start()
-        until(ex._engine.seat.locked)
+        until((tmp_path / "gate.asked").exists)
         others = [ex.start("sleep 60") for _ in range(20)]
         until(lambda: sum(run.state == "queued" for run in others) == 5)
         gate.write_text("go\n")
         waiting.join()
 
 
-def test_a_thread_whose_command_goes_on_where_no_place_is_free_keeps_its_seat(monkeypatch):
-    monkeypatch.setattr(here_module, "PATIENCE_S", 0.3)
+def test_a_thread_whose_command_goes_on_where_no_place_is_free_keeps_its_seat(monkeypatch, tmp_path):
+    monkeypatch.setattr(here_module, "PATIENCE_S", 2.0)
 
     def states(state):
         return sum(run.state == state for run in ex._engine.runs())
@@ -277,16 +277,16 @@ def test_a_thread_whose_command_goes_on_where_no_place_is_free_keeps_its_seat(mo
         others = [ex.start("sleep 60") for _ in range(14)]
         until(lambda: states("running") == 14)
 
-        def one_here_and_one_by_the_loop():
-            threading.Thread(target=ex.run, args=("sleep 60",)).start()
-            until(ex._engine.seat.locked)
+        def one_here_and_one_by_the_loop(begun):
+            threading.Thread(target=ex.run, args=(f"touch {begun}; sleep 60",)).start()
+            until(begun.exists)  # else it may find the loop sending the other one, and go by the loop as well
             ex.start("sleep 60").begin()
 
-        one_here_and_one_by_the_loop()
+        one_here_and_one_by_the_loop(tmp_path / "first")
         until(lambda: states("running") == 16)
         others.pop().cancel()
         until(lambda: states("running") == 15)
-        one_here_and_one_by_the_loop()
+        one_here_and_one_by_the_loop(tmp_path / "second")
         until(lambda: (states("running"), states("queued")) == (16, 1))
         assert ex._engine.seat.locked()
 
