@@ -23,6 +23,7 @@ BASH = ["bash", "-c", SCRIPT]
 RC_S = 0.15
 PEERS = {"@xec-sh/core": "xec", "zx": "zx", "execa": "execa"}
 REST_S = 0.02  # between two commands; a person's pace is slower still
+TURN = 10  # commands of one contestant in a row
 IN_A_ROW = 4  # as many as wait in a pool of that size
 INSTALL_S = 300  # for each of them to be installed
 
@@ -323,12 +324,14 @@ def commands(report, rounds, tools):
     }
     # Who comes after a rest finds cold caches, so either all have one or nobody has; isolated workers need one.
     at_once = interleave(
-        {name: do for name, do in contestants.items() if name != "isolated worker"}, rounds, warm_up=20
+        {name: do for name, do in contestants.items() if name != "isolated worker"}, rounds // TURN, 2, TURN
     )
     contestants["a bare bash that waits, used once"] = waiting
     contestants["the same, started and reported by a process beside"] = reported
     contestants["the same, with what a worker must do"] = whole
-    after_rest = interleave({name: rested(do) for name, do in contestants.items()}, rounds // 2, warm_up=20)
+    every = {name: rested(do) for name, do in contestants.items()}
+    after_rest = interleave(every, rounds // 2 // TURN, 2, TURN)
+    after_others = interleave({name: every[name] for name in ("session", "isolated worker", "`bash -c`", *tools)}, rounds // 4)
     bare.close()
     waiting.close()
     reported.close()
@@ -354,8 +357,9 @@ def commands(report, rounds, tools):
         by_median, by_best = ratio(at_once[name], at_once["session"])
         report.at_least(f"{name} / session", by_median, 12, " ×", f" (best turns {by_best:.3g})")
     for title, times in (
-        ("one right after the other", at_once),
-        (f"each after a rest of {duration(REST_S)}", after_rest),
+        (f"{TURN} in a row, one right after the other", at_once),
+        (f"{TURN} in a row, each after a rest of {duration(REST_S)}", after_rest),
+        ("each after a rest and after a command of another row", after_others),
     ):
         report.table(
             [f"`echo hello`, {title}", "best", "median", "`bash -c` by the median takes"],

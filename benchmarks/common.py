@@ -72,21 +72,23 @@ def timed(function):
     return time.perf_counter() - begun
 
 
-def interleave(contestants, rounds, warm_up=1):
+def interleave(contestants, rounds, warm_up=1, in_a_row=1):
     """Let contestants take turns; their `Times` by name.
 
     A contestant is a function without arguments. It is timed from outside, unless it gives a number: then it has
     timed itself, in seconds; NaN is no turn. Every second round goes backwards, so that nobody always comes after the same one.
+    With `in_a_row`, each is called so often whenever it is its turn, and each call is timed.
     """
     times = {name: Times() for name in contestants}
     for number in range(-warm_up, rounds):
         order = list(contestants.items())
         for name, function in order if number % 2 == 0 else reversed(order):
-            begun = time.perf_counter()
-            own = function()
-            seconds = own if isinstance(own, float) else time.perf_counter() - begun
-            if number >= 0 and not math.isnan(seconds):
-                times[name].seconds.append(seconds)
+            for _ in range(in_a_row):
+                begun = time.perf_counter()
+                own = function()
+                seconds = own if isinstance(own, float) else time.perf_counter() - begun
+                if number >= 0 and not math.isnan(seconds):
+                    times[name].seconds.append(seconds)
     return times
 
 
