@@ -331,7 +331,9 @@ def commands(report, rounds, tools):
     contestants["the same, with what a worker must do"] = whole
     every = {name: rested(do) for name, do in contestants.items()}
     after_rest = interleave(every, rounds // 2 // TURN, 2, TURN)
-    after_others = interleave({name: every[name] for name in ("session", "isolated worker", "`bash -c`", *tools)}, rounds // 4)
+    after_others = interleave(
+        {name: every[name] for name in ("session", "isolated worker", "`bash -c`", *tools)}, rounds // 4
+    )
     bare.close()
     waiting.close()
     reported.close()

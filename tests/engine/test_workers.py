@@ -15,6 +15,7 @@ import xec_magic as xec
 from xec_magic.engine import undisturbed as undisturbed_module
 from xec_magic.errors import OptionError, XecError
 from xec_magic.transport import spare as spare_module
+from xec_magic.transport.session import PREPARE_S
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawn.proctree import stat_fields
 from xec_magic.transport.umask import current_umask
@@ -316,6 +317,7 @@ def test_an_interrupt_while_a_command_that_takes_long_is_handed_to_the_loop_ends
     ex.run("true", **how)
     pool.ready()
     engine = ex._engine
+    engine._portal.call(asyncio.sleep(2 * PREPARE_S))  # by then the session is prepared, and can be lent
     post = engine._portal.post
 
     def interrupted(callback, *args):
