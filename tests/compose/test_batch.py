@@ -382,6 +382,22 @@ def test_a_break_outside_of_a_loop_ends_its_command_only(ex):
         assert [result.stdout.splitlines()[0] for result in results] == ["a", "b", "c"], shell
 
 
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_command_begins_as_after_one_that_went_well(ex, shell, strict):
+    commands = ["true", "false", "echo $?", "case a in a) exit ;; esac"]
+    results = ex.batch(commands, shell=shell, strict=strict, keep_going=True)
+    assert codes(results) == [0, 1, 0, 0]
+    assert results[2].stdout == "0\n"
+    assert ex.batch(["true", "exit"], shell=shell, strict=strict).ok
+
+
+def test_a_failure_of_a_traced_command_of_zsh_has_its_own_code(ex):
+    results = ex.batch(["set -x", "(exit 3)", "echo on"], shell="zsh", keep_going=True)
+    assert codes(results) == [0, 3, 0]
+    assert "write error" not in results[1].stderr
+
+
 def test_traps_of_commands_are_theirs(ex):
     results = ex.batch(["trap 'echo bye' EXIT", "trap 'echo failed' ERR", "false", "echo never"], check=False)
     assert results[2].stdout == "failed\nbye\n"

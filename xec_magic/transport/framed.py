@@ -191,8 +191,9 @@ _ANEW: Final = "case $__xec_s in 2) { @C@eval ')' || :; } 2>&- ;; esac;"
 _EVAL: Final = '@B@eval "$__xec_t"'
 # Where a trap on ERR may be set: what has failed inside of `eval` would count once more as the failure of `eval` itself.
 _EVAL_ONCE: Final = f"case $- in *e*) {_EVAL} ;; *) ! {_EVAL}; __xec_s=${{PIPESTATUS[0]}} ;; esac"
-# `set -n` lets the condition of a loop seem true, whatever it is: this one ends then, and one with `while` never would.
-_SHARED: Final = "until ! __xec_next; do { @EVAL@; } @KEPT@; done"
+# `set -n` lets the condition of a loop seem true, whatever it is: this one ends then, and one with `while` never would. Its condition
+# fails each time, and a command must not find that in `$?`, which `exit` would give; hence the assignment, which no trace shows.
+_SHARED: Final = "until ! __xec_next; do { __xec_k=; } @MUTE@; { @EVAL@; } @KEPT@; done"
 _FORKING: Final = "until ! __xec_next; do @FORK@; done"
 _FORK: Final = '( @FORKED@; @B@eval "$__xec_t" )'
 # What bash says of a child that a signal has ended shows the child's text, which is ours here; so nobody hears it.
@@ -202,7 +203,7 @@ _AROUND: Final = r'\eval "$__xec_l"; case $__xec_d in "") \eval "$__xec_a" ;; es
 _FRAME: Final = r"""@P@printf '@FRAME@:%s:%s:%s\n' "$__xec_n" "$__xec_s" "$__xec_k" """
 _NEXT: Final = (
     "__xec_next() { "
-    "{ __xec_s=$((${__xec_s:-$?}&255)); case $- in *x*) @B@set +x; __xec_x=x ;; *) __xec_x= ;; esac; } 2>&-; "
+    "{ __xec_s=$((${__xec_s:-$?}&255)); case $- in *x*) @B@set +x; __xec_x=x ;; *) __xec_x= ;; esac; } @MUTE@; "
     "@GENUINE@; @ALIVE@ @ANEW@ "
     "__xec_n=$((__xec_i+1)); "
     "case $__xec_s in @OK@) ;; *) __xec_f=${__xec_f:-$__xec_s}; @STOP@ ;; esac; "
@@ -248,7 +249,7 @@ _GENUINE: Final = (
 
 _SHELLS: Final[dict[str, dict[str, str]]] = {
     "bash": {
-        "B": r"\builtin ", "P": r"\builtin ", "C": r"\builtin command ", "ANEW": _ANEW, "D": "250", "W": "251", "KEPT": "250>&1 1>&250- 250>&2 2>&250-", "CLOCK": "", "GENUINE": _GENUINE,
+        "B": r"\builtin ", "P": r"\builtin ", "C": r"\builtin command ", "MUTE": "2>&-", "ANEW": _ANEW, "D": "250", "W": "251", "KEPT": "250>&1 1>&250- 250>&2 2>&250-", "CLOCK": "", "GENUINE": _GENUINE,
         # Only in POSIX mode do builtins come before functions; leaving it switches aliases off.
         "REPAIR": r"case ${BASHOPTS-} in *expand_aliases*) __xec_k=1 ;; esac; POSIXLY_CORRECT=1; \unset -f builtin; "
         r"\unset POSIXLY_CORRECT; case $__xec_k in 1) \builtin shopt -s expand_aliases ;; esac; __xec_k=",
@@ -257,7 +258,8 @@ _SHELLS: Final[dict[str, dict[str, str]]] = {
         "TRAPS": _ON_EXIT + _ON_SIGNALS + "@ON_ERROR@",
     },
     "zsh": {
-        "B": r"\builtin ", "P": r"\builtin ", "ANEW": "", "D": "7", "W": "6", "KEPT": "7>&1 1>&7 6>&2 2>&6 7>&- 6>&-", "CLOCK": "zmodload zsh/datetime 2>/dev/null || :",
+        # A trace that cannot be written is an error here, and a failure where commands are strict.
+        "B": r"\builtin ", "P": r"\builtin ", "MUTE": "2>/dev/null", "ANEW": "", "D": "7", "W": "6", "KEPT": "7>&1 1>&7 6>&2 2>&6 7>&- 6>&-", "CLOCK": "zmodload zsh/datetime 2>/dev/null || :",
         "GENUINE": _GENUINE, "REPAIR": r"\unset -f builtin",
         "RESUMED": '@B@set "-u$__xec_x"; @B@setopt err_return',
         "AROUND": r'until [[ -n $__xec_d ]]; do { @B@. /dev/fd/@D@ @D@<<<"$__xec_l" } always '
@@ -265,7 +267,7 @@ _SHELLS: Final[dict[str, dict[str, str]]] = {
         "EXITS": "", "SAME": "", "TRAPS": "",
     },
     "sh": {
-        "B": "\\", "P": r"\command ", "C": r"\command ", "ANEW": _ANEW, "D": "7", "W": "6", "KEPT": "7>&1 1>&7 7>&2 2>&7 7>&-", "CLOCK": "", "GENUINE": r"\unset -f command", "REPAIR": "",
+        "B": "\\", "P": r"\command ", "C": r"\command ", "MUTE": "2>&-", "ANEW": _ANEW, "D": "7", "W": "6", "KEPT": "7>&1 1>&7 7>&2 2>&7 7>&-", "CLOCK": "", "GENUINE": r"\unset -f command", "REPAIR": "",
         "RESUMED": _STRICT, "AROUND": _AROUND, "SAME": "", "EXITS": f"alias exit='__xec_e=e exit'; __xec_q=$({_NESTS})",
         # In BusyBox a trap of the child would not be heard, and `-e` half.
         "TRAPS": f"case $__xec_q in y) {_ON_EXIT}{_ON_SIGNALS} ;; esac",
