@@ -364,6 +364,26 @@ def test_a_trap_on_exit_runs_at_the_end_of_the_script_and_the_session_goes_on(ba
     assert bash.run("echo $x").text() == "2"
 
 
+def test_what_a_trap_on_exit_says_after_a_failure_names_the_shell_and_its_line(ex, bash):
+    script = "trap 'cd /none || echo $LINENO' EXIT\nset -e\nfalse"
+    plain, r = ex.run(script, strict=False), bash.run(script, strict=False)
+    assert (r.stdout, r.stderr, r.exit_code) == (plain.stdout, plain.stderr, 1)
+
+
+@pytest.mark.parametrize("shell", ["zsh", "dash"])
+@pytest.mark.parametrize(
+    "script",
+    ["f() { return 42; }; trap f EXIT; true", "f() { return 42; }; trap f EXIT; false", "trap 'echo $((1/0))' EXIT; true",
+     "trap 'echo $((1/0))' EXIT; false", "trap 'false; echo never' EXIT; echo said", "trap 'echo $?; (false) # ' EXIT; true"],
+)  # fmt: skip
+def test_what_ends_a_trap_on_exit_gives_the_code_of_a_strict_script(ex, shell, script):
+    session = ex.using(session="s", shell=shell)
+    session.run("x=1")
+    plain, r = ex.run(script, shell=shell), session.run(script)
+    assert (r.stdout, r.exit_code, r.notes) == (plain.stdout, plain.exit_code, ())
+    assert session.run("echo $x").text() == "1"
+
+
 def test_a_background_process_goes_on_and_can_be_waited_for(bash):
     bash.run("sleep 0.2 >/dev/null 2>&1 & pid=$!")
     assert bash.run("wait $pid; echo $?").text() == "0"

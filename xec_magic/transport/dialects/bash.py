@@ -111,6 +111,15 @@ fi
 _TIMES: Final = re.compile(rb"\btime\b")
 _TAKES_OURS: Final = re.compile(rb"\bfunction\s+(?:builtin|eval)\b|\b(?:builtin|eval)\s*\(\s*\)")
 
+# The script's trap on EXIT, with the code in `$?`. Here and below nothing fails outside of a condition: a trap on ERR would hear of it.
+_RUN_TRAP: Final = rf'! \builtin eval -- "$__xec_text" {_STREAMS}'
+_TRAPPED: Final = f'if __xec_is "$__xec_code"; then {_RUN_TRAP}; else {_RUN_TRAP}; fi'
+
+# What the shell's own trap on EXIT does. The script's is evaluated here, and in no file: bash would name that in what it says of it.
+_AT_EXIT: Final = f"__xec_code=$?; . @end@; if [[ ${{__xec_ends-}} ]]; then if [[ ${{__xec_text+x}} ]]; then {_TRAPPED}; fi; . @over@; fi"
+_SET_TRAP: Final = rf"\builtin trap '{_AT_EXIT}' EXIT"
+_LISTED: Final = re.sub(r'([\\"$`])', r"\\\1", f"trap -- '{_AT_EXIT}' EXIT")  # as `trap -p` shows it, in double quotes
+
 # A shell that may not open the descriptors (`ulimit -n`) ends before it has the trap by which it would begin once more.
 _BEGIN: Final = r"""
 \builtin unset -v BASH_ENV
@@ -119,7 +128,7 @@ __xec_is() { \builtin return "$1"; }
 __xec_next=p*
 if [[ ${__xec_back-} ]]; then
   . @state@ >/dev/null 2>&1
-  \builtin trap '__xec_code=$?; . @end@' EXIT
+  %SET_TRAP%
   \builtin echo "k $__xec_back $$" >&62
   if [[ ${__xec_orders[-2]} == [st] ]]; then __xec_strict=1; fi
   . @after@
@@ -129,14 +138,10 @@ else
   if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then \builtin echo "v $BASH_VERSION" >&62; \builtin exit; fi
   . @rc@
   __xec_orders=()
-  \builtin trap '__xec_code=$?; . @end@' EXIT
+  %SET_TRAP%
   \builtin echo "r $$" >&62
 fi
-"""
-
-# The script's trap on EXIT, with the code in `$?`. Here and below nothing fails outside of a condition: a trap on ERR would hear of it.
-_RUN_TRAP: Final = rf'! \builtin eval -- "$__xec_text" {_STREAMS}'
-_TRAPPED: Final = f'if __xec_is "$__xec_code"; then {_RUN_TRAP}; else {_RUN_TRAP}; fi'
+""".replace("%SET_TRAP%", _SET_TRAP)
 
 # In the EXIT trap. A signal that we have not sent leaves $? at 0, and ends the shell as it wants to. A member of a pipe that an
 # expansion ends (`echo $((1/0)) | cat`) runs this trap as well, in a process of its own that is no subshell.
@@ -147,28 +152,31 @@ if [[ @busy@ && $BASH_SUBSHELL == 0 && ${BASHPID-$$} == $$ ]]; then
   { __xec_options=$(\builtin set +o); \builtin set +eETuv; } 2>/dev/null
   [[ ${__xec_flags-} != *x* ]] || __xec_options+=$'\nset -x'
   \builtin unset -f "${__xec_own[@]}"
-  if [[ ${__xec_trap+x} ]]; then
-    __xec_text=$__xec_trap; \builtin unset -v __xec_trap
-    @trap@
-  fi
-  exec 62>@ctl@ </dev/null >/dev/null 2>&1
-  IFS= \builtin read -r -d '' __xec_sent <@sent@ || :
-  if [[ ${__xec_exit+x} ]]; then
-    \builtin echo "x $__xec_code" >&62
-  elif [[ $__xec_code != 0 || $__xec_sent ]]; then
-    if [[ ${FUNCNAME-} ]]; then
-      __xec_bare() { \builtin unset -v "$1"; }
-      while \builtin read -r _ _ __xec_local; do __xec_bare "${__xec_local%%=*}"; done < <(\builtin local -p)
-      \builtin unset -f __xec_bare
-    fi
-    for __xec_local in "${__xec_names[@]}"; do \builtin unset -v "$__xec_local"; done
-    \builtin unset -v __xec_local __xec_text
-    \builtin eval "$(<@dump@)" >|@state@
-    \builtin trap '' INT TERM; \builtin trap - INT TERM
-    BASH_ENV=@begin@ __xec_back=$__xec_code \builtin exec @exec@ -c "$(<@server@)" <@feed@
-  fi
+  \builtin unset -v __xec_text
+  if [[ ${__xec_trap+x} ]]; then __xec_text=$__xec_trap; \builtin unset -v __xec_trap; fi
+  __xec_ends=1
 fi
-""".replace("@trap@", _TRAPPED)
+"""
+
+# Behind that: the shell goes on in a new one, or ends.
+_OVER: Final = r"""
+exec 62>@ctl@ </dev/null >/dev/null 2>&1
+IFS= \builtin read -r -d '' __xec_sent <@sent@ || :
+if [[ ${__xec_exit+x} ]]; then
+  \builtin echo "x $__xec_code" >&62
+elif [[ $__xec_code != 0 || $__xec_sent ]]; then
+  if [[ ${FUNCNAME-} ]]; then
+    __xec_bare() { \builtin unset -v "$1"; }
+    while \builtin read -r _ _ __xec_local; do __xec_bare "${__xec_local%%=*}"; done < <(\builtin local -p)
+    \builtin unset -f __xec_bare
+  fi
+  for __xec_local in "${__xec_names[@]}"; do \builtin unset -v "$__xec_local"; done
+  \builtin unset -v __xec_local __xec_text
+  \builtin eval "$(<@dump@)" >|@state@
+  \builtin trap '' INT TERM; \builtin trap - INT TERM
+  BASH_ENV=@begin@ __xec_back=$__xec_code \builtin exec @exec@ -c "$(<@server@)" <@feed@
+fi
+"""
 
 # Prints what a new shell must read to be as this one. `declare -F` says which functions are exported; aliases come last, since
 # they must not be replaced in functions once more.
@@ -199,7 +207,7 @@ trap() {
     \builtin local __xec_all __xec_one=
     [[ ! ${__xec_trap+x} ]] || __xec_one="trap -- ${__xec_trap@Q} EXIT"$'\n'
     __xec_all=$(\builtin trap "${@:--p}" && \builtin printf x) || \builtin return
-    __xec_all=${__xec_all/"trap -- '__xec_code=\$?; . @end@' EXIT"$'\n'/"$__xec_one"}
+    __xec_all=${__xec_all/"%LISTED%"$'\n'/"$__xec_one"}
     \builtin printf %s "${__xec_all%x}"
     \builtin return
   fi
@@ -220,7 +228,7 @@ trap() {
     [[ ${#__xec_rest[@]} == 0 ]] || \builtin trap -- "$__xec_do" "${__xec_rest[@]}"
   fi
 }
-"""
+""".replace("%LISTED%", _LISTED)
 _AT_END: Final = (
     r"""if [[ ${__xec_trap+x} ]]; then __xec_text=$__xec_trap; \builtin unset -v __xec_trap; \builtin unset -f "${__xec_own[@]}"; """
     f"{_TRAPPED}; fi; "
@@ -274,7 +282,8 @@ class _Bash:
         names.write("traps", filled(_TRAP, names))
         names.write("server", server)
         names.write("begin", filled(_BEGIN + _NULL if here else _BEGIN, names))
-        names.write("end", filled(_END.replace("@busy@", _BUSY).replace("@exec@", "\0"), names).replace(b"\0", again))
+        names.write("end", filled(_END.replace("@busy@", _BUSY), names))
+        names.write("over", filled(_OVER.replace("@exec@", "\0"), names).replace(b"\0", again))
         argv = (
             *(part.encode("utf-8", "surrogateescape") for part in shell),
             *((b"-l",) if login else ()),

@@ -92,7 +92,8 @@ if [ -n "$__xec_busy" ] && [ "${{BASHPID-$__xec_self}}" = "$__xec_self" ]; then
   *)
     __xec_flags=$-; set +e
     case ${{__xec_aliased+x}}${{__xec_onexit+x}} in ?*)
-      (case $__xec_flags in *e*) set -e ;; esac; . @onexit@)
+      (case $__xec_flags in *e*) set -e ;; esac; . @onexit@; exit "$__xec_code")
+      __xec_code=$?
       unset __xec_onexit
       case ${{__xec_aliased+x}} in x) unset __xec_aliased; unalias trap ;; esac ;;
     esac

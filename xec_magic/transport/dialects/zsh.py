@@ -43,6 +43,8 @@ TRY_BLOCK_ERROR=0; TRY_BLOCK_INTERRUPT=0; }}
 """
 
 # A trap on EXIT is for the script's end. The shell itself prints it, for a function named `trap` that notes it. Not where the user has one.
+# What stops it, a failure where the script was strict, gives the code. Its last line tells whether that was reached.
+_RUN_TRAP: Final = rf'\builtin eval "$__xec_text" {_STREAMS}'
 _ONEXIT: Final = rf"""
 if (( ! ${{+functions[trap]}} )); then
   \builtin trap >|@traps@
@@ -53,9 +55,13 @@ fi
 if (( ${{+__xec_text}} )); then
   \builtin trap - EXIT
   __xec_is() {{ return $1; }}
-  __xec_is "$__xec_code"; \builtin eval "$__xec_text" {_STREAMS}
+  __xec_text+=$'\n__xec_text='
+  (( ! __xec_set )) || \builtin setopt err_return
+  {{ if __xec_is "$__xec_code"; then {_RUN_TRAP}; else {_RUN_TRAP}; fi
+  }} always {{ __xec_last=$?; \builtin unsetopt err_return; TRY_BLOCK_ERROR=0; TRY_BLOCK_INTERRUPT=0
+  [[ -z $__xec_text ]] || __xec_code=$__xec_last
   \builtin trap - EXIT
-  \builtin unfunction __xec_is; \builtin unset __xec_text
+  \builtin unfunction __xec_is; \builtin unset __xec_text __xec_last; }}
 fi
 """
 
