@@ -317,6 +317,15 @@ def test_a_script_that_takes_its_trap_on_exit_back_keeps_the_session(bash, reset
     assert bash.run("echo $x").text() == "1"
 
 
+@pytest.mark.parametrize("end", ["", "set -e; false"])
+@pytest.mark.parametrize("kind", ["ERR", "DEBUG"])
+def test_a_script_with_a_trap_on_exit_takes_its_other_traps_back(ex, bash, kind, end):
+    script = f"trap 'echo heard' {kind}; trap 'echo bye' EXIT; trap - {kind}; ! true; (exit 3); trap; echo said; {end}"
+    plain, r = ex.run(script, strict=False), bash.run(script, strict=False)
+    assert (r.stdout, r.exit_code) == (plain.stdout, plain.exit_code)
+    assert bash.run("(exit 3)\ntrap -p\ntrue", strict=False).text() == ""
+
+
 def test_a_trap_on_exit_of_a_subshell_that_a_failure_ends_may_set_traps(bash):
     r = bash.run("(trap 'trap - EXIT; echo bye $?' EXIT; set -e; false); echo $?", strict=False)
     assert r.lines() == ["bye 0", "1"]

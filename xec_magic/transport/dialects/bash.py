@@ -115,10 +115,17 @@ _TAKES_OURS: Final = re.compile(rb"\bfunction\s+(?:builtin|eval)\b|\b(?:builtin|
 _RUN_TRAP: Final = rf'! \builtin eval -- "$__xec_text" {_STREAMS}'
 _TRAPPED: Final = f'if __xec_is "$__xec_code"; then {_RUN_TRAP}; else {_RUN_TRAP}; fi'
 
+# Traps that a script has taken back by way of our function, where bash would set them once more at the function's end.
+_FORGET: Final = (
+    r"if [[ ${__xec_gone+x} ]]; then "
+    r"""for __xec_one in "${__xec_gone[@]}"; do if [[ $(\builtin trap -p "$__xec_one") == "trap -- '' "* ]]; then \builtin trap - "$__xec_one"; fi; done; """
+    r"\builtin unset -v __xec_gone __xec_one; fi; "
+)
+
 # What the shell's own trap on EXIT does. The script's is evaluated here, and in no file: bash would name that in what it says of it.
-_AT_EXIT: Final = f"__xec_code=$?; . @end@; if [[ ${{__xec_ends-}} ]]; then if [[ ${{__xec_text+x}} ]]; then {_TRAPPED}; fi; . @over@; fi"
-_SET_TRAP: Final = rf"\builtin trap '{_AT_EXIT}' EXIT"
-_LISTED: Final = re.sub(r'([\\"$`])', r"\\\1", f"trap -- '{_AT_EXIT}' EXIT")  # as `trap -p` shows it, in double quotes
+_AT_EXIT: Final = f"__xec_code=$?; . @end@; if [[ ${{__xec_ends-}} ]]; then if [[ ${{__xec_text+x}} ]]; then {_TRAPPED}; fi; {_FORGET}. @over@; fi"
+_SET_TRAP: Final = f"\\builtin trap {quoted(_AT_EXIT).decode()} EXIT"
+_LISTED: Final = re.sub(r'([\\"$`])', r"\\\1", f"trap -- {quoted(_AT_EXIT).decode()} EXIT")  # as `trap -p` shows it
 
 # A shell that may not open the descriptors (`ulimit -n`) ends before it has the trap by which it would begin once more.
 _BEGIN: Final = r"""
@@ -208,6 +215,7 @@ trap() {
     [[ ! ${__xec_trap+x} ]] || __xec_one="trap -- ${__xec_trap@Q} EXIT"$'\n'
     __xec_all=$(\builtin trap "${@:--p}" && \builtin printf x) || \builtin return
     __xec_all=${__xec_all/"%LISTED%"$'\n'/"$__xec_one"}
+    for __xec_one in "${__xec_gone[@]}"; do __xec_all=${__xec_all/"trap -- '' $__xec_one"$'\n'}; done
     \builtin printf %s "${__xec_all%x}"
     \builtin return
   fi
@@ -222,6 +230,8 @@ trap() {
     for __xec_one; do
       case ${__xec_one^^} in
         EXIT|0|SIGEXIT) if [[ $__xec_do == - ]]; then \builtin unset -v __xec_trap; else __xec_trap=$__xec_do; fi ;;
+        ERR|DEBUG|RETURN)
+          if [[ $__xec_do == - ]]; then __xec_gone+=("${__xec_one^^}"); \builtin trap '' "$__xec_one"; else __xec_rest+=("$__xec_one"); fi ;;
         *) __xec_rest+=("$__xec_one") ;;
       esac
     done
@@ -231,7 +241,7 @@ trap() {
 """.replace("%LISTED%", _LISTED)
 _AT_END: Final = (
     r"""if [[ ${__xec_trap+x} ]]; then __xec_text=$__xec_trap; \builtin unset -v __xec_trap; \builtin unset -f "${__xec_own[@]}"; """
-    f"{_TRAPPED}; fi; "
+    f"{_TRAPPED}; fi; {_FORGET}"
 )
 
 
