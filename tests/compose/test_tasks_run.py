@@ -207,6 +207,20 @@ def test_a_script_with_a_secrets_value_is_refused_and_nothing_runs(ex):
     assert not os.path.exists("ran")
 
 
+def test_a_value_that_becomes_a_secret_meanwhile_fails_its_task_and_the_rest_goes_on(ex):
+    made = (
+        ex.tasks()
+        .add("first", "until [ -e go ]; do sleep 0.01; done")
+        .add("told", "echo very-secret-value", needs=["first"], creates="out")
+        .add("other", "true", needs=["first"], creates="go")
+    )
+    run = made.start(jobs=1)
+    ex.run("touch go", secret={"TOKEN": "very-secret-value"})
+    r = run.wait(30)
+    assert r.states == {"first": "ok", "told": "failed", "other": "ok"}
+    assert r["told"].reason.startswith("the command would hold the value of a secret")
+
+
 def test_tasks_hold_no_view_and_little_memory(ex):
     made = ex.tasks().add("a", "head -c 600000 /dev/zero")
     assert made.run()["a"].log_path is not None  # more than its share of memory goes to a file

@@ -223,7 +223,6 @@ class TasksRun:
             self._over(name, TaskState.FAILED, str(error))
         elif done.result():
             self._launch(name, done.result())
-            return
         else:
             self._over(name, TaskState.UP_TO_DATE, "nothing has changed")
         self._fill()
