@@ -10,11 +10,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from helpers.interrupts import interrupt_when
 from test_quoting import NAUGHTY
 
 import xec_magic as xec
 from xec_magic.command import encode_script
-from xec_magic.errors import OptionError, SomeFailed
+from xec_magic.errors import OptionError, RunInterrupted, SomeFailed
 from xec_magic.outcome import Outcome
 
 ROOT = os.geteuid() == 0
@@ -305,7 +306,7 @@ def test_a_read_only_directory_refuses_somebody_else_and_all_stays_as_it_was(wor
         "xec_mkdir d/e",
         "xec_write d/a d d/.t '' 1 x",
     ):
-        text = script.partition("\n\nxec_write './d/a'")[0] + "\n" + call
+        text = script.partition("\n\nxec_step xec_write './d/a'")[0] + "\n" + call
         done = subprocess.run(
             ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "dash", "-c", text],
             cwd=work,
@@ -490,3 +491,79 @@ def test_a_time_limit_and_no_shell_are_told_as_for_any_batch(work):
     assert [result.outcome for result in results][:2] in ([Outcome.OK, Outcome.TIMED_OUT], [Outcome.OK, Outcome.OK])
     with pytest.raises(OptionError, match="a batch needs a shell"):
         xec.files(shell="python3").mkdir("a").run()
+
+
+# -- stopped in the middle ------------------------------------------------------------------------
+
+HALF = """#!/bin/sh
+for last; do :; done
+mkdir "$last" && : >"$last/half"
+: >begun
+exec sleep 100
+"""
+
+
+def interrupted(work, shell, busybox, todo, programs, *, keep_going=False):
+    """What is told of operations that are interrupted when one of these programs has done half of its work."""
+    bin_ = work.parent / "bin"
+    bin_.mkdir()
+    for name, text in programs.items():
+        (bin_ / name).write_text(text)
+        (bin_ / name).chmod(0o755)
+    place = str(busybox) if shell == "busybox" else os.environ["PATH"]
+    shell = f"{busybox}/ash" if shell == "busybox" else shell
+    with xec.Executor(cwd=work, grace="20s") as ex:
+        begun = lambda: (work / "begun").exists() and ex._engine.runs()[-1].state == "running"  # noqa: E731
+        with interrupt_when(begun), pytest.raises(RunInterrupted) as caught:
+            todo(ex.files(shell=shell, env={"PATH": f"{bin_}:{place}"})).run(keep_going=keep_going)
+    (work / "begun").unlink()
+    results = caught.value.results
+    assert [result.outcome for result in results] == [Outcome.INTERRUPTED, Outcome.NOT_STARTED]
+    return results[0].stderr
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_interrupted_copy_leaves_nothing_and_says_so(work, busybox, shell, keep_going):
+    (work / "a").mkdir()
+    told = interrupted(
+        work, shell, busybox, lambda f: f.copy("a", "b").mkdir("c"), {"cp": HALF}, keep_going=keep_going
+    )
+    assert told == "not copied: ./b is as it was\n"
+    assert tree(work) == {"a": None}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_interrupted_delete_says_that_a_part_may_be_there(work, busybox, shell):
+    (work / "half").mkdir()
+    for name in "12":
+        (work / "half" / name).write_bytes(b"")
+    rm = "#!/bin/sh\nfor last; do :; done\nset -- \"$last\"/*\nunlink \"$1\"\n: >begun\nexec sleep 100\n"
+    told = interrupted(work, shell, busybox, lambda f: f.delete("half").mkdir("c"), {"rm": rm})
+    assert told == "./half is still there, all or a part of it\n"
+    assert tree(work) == {"half": None, "half/2": b""}
+
+
+def test_an_interrupted_move_to_another_disk_leaves_the_source_and_nothing_else(work, busybox):
+    (work / "a").mkdir()
+    df = '#!/bin/sh\nfor last; do :; done\necho head\necho "$last" "$last"\n'
+    told = interrupted(work, "dash", busybox, lambda f: f.move("a", "../b").mkdir("c"), {"cp": HALF, "df": df})
+    assert told == "not moved: ./a is still there, ../b is as it was\n"
+    assert tree(work) == {"a": None}
+    assert [path.name for path in work.parent.iterdir() if "xec" in path.name] == []
+
+
+def test_an_interrupt_when_a_copy_has_got_its_name_says_that_it_is_done(work, busybox):
+    (work / "a").write_bytes(b"A")
+    mv = f"#!/bin/sh\n{shutil.which('mv')} \"$@\"\n: >begun\nexec sleep 100\n"
+    told = interrupted(work, "dash", busybox, lambda f: f.copy("a", "b").mkdir("c"), {"mv": mv})
+    assert told == "stopped when this was done\n"
+    assert tree(work) == {"a": b"A", "b": b"A"}
+
+
+def test_an_interrupt_before_anything_is_done_says_so(work, busybox):
+    df = "#!/bin/sh\n: >begun\nexec sleep 100\n"
+    (work / "a").write_bytes(b"A")
+    told = interrupted(work, "dash", busybox, lambda f: f.move("a", "b").mkdir("c"), {"df": df})
+    assert told == "stopped before this was done\n"
+    assert tree(work) == {"a": b"A"}

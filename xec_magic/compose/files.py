@@ -121,7 +121,7 @@ class Files:
         return self._and("chmod", f"{rights} {_short(text)}", quoted(rights), _word(text))
 
     def _and(self, name: str, what: str, *words: str) -> Files:
-        operation = _Operation(f"{name} {what}", " ".join([f"xec_{name}", *words]))
+        operation = _Operation(f"{name} {what}", " ".join(["xec_step", f"xec_{name}", *words]))
         return Files(self._run, (*self._operations, operation))
 
     @overload
