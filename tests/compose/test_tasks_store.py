@@ -96,11 +96,29 @@ def test_a_damaged_file_is_set_aside_with_a_warning_and_nothing_is_known(opened,
     assert known(opened())[0] == {"a": record()}
 
 
-def test_a_record_that_cannot_be_read_is_none(opened):
+@pytest.mark.parametrize(
+    "damage", ["DROP TABLE tasks", "DROP TABLE runs", "ALTER TABLE tasks DROP COLUMN at"], ids=["tasks", "runs", "column"]
+)
+def test_a_database_that_lacks_a_table_or_a_column_is_set_aside_as_well_and_a_new_one_begun(opened, damage):
+    store = opened()
+    store.put({"a": record()})
+    store.close()
+    with sqlite3.connect(store.path) as raw:
+        raw.execute(damage)
+    raw.close()
+    again = opened()
+    assert known(again)[0] == {}
+    assert "is damaged (no such" in again.notes[0]
+    again.put({"a": record()})
+    assert known(opened())[0] == {"a": record()}
+
+
+@pytest.mark.parametrize("stamp", ["[1]", '[1, 2, 3, 4, "5", "aa"]', "[1, 2, 3, 4, 5, 6]", "[1, 2, 3, 4, 1e400, null]"])
+def test_a_record_that_cannot_be_read_is_none(opened, stamp):
     store = opened()
     store.put({"a": record(), "b": record()})
     with sqlite3.connect(store.path) as raw:
-        raw.execute("UPDATE tasks SET stamps = '{\"x\": [1]}' WHERE name = 'a'")
+        raw.execute("UPDATE tasks SET stamps = ? WHERE name = 'a'", (f'{{"x": {stamp}}}',))
     raw.close()
     assert set(known(store)[0]) == {"b"}
 

@@ -27,6 +27,7 @@ MOST_TASKS: Final = 50_000  # records of one directory; the oldest go
 MOST_RUNS: Final = 1000
 MOST_FILES: Final = 500  # directories that are remembered; those not used for longest go
 
+_COLUMNS: Final = "name, state, run, ran, script, options, needs, stamps"
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, at REAL NOT NULL, ended_well INTEGER NOT NULL) WITHOUT ROWID",
     """CREATE TABLE IF NOT EXISTS tasks (
@@ -34,6 +35,9 @@ _SCHEMA: Final = (
     options TEXT NOT NULL, needs TEXT NOT NULL, stamps TEXT NOT NULL, at REAL NOT NULL
 ) WITHOUT ROWID""",
 )
+
+# What is asked of it, without an answer: that fails where a table or a column of it is gone.
+_READS: Final = ("SELECT id, at, ended_well FROM runs LIMIT 0", f"SELECT {_COLUMNS}, at FROM tasks LIMIT 0")
 
 
 def _patiently(connection: sqlite3.Connection, statement: str) -> None:
@@ -143,7 +147,7 @@ class TaskStore:
             _patiently(connection, "PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             # To write the same version again would wait for the disk.
-            for statement in () if version else (*_SCHEMA, f"PRAGMA user_version={VERSION}"):
+            for statement in _READS if version else (*_SCHEMA, f"PRAGMA user_version={VERSION}"):
                 _patiently(connection, statement)
             (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if sound != "ok":
@@ -158,7 +162,9 @@ class TaskStore:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if isinstance(error, sqlite3.OperationalError):  # read-only, full, locked for long
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        # Read-only, full, locked for long; that a table is gone is one of these errors, too, and stays so for ever.
+        if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
             self._give_up(str(error))
             return
         assert self.path is not None
@@ -201,7 +207,7 @@ class TaskStore:
         """What is known of the tasks, and the runs that did not end well."""
 
         def read(connection: sqlite3.Connection) -> tuple[Records, set[str]]:
-            rows = connection.execute("SELECT name, state, run, ran, script, options, needs, stamps FROM tasks")
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM tasks")
             unfinished = connection.execute("SELECT id FROM runs WHERE NOT ended_well")
             return Records({row[0]: row[1:] for row in rows}), {run for (run,) in unfinished}
 
@@ -292,6 +298,9 @@ class TaskStore:
                 self._connection = None
 
 
+_STAMP: Final = [int, int, int, int, int, str]  # as `Stamp` says
+
+
 def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(dict(value)) if value else "{}"
 
@@ -301,7 +310,7 @@ def _record(values: tuple[Any, ...]) -> Record | None:
     state, run, ran, script, options, needs, stamps = values
     try:
         read = {path: tuple(stamp) for path, stamp in json.loads(stamps).items()}
-        if any(len(stamp) != 6 for stamp in read.values()):
+        if any([type(part) for part in stamp] != _STAMP for stamp in read.values()):
             return None
         return Record(state, run, ran, script, options, dict(json.loads(needs)), read)
     except (ValueError, TypeError, AttributeError):
