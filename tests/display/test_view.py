@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from display.runs import make_result
+from display.runs import make_result, note
 
 from xec_magic.command import Command
 from xec_magic.display import cellvalue, live, view, widget
@@ -259,6 +259,20 @@ def test_the_widget_opens_with_what_is_there_and_is_replaced_at_the_end(shown, s
     assert set(shown[1][1]) == {"text/plain", "text/html"}
     assert one._live.widget.state == "done"
     assert one._live.widget.end["words"] == "ok"
+
+
+def test_nothing_that_the_live_view_quotes_turns_the_direction_of_its_text(shown, sent):
+    handle = Handle(label="evil\u202eelif\x1b[2J")
+    handle.plan = replace(handle.plan, command=Command("echo \u202eolleh\necho two"))
+    opened = View(handle, Mode.WIDGET, mask=str, show=True)
+    opened.open()
+    handle.emit(Note("r1", 0.0, "left: \u202eexe\x1b]0;x\x07"))
+    page = opened._live.widget
+    assert (page.head["title"], page.head["script"], page.note) == (
+        "evil\ufffdelif", "echo \ufffdolleh\necho two", "left: \ufffdexe",
+    )  # fmt: skip
+    opened.close(make_result(more=[note("\u202eexe")]))
+    assert page.end["facts"][-1] == "\ufffdexe"
 
 
 def test_a_flood_of_events_makes_few_messages(shown, sent):

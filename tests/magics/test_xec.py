@@ -278,6 +278,25 @@ def test_a_background_failure_that_may_happen_is_raised_by_nobody(run, shell):
     assert shell.user_ns["code"] == 9
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "%%xec --show\ntrue ${{v}}",
+        "%%xec --bg --label ${{v}}\ntrue",
+        "%%xec --label ${{v}}\ntrue\n%xec_runs wait",
+        "%%xec --cwd ${{v}}\ntrue",
+        "%xec --quiet --label ${{v}} true\n%xec_runs",
+        "%xec_runs show ${{v}}",
+    ],
+)
+def test_nothing_that_a_command_or_a_label_quotes_acts_on_a_terminal(run, shell, source):
+    shell.user_ns["v"] = "\x1b]0;title\x07\x1b[2J\u202ehidden"
+    said = ""
+    for part in source.split("\n%"):
+        said += run(part if part.startswith("%") else f"%{part}").said
+    assert not re.findall("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", said), ascii(said)
+
+
 def test_the_table_of_runs_has_colours_of_its_own_in_every_cell(shell):
     shell.run_cell("r = %xec true")
     with capture_output() as captured:

@@ -20,6 +20,7 @@ __all__ = [
     "has_controls",
     "parse_line",
     "plain_line",
+    "plain_text",
     "span_html",
     "terminal_text",
     "unfinished_escape",
@@ -231,6 +232,11 @@ def _simple(code: int, more: list[int], style: Style) -> Style:
 def plain_line(line: str) -> str:
     """One line as it is read: overwritten text gone, escapes gone, control characters as pictures."""
     return "".join(span.text for span in parse_line(line)[0])
+
+
+def plain_text(text: str) -> str:
+    """Words of our own, which quote commands, labels and processes: each line of them as it is read."""
+    return text if not has_controls(text) else "\n".join(plain_line(line) for line in text.split("\n"))
 
 
 def span_html(span: Span, ground: str = palette.BACKGROUND) -> str:

@@ -113,7 +113,7 @@ class FleetLive:
             self._stop,
             self._use.whole if self._use is not None else lambda: None,
             head={
-                "title": mask(handle.title), "names": names, "target": f"{len(names)} targets",
+                "title": plain_line(mask(handle.title)), "names": names, "target": f"{len(names)} targets",
                 "script": mask(handle.script) if show else "", "chart": handle.watched,
             },
         )  # fmt: skip

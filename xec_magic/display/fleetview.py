@@ -15,6 +15,7 @@ from xec_magic.display.fleetlines import FleetLines
 from xec_magic.display.mime import both_forms, widget_form
 from xec_magic.display.mode import Mode
 from xec_magic.display.printer import Printer
+from xec_magic.display.render import command_lines
 
 if TYPE_CHECKING:
     from xec_magic.display.fleetlive import FleetLive
@@ -165,8 +166,8 @@ class FleetView:
         """Whole lines with the names of their targets; and of those that failed, how."""
         if self._show:
             self._show = False
-            for line in self._mask(self._handle.script).splitlines():
-                self._printer.say(f"$ {line}")
+            for line in command_lines(self._handle.script, self._mask):
+                self._printer.say(line)
         names = self._handle.names
         ended = [*self._handle.ended]
         for number, _, text in self._lines.take(self._handle.runs, set(ended)):

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from xec_magic.display import render
+from xec_magic.display.ansi import plain_line, plain_text
 from xec_magic.display.feed import Feed
 from xec_magic.display.gauge import Gauge
 from xec_magic.display.widget import RunWidget, keep_open
@@ -70,10 +71,10 @@ class Live:
             self._refresh,
             lambda: self._gauge.whole() if self._gauge is not None else ({}, b""),
             head={
-                "title": mask(handle.plan.title),
+                "title": plain_line(mask(handle.plan.title)),
                 "target": render.place_of(handle.plan),
                 "run": handle.run_id,
-                "script": mask(handle.plan.command.script) if show else "",
+                "script": plain_text(mask(handle.plan.command.script)) if show else "",
                 "usual": usual_s,
                 "chart": handle.plan.monitor is not None,
             },
@@ -110,8 +111,8 @@ class Live:
                 self.widget.elapsed = result.duration_s
                 self.widget.end = {
                     "ok": result.ok,
-                    "words": self._mask(render.headline(result)),
-                    "facts": render.facts(result, mask=self._mask),
+                    "words": plain_line(self._mask(render.headline(result))),
+                    "facts": [plain_line(fact) for fact in render.facts(result, mask=self._mask)],
                 }
                 self.widget.blocking = False
                 self.widget.state = "done"
@@ -149,7 +150,7 @@ class Live:
         with self._lock:
             if self._over:
                 return
-            self.widget.note = self._mask(text)
+            self.widget.note = plain_line(self._mask(text))
             if state:
                 self.widget.state = state
 

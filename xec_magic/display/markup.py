@@ -7,7 +7,7 @@ from html import escape
 from typing import Final
 
 from xec_magic.display import palette
-from xec_magic.display.ansi import plain_line
+from xec_magic.display.ansi import plain_text
 
 __all__ = ["ERR", "PRE", "RULE", "SMALL", "WRAP", "Mask", "safe_html", "strong_html"]
 
@@ -31,5 +31,5 @@ def strong_html(markup: str, colour: str) -> str:
 
 
 def safe_html(text: str) -> str:
-    """Text of the run itself (command, notes) for HTML: one line, control characters as pictures, escaped."""
-    return escape("\n".join(plain_line(line) for line in text.split("\n")))
+    """Text of the run itself (command, notes) for HTML: control characters as pictures, escaped."""
+    return escape(plain_text(text))

@@ -27,7 +27,7 @@ def result_record(
         from xec_magic.results import Results
 
         results = Results(result.parts, result)
-        said = render.command_lines(result, mask) if show else []
+        said = render.command_lines(result.command, mask) if show else []
         return both_forms(
             "\n".join([*said, table.render_results_text(results, volatile, mask=mask)]),
             (render.command_html(result, mask) if show else "")

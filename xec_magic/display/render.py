@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from xec_magic.display import palette
-from xec_magic.display.ansi import has_controls, plain_line
+from xec_magic.display.ansi import has_controls, plain_line, plain_text
 from xec_magic.display.lines import Excerpt, Line, excerpt
 from xec_magic.display.markup import PRE, RULE, SMALL, Mask, safe_html, strong_html
 from xec_magic.display.outputhtml import output_html
@@ -140,7 +140,7 @@ def render_text(
         cut: What is shown of its log, where that is known already.
     """
     cut = excerpt(result.log) if cut is None else cut
-    lines = command_lines(result, mask) if show else []
+    lines = command_lines(result.command, mask) if show else []
     lines += _plain_texts(cut.head, mask)
     if cut.gap:
         lines.append(f"[xec] … {cut.gap} …")
@@ -161,9 +161,9 @@ def _plain_texts(lines: list[Line], mask: Mask) -> list[str]:
     return [mask(plain_line(text)) for text in texts]
 
 
-def command_lines(result: Result, mask: Mask = str) -> list[str]:
+def command_lines(script: str, mask: Mask = str) -> list[str]:
     """The command, as `--show` puts it before what it has printed."""
-    return [f"$ {line}" for line in mask(result.command).splitlines()]
+    return [f"$ {plain_line(line)}" for line in mask(script).splitlines()]
 
 
 def command_html(result: Result, mask: Mask = str) -> str:
@@ -182,9 +182,8 @@ def use_lines(result: Result, mask: Mask = str) -> list[str]:
 
 def _last_line(result: Result, volatile: bool, mask: Mask) -> str:
     session = result.plan.command.session
-    return "[xec] " + ", ".join(
-        [mask(headline(result)), *([f"in session {session}"] if session else []), *facts(result, volatile, mask)]
-    )
+    said = [mask(headline(result)), *([f"in session {session}"] if session else []), *facts(result, volatile, mask)]
+    return plain_text("[xec] " + ", ".join(said))
 
 
 def closing_line(result: Result, *, mask: Mask = str) -> str:
@@ -218,7 +217,7 @@ def render_started_text(plan: Plan, run_id: str, *, mask: Mask = str) -> str:
     """What stands in the notebook while a run is alive, and for ever if the kernel dies."""
     place = place_of(plan)
     where = "" if not place else f" in {place}" if plan.command.target.kind == "local" else f" on {place}"
-    return f"[xec] started{where}, run {run_id}: {mask(plan.title)}"
+    return f"[xec] started{where}, run {run_id}: {plain_line(mask(plan.title))}"
 
 
 # -- HTML -----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from IPython.display import DisplayHandle, display
 
 from xec_magic.display import render
+from xec_magic.display.ansi import plain_text
 from xec_magic.display.cellvalue import mark_shown
 from xec_magic.display.mime import both_forms, widget_form
 from xec_magic.display.mode import Mode
@@ -127,8 +128,8 @@ class View:
     def _print_command(self) -> None:
         if self._show and not self._command_said:
             self._command_said = True
-            for line in self._mask(self.handle.plan.command.script).splitlines():
-                self._printer.say(f"$ {line}")
+            for line in render.command_lines(self.handle.plan.command.script, self._mask):
+                self._printer.say(line)
 
     def close(self, result: Result) -> None:
         """Leave the record of how it ended; on the main thread for a run in the foreground, else on the loop's."""
@@ -204,7 +205,7 @@ class View:
                 self._printer.say(said)
             elif self.error_follows:
                 for note in result.notes:
-                    self._printer.say(f"[xec] {self._mask(note)}")
+                    self._printer.say(plain_text(f"[xec] {self._mask(note)}"))
         else:
             self._publish(self._ended(result))
 

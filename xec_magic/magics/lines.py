@@ -40,4 +40,7 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except expected as error:
-        raise UsageError(runtime.current().executor.redactor.mask(str(error))) from None
+        from xec_magic.display.ansi import plain_text
+
+        # It quotes what stands on the line, and values: a terminal would obey them.
+        raise UsageError(plain_text(runtime.current().executor.redactor.mask(str(error)))) from None

@@ -12,6 +12,7 @@ from IPython.display import display
 
 from xec_magic.command import LOCAL
 from xec_magic.display import palette
+from xec_magic.display.ansi import plain_line, terminal_text
 from xec_magic.display.markup import WRAP
 from xec_magic.display.mime import both_forms
 from xec_magic.errors import OptionError
@@ -136,8 +137,6 @@ class RunsMagics(Magics):
         if first:
             where = f"; all of it: {log.path}" if log.path else ""
             text = f"[xec] lines {first + 1:,}–{log.line_count:,} of {log.line_count:,}{where}\n" + text
-        from xec_magic.display.ansi import terminal_text
-
         print(terminal_text(text), end="" if text.endswith("\n") else "\n")  # noqa: T201 - asked for
 
     def _wait(self, names: list[str]) -> None:
@@ -175,7 +174,14 @@ def _row(run: Run, mask: Callable[[str], str]) -> tuple[str, ...]:
     else:
         state, seconds = run.state, time.time() - run.created_at
     where = str(run.plan.command.target)
-    return run.run_id, where, state, format_duration(seconds), format_size(run.log.size()), mask(run.plan.title)
+    return (
+        run.run_id,
+        where,
+        state,
+        format_duration(seconds),
+        format_size(run.log.size()),
+        plain_line(mask(run.plan.title)),
+    )
 
 
 _HEAD: Final = ("id", "on", "state", "time", "output", "command")
