@@ -1,5 +1,6 @@
 """What Tab promises on lines of `%xec` and in cells of `%%xec`."""
 
+import re
 import warnings
 
 import pytest
@@ -100,8 +101,17 @@ def test_the_line_of_a_cell_has_no_command(ip):
 
 
 def test_runs_are_completed_by_their_ids(ip):
-    assert complete(ip, "%xec_runs stop r") == ["%xec_runs stop r1", "%xec_runs stop r12"]
+    for verb in ("stop", "kill", "show", "log", "wait"):
+        assert complete(ip, f"%xec_runs {verb} r") == [f"%xec_runs {verb} r1", f"%xec_runs {verb} r12"]
     assert complete(ip, "%xec_runs stop r1 q") == ["%xec_runs stop r1 q3"]
+    assert complete(ip, "%xec_runs stop a") == ["%xec_runs stop all"]
+    assert "%xec_runs show all" not in complete(ip, "%xec_runs show al")
+
+
+@pytest.mark.parametrize("magic", ["xec_runs", "xec_pool", "xec_cache"])
+def test_all_that_the_help_of_a_magic_names_is_completed(ip, magic):
+    told = re.findall(rf"^ *%{magic} ([a-z]+)", ip.find_line_magic(magic).__doc__, re.MULTILINE)
+    assert {line.split()[1] for line in complete(ip, f"%{magic} ")} == {*told, "list"}
 
 
 def test_verbs_of_the_cache_are_completed_and_options_behind_warm(ip):
@@ -168,5 +178,7 @@ def test_the_magics_of_pools_and_targets_are_completed(ip, monkeypatch):
     assert complete(ip, "%xec_pool stop e") == ["%xec_pool stop etl", "%xec_pool stop export"]
     monkeypatch.setattr(magics, "_target_names", lambda: ["web1", "db1"])
     assert complete(ip, "%xec_pool close w") == ["%xec_pool close web1"]
+    for verb in ("stop", "close", "drain"):
+        assert complete(ip, f"%xec_pool {verb} al") == [f"%xec_pool {verb} all"]
     assert complete(ip, "%xec_targets --pi") == ["%xec_targets --ping"]
     assert complete(ip, "%xec_targets --ping w") == ["%xec_targets --ping web1"]

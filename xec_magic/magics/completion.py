@@ -33,7 +33,9 @@ _SPECS: Final = {"xec": RunOptions.SPEC, "xec_profile": ProfileOptions.SPEC}
 _TASKS = re.compile(r"\s*%%xec_tasks(?![^\s])[^\S\n]*")
 _TASK_HEAD = re.compile(r"(?:\w[\w.-]*)[ \t]*:[ \t]")
 _TASK_NAME = re.compile(r"^(\w[\w.-]*)[ \t]*:(?:[ \t]|$)", re.MULTILINE)
-_RUNS = re.compile(r"\s*%xec_runs\s+(?:stop|show|wait)\s+(?:.*\s)?(\S*)$")
+_RUNS = re.compile(r"\s*%xec_runs\s+((?:.*\s)?)(\S*)$")
+_RUNS_VERBS = ("kill", "list", "log", "show", "stop", "wait")
+_MANY_RUNS: Final = ("kill", "stop", "wait")
 _POOL = re.compile(r"\s*%xec_pool\s+((?:.*\s)?)(\S*)$")
 _POOL_VERBS = ("close", "drain", "list", "reset", "stop")
 _TARGET_FLAGS = ("--accept", "--help", "--ping", "--trust")
@@ -98,8 +100,18 @@ def _find(context: CompletionContext, world: World, run_ids: Names) -> Found | N
     if tunnel := _TUNNEL.match(before):
         return _of_tunnel(tunnel[1].split(), tunnel[2], world)
     if runs := _RUNS.match(before):
-        return Found(runs[1], [(name, "run") for name in run_ids() if name.startswith(runs[1])])
+        return _of_runs(runs[1].split(), runs[2], run_ids)
     return None
+
+
+def _of_runs(before: Sequence[str], word: str, run_ids: Names) -> Found:
+    """What a word of `%xec_runs` can be: what to do, and with which runs."""
+    if not before:
+        return Found(word, [(verb, "verb") for verb in _RUNS_VERBS if verb.startswith(word)])
+    if before[0] not in _RUNS_VERBS or before[0] == "list":
+        return Found(word)
+    every = ["all"] if before[0] in _MANY_RUNS and len(before) == 1 else []
+    return Found(word, [(name, "run") for name in [*run_ids(), *every] if name.startswith(word)])
 
 
 def _of_monitor(rest: str, words: Sequence[str], world: World) -> Found:
@@ -216,9 +228,14 @@ def _of_pool(before: Sequence[str], word: str, world: World) -> Found:
     """What a word of `%xec_pool` can be: what to do, and with which sessions or hosts."""
     if not before:
         return Found(word, [(verb, "verb") for verb in _POOL_VERBS if verb.startswith(word)])
+    every = [("all", "verb")] if len(before) == 1 and "all".startswith(word) else []
     if before[0] in ("stop", "reset"):
-        return Found(word, [(name, "session") for name in world.session_names() if name.startswith(word)])
-    return of_targets(word, world) if before[0] in ("close", "drain") else Found(word)
+        names = [(name, "session") for name in world.session_names() if name.startswith(word)]
+        return Found(word, [*names, *every] if before[0] == "stop" else names)
+    if before[0] not in ("close", "drain"):
+        return Found(word)
+    targets = of_targets(word, world)
+    return Found(targets.fragment, [*targets.items, *every])
 
 
 def _of_tunnel(before: Sequence[str], word: str, world: World) -> Found:
