@@ -178,6 +178,28 @@ def test_a_saved_notebook_stays_small(data):
     assert "not shown" in text
 
 
+@pytest.mark.parametrize("count", [1, 40, 150, 199])
+def test_of_an_output_that_has_no_room_in_front_the_end_is_shown_all_the_same(count):
+    lines = [f"line {n} " + "y" * (60_000 // count) for n in range(count)]
+    html = render_html(make_result("\n".join(lines).encode() + b"\nthe last word\n"))
+    text = re.sub("<[^>]*>", "", html)
+    assert text.count("line 0 ") == 1
+    assert "the last word\n" in text
+    if count == 1:
+        assert "… a part of a line not shown …" in text
+
+
+def test_a_single_line_that_has_no_room_is_said_to_be_a_part():
+    assert "… a part of a line not shown …" in render_html(make_result(b"z" * 30_000))
+
+
+def test_all_of_a_long_command_can_be_read_above_its_output():
+    html = render_html(make_result(b"x\n", script="echo " + "word " * 300), show=True)
+    command = re.search("<pre[^>]*>(?=echo word)", html)[0]
+    assert "pre-wrap" in command
+    assert "overflow:auto" in command.partition("overflow:visible")[2]
+
+
 def test_a_record_of_many_colours_has_fewer_lines_than_a_plain_one():
     # A page sanitises and lays out each tag, and stands still meanwhile.
     coloured = render_html(make_result(b"\x1b[31mline\x1b[0m of \x1b[1mmany\x1b[0m colours\n" * 5000), volatile=False)

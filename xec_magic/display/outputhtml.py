@@ -43,11 +43,15 @@ def output_html(result: Result, volatile: bool, mask: Mask, share: int = 1, cut:
         return _plain_blocks(cut.head + cut.tail)
     head, style = _marked_up(cut.head, PLAIN, mask)
     tail, _ = _marked_up(cut.tail, PLAIN if cut.gap else style, mask)
-    kept_head, kept_tail = _fitting(head, limits[0]), _fitting(tail[::-1], limits[1], end=True)[::-1]
+    kept_head = _fitting(head, limits[0])
+    if not cut.gap:  # what finds no room in front holds the end, which a reader wants most
+        head, tail = head[: len(kept_head)], head[len(kept_head) :] + tail
+    kept_tail = _fitting(tail[::-1], limits[1], end=True)[::-1]
     dropped = len(head) + len(tail) - len(kept_head) - len(kept_tail)
     gap = cut._replace(hidden_lines=cut.hidden_lines + dropped).gap
     if not gap and kept_head == head and kept_tail == tail:
         return _blocks(head + tail)
+    gap = gap or "a part of a line not shown"
     path = f"; the whole log: {safe_html(result.log_path)}" if volatile and result.log_path else ""
     return _blocks(kept_head) + f"<div style='{SMALL}'>… {gap}{path} …</div>" + _blocks(kept_tail)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from xec_magic.display import palette
 from xec_magic.display.ansi import has_controls, plain_line, plain_text
 from xec_magic.display.lines import Excerpt, Line, excerpt
-from xec_magic.display.markup import PRE, RULE, SMALL, Mask, safe_html, strong_html
+from xec_magic.display.markup import PRE, RULE, SMALL, WRAP, Mask, safe_html, strong_html
 from xec_magic.display.outputhtml import output_html
 from xec_magic.outcome import Outcome
 from xec_magic.result import Result
@@ -168,7 +168,8 @@ def command_lines(script: str, mask: Mask = str) -> list[str]:
 
 def command_html(result: Result, mask: Mask = str) -> str:
     """The same as HTML."""
-    return f"<pre style='{PRE};padding:4px 10px;border-bottom:{RULE}'>{safe_html(mask(result.command.rstrip()))}</pre>"
+    style = f"{PRE};{WRAP};padding:4px 10px;border-bottom:{RULE};max-height:420px;overflow:auto"
+    return f"<pre tabindex='0' style='{style}'>{safe_html(mask(result.command.rstrip()))}</pre>"
 
 
 def use_lines(result: Result, mask: Mask = str) -> list[str]:
