@@ -619,6 +619,15 @@ def test_a_shell_that_says_nothing_after_a_signal_is_replaced(ex, bash, monkeypa
     assert session_of(ex) is not session
 
 
+@pytest.mark.parametrize("script", ["trap '' INT TERM; sleep 60", "trap '' INT TERM; while :; do sleep 60; done"])
+def test_when_only_kill_ends_what_a_script_has_started_the_session_that_then_ends_by_itself_is_kept(each, script):
+    each.run("x=1")
+    r = each.run(script, timeout=0.3, grace=0.1)
+    assert (r.outcome, r.notes) == (Outcome.TIMED_OUT, ())
+    r = each.run("echo ${x-none}")
+    assert (r.text(), r.notes) == ("1", ())
+
+
 def test_reset_begins_anew(each):
     each.run("x=1; cd /usr")
     assert each.run("echo ${x-new}; pwd", reset=True).lines() == ["new", os.getcwd()]

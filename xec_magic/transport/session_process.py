@@ -111,11 +111,12 @@ class SessionProcess:
     def send_signal(self, number: int) -> None:
         """Signal what the command has started, and the shell as long as it is busy with the command.
 
-        KILL spares the shell for a moment, if there is anything else to kill: the session then lives on.
+        KILL spares the shell for a moment, if there is anything else to kill: the session then lives on. When all else is dead,
+        the shell still needs that moment to notice.
         """
         shells = self._session.shells.pids if self._exit is None else frozenset()
         others = [process for process in self._living() if process.pid not in shells]
-        if number == signal.SIGKILL and others:
+        if number == signal.SIGKILL and (others or self._killed_at is not None):
             self._killed_at = self._killed_at or time.monotonic()
             if time.monotonic() < self._killed_at + SPARE_THE_SHELL_S:
                 shells = frozenset()
