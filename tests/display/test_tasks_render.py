@@ -83,6 +83,42 @@ def test_the_chart_of_the_time_has_a_bar_a_task_and_the_critical_path_dark():
     assert gantt_svg(PIPELINE[:1], []) == ""
 
 
+def test_below_the_time_there_is_room_for_words_only_where_there_are_any():
+    heights = [float(ET.fromstring(gantt_svg(PIPELINE[:3], path)).get("height")) for path in ([], ["fetch", "build"])]
+    assert heights[0] == heights[1] - 18
+
+
+def test_long_names_that_begin_alike_can_be_told_apart():
+    names = [f"extract_the_daily_trips_of_region_number_{n}_from_the_warehouse_as_parquet" for n in range(12)]
+    many = [task(name, needs=names[n - 1] if n else "", span=(n, n + 0.5)) for n, name in enumerate(names)]
+    shown = tasks_svg.short_names([*names, "lint"])
+    assert shown["lint"] == "lint"
+    assert len(set(shown.values())) == 13
+    assert max(map(len, shown.values())) <= tasks_svg.MOST_NAME
+    assert all(f"number_{n}_" in shown[name] for n, name in enumerate(names))
+    for drawn in (gantt_svg(many, []), graph_svg(many), tasks_html(results(*many)), tasks_text(results(*many))):
+        assert all(name in drawn for name in list(shown.values())[:12])
+
+
+def test_a_wide_graph_is_not_shrunk_until_nobody_can_read_it():
+    chain = [task(f"t{n}", S.WOULD_RUN, f"t{n - 1}" if n else "") for n in range(40)]
+    html = tasks_html(results(*chain))
+    drawn = int(re.search(r"<svg [^>]*? width='(\d+)'", svg_of(html))[1])
+    assert int(re.search(r"min-width:(\d+)px", html)[1]) >= 0.7 * drawn
+    assert "min-width" not in tasks_html(results(*PIPELINE))
+
+
+def test_the_output_of_a_failed_task_opens_at_its_end():
+    shown = tasks_html(
+        results(task("a", S.FAILED, "", "exit code 3", (0.0, 1.0), "line\n" * 100), task("b", span=(0, 1)))
+    )
+    assert "flex-direction:column-reverse" in shown.partition("<details open")[2].partition("<pre")[0]
+
+
+def test_the_last_task_does_not_stand_on_the_border():
+    assert "padding-bottom:3px'>" in tasks_html(results(*PIPELINE[:2])).partition(">")[0] + ">"
+
+
 def test_the_graph_has_a_box_a_task_each_to_the_right_of_what_it_needs():
     svg = ET.fromstring(graph_svg(PIPELINE))
     boxes = [rect for rect in svg.iter("{http://www.w3.org/2000/svg}rect") if rect.get("rx") == "4"]

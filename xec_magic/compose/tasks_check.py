@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Final
 
 from xec_magic.compose.tasks_files import FileFault, Stamp, Stamps, missing, stamps_of
-from xec_magic.compose.tasks_fresh import options_digest, reason_to_run, script_digest
+from xec_magic.compose.tasks_fresh import options_digest, reason_not_to_run, reason_to_run, script_digest
 from xec_magic.compose.tasks_graph import Graph, Task
 from xec_magic.compose.tasks_result import TaskResult, TaskResults, TaskState
 from xec_magic.compose.tasks_store import Record, TaskStore
@@ -213,7 +213,7 @@ def preview(graph: Graph, store: TaskStore, *, jobs: int, force: bool, resume: b
         if why:
             would.add(name)
         state = TaskState.WOULD_RUN if why else TaskState.UP_TO_DATE
-        rows.append(TaskResult(name, state, graph.needs[name], why or "nothing has changed"))
+        rows.append(TaskResult(name, state, graph.needs[name], why or reason_not_to_run(task)))
     return TaskResults(rows, jobs=jobs, notes=tuple(store.notes))
 
 

@@ -11,7 +11,7 @@ from xec_magic.compose.tasks_files import Stamp, Stamps, changed, missing
 from xec_magic.compose.tasks_graph import FileName, Task
 from xec_magic.compose.tasks_store import Record
 
-__all__ = ["ALWAYS", "options_digest", "reason_to_run", "script_digest"]
+__all__ = ["ALWAYS", "options_digest", "reason_not_to_run", "reason_to_run", "script_digest"]
 
 ALWAYS = "it names no files, so it always runs"
 
@@ -93,3 +93,8 @@ def reason_to_run(
     if gone:
         return f"{gone} is not there"
     return changed(record.stamps, stamps(record.stamps), task.depends) if task.depends else ""
+
+
+def reason_not_to_run(task: Task) -> str:
+    """What is said of a task that has no reason to run: nobody looks at the files of one that names none."""
+    return "nothing has changed" if task.checked else "it ended well in the run that is resumed"

@@ -13,6 +13,7 @@ from typing import Any
 
 from xec_magic.compose.tasks_check import Checker
 from xec_magic.compose.tasks_files import pattern_hint
+from xec_magic.compose.tasks_fresh import reason_not_to_run
 from xec_magic.compose.tasks_graph import Graph
 from xec_magic.compose.tasks_result import OVER, TaskResult, TaskResults, TaskState
 from xec_magic.compose.tasks_store import TaskStore
@@ -224,7 +225,7 @@ class TasksRun:
         elif done.result():
             self._launch(name, done.result())
         else:
-            self._over(name, TaskState.UP_TO_DATE, "nothing has changed")
+            self._over(name, TaskState.UP_TO_DATE, reason_not_to_run(self.graph.tasks[name]))
         self._fill()
 
     def _launch(self, name: str, reason: str) -> None:

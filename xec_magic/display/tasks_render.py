@@ -15,7 +15,7 @@ from xec_magic.display.ansi import plain_line
 from xec_magic.display.lines import read_lines
 from xec_magic.display.markup import Mask
 from xec_magic.display.outputhtml import render_tail
-from xec_magic.display.tasks_svg import MARKS, MOST_NAME, colour_of, gantt_svg, graph_svg, image
+from xec_magic.display.tasks_svg import MARKS, colour_of, gantt_svg, graph_svg, image, short_names
 from xec_magic.units import format_count, format_duration
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def tasks_html(results: TaskResults, volatile: bool = True, *, mask: Mask = str,
     parts += [f"<div style='{_LINE}'>{_safe(mask(note))}</div>" for note in _closing(results)]
     if live:
         parts.append(f"<div style='{_LINE};border-top:{_RULE}'>interrupt the kernel to stop all of them</div>")
-    return f"<div style='{_BLOCK};border:{_RULE};border-radius:4px;overflow:hidden'>{''.join(parts)}</div>"
+    return f"<div style='{_BLOCK};border:{_RULE};border-radius:4px;overflow:hidden;padding-bottom:3px'>{''.join(parts)}</div>"
 
 
 def _header(results: TaskResults, volatile: bool, mask: Mask) -> str:
@@ -227,20 +227,19 @@ class _Columns:
 
     def __init__(self, tasks: Sequence[TaskResult], volatile: bool) -> None:
         self.volatile = volatile
-        self.name = min(MOST_NAME, max((len(task.name) for task in tasks), default=0))
+        self._names = short_names(task.name for task in tasks)
+        self.name = max(map(len, self._names.values()), default=0)
         self.state = max((len(task.state) for task in tasks), default=0)
         self.took = 10 if volatile and any(task.start_s is not None for task in tasks) else 0
 
     def cells(self, task: TaskResult, now_s: float | None) -> tuple[str, str, str]:
         """Its name, state and time, each as wide as its column."""
-        name = plain_line(task.name)
-        name = name if len(name) <= self.name else name[: self.name - 1] + "…"
         took = ""
         if self.took and task.start_s is not None:
             took = (
                 format_duration(task.duration_s) if task.end_s is not None else _so_far((now_s or 0.0) - task.start_s)
             )
-        return name.ljust(self.name), task.state.ljust(self.state), took.rjust(self.took)
+        return self._names[task.name].ljust(self.name), task.state.ljust(self.state), took.rjust(self.took)
 
 
 def _so_far(seconds: float) -> str:
@@ -258,7 +257,7 @@ def _row(task: TaskResult, columns: _Columns, mask: Mask, budget: int, now_s: fl
         note = f"<span style='color:{palette.BAD}'>{note}</span>"
     cells = (
         f"<span style='{_MONO};white-space:pre;color:{palette.FOREGROUND}'><span style='color:{colour}'>{MARKS[task.state]}</span> "
-        f"{_safe(name)}  <span style='color:{colour}'>{state}</span>{took}  </span>{note}"
+        f"<span title='{_safe(task.name)}'>{_safe(name)}</span>  <span style='color:{colour}'>{state}</span>{took}  </span>{note}"
     )
     output = ""
     if task.result is not None and (now_s is None or bad):
@@ -267,7 +266,11 @@ def _row(task: TaskResult, columns: _Columns, mask: Mask, budget: int, now_s: fl
             output = render_tail(task.result.log, lines, limit, mask=mask) if task.result.log.size() else ""
     if not output:
         return f"<div style='padding:0 10px 0 23px'>{cells}</div>", 0  # as far in as one that can be opened
-    body = f"<div style='max-height:260px;overflow:auto;padding:2px 0 4px 18px'>{output}</div>"
+    # column-reverse: the block opens at its end, where a script says why it failed.
+    body = (
+        "<div tabindex='0' style='max-height:260px;overflow:auto;display:flex;flex-direction:column-reverse;"
+        f"padding:2px 0 4px 18px'><div>{output}</div></div>"
+    )
     opened = " open" if bad else ""
     return (
         f"<details{opened}><summary style='padding:0 10px;cursor:pointer'>{cells}</summary>{body}</details>",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -20,7 +20,7 @@ from xec_magic.units import format_duration
 if TYPE_CHECKING:
     from xec_magic.compose.tasks_result import TaskResult
 
-__all__ = ["MARKS", "colour_of", "gantt_svg", "graph_svg", "image"]
+__all__ = ["MARKS", "colour_of", "gantt_svg", "graph_svg", "image", "short_names"]
 
 MARKS: Final = {
     "pending": "○", "running": "●", "ok": "✓", "failed": "✗", "stopped": "■", "blocked": "⊘", "skipped": "–",
@@ -43,6 +43,7 @@ MOST_NODES: Final = 40  # a graph of more says nothing
 MOST_BARS: Final = 30
 MOST_NAME: Final = 28  # characters of a name that are drawn
 WIDTH: Final = 760
+SMALLEST: Final = 0.75  # of its size: smaller letters cannot be read, and the block scrolls instead
 _FONT: Final = "font-family='Menlo,Consolas,DejaVu Sans Mono,monospace' font-size='12'"
 _LETTER: Final = 7.3  # width of a letter of that font
 _ROW: Final = 20
@@ -59,7 +60,9 @@ def colour_of(state: str) -> str:
 def image(svg: str, alt: str) -> str:
     """An `<img>` that holds a picture."""
     data = base64.b64encode(svg.encode()).decode()
-    return f"<img alt='{escape(plain_line(alt))}' style='max-width:100%' src='data:image/svg+xml;base64,{data}'>"
+    least = SMALLEST * int(svg.partition("width='")[2].partition("'")[0])
+    style = "max-width:100%" + (f";min-width:{least:.0f}px" if least > WIDTH else "")
+    return f"<img alt='{escape(plain_line(alt))}' style='{style}' src='data:image/svg+xml;base64,{data}'>"
 
 
 def _svg(width: float, height: float, parts: Sequence[str]) -> str:
@@ -85,8 +88,8 @@ def graph_svg(tasks: Sequence[TaskResult]) -> str:
     if len(tasks) > MOST_NODES or not any(task.needs for task in tasks):
         return ""
     layers, ways = _layers(tasks)
-    real = {task.name for task in tasks}
-    widths = [max(_width(node) if node in real else 0.0 for node in layer) for layer in layers]
+    names: dict[_Node, str] = {**short_names(task.name for task in tasks)}
+    widths = [max(_width(names[node]) if node in names else 0.0 for node in layer) for layer in layers]
     height = max(len(layer) for layer in layers) * (_BOX + _GAP_Y) - _GAP_Y
     place: dict[_Node, _Box] = {}
     left = 10.0
@@ -109,17 +112,41 @@ def graph_svg(tasks: Sequence[TaskResult]) -> str:
             f"fill='{_GROUNDS.get(task.state, '#ffffff')}' stroke='{colour}'{dash}/>"
         )
         parts.append(_text(x + 8, middle + 4, MARKS[task.state], colour))
-        parts.append(_text(x + 8 + 2 * _LETTER, middle + 4, escape(_short_name(task.name))))
+        parts.append(_text(x + 8 + 2 * _LETTER, middle + 4, escape(names[task.name])))
     return _svg(left - _GAP_X + 10, height + 20, parts)
 
 
 def _width(name: str) -> float:
-    return len(_short_name(name)) * _LETTER + 3 * _LETTER + 10
+    return len(name) * _LETTER + 3 * _LETTER + 10
 
 
-def _short_name(name: str) -> str:
-    name = plain_line(name)
-    return name if len(name) <= MOST_NAME else name[: MOST_NAME - 1] + "…"
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """For each name one that is short enough to be drawn: its begin, or, where several have that, the place at which they differ.
+
+    Example:
+        >>> list(short_names(["load_all_the_trips_of_the_city_1", "load_all_the_trips_of_the_city_2"]).values())
+        ['load_al…trips_of_the_city_1', 'load_al…trips_of_the_city_2']
+    """
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        plain = plain_line(name)
+        alike.setdefault(plain if len(plain) <= MOST_NAME else plain[: MOST_NAME - 1] + "…", []).append(name)
+    short = {}
+    for begin, family in alike.items():
+        plains = [plain_line(name) for name in family]
+        letters = enumerate(zip(*plains, strict=False))
+        same = next((at for at, each in letters if len(set(each)) > 1), min(map(len, plains)))
+        for name, plain in zip(family, plains, strict=True):
+            short[name] = begin if len(family) == 1 else _around(plain, same)
+    return short
+
+
+def _around(name: str, place: int) -> str:
+    """Some letters of a long name's begin, and those around a place in it."""
+    begin, room = MOST_NAME // 4, MOST_NAME - MOST_NAME // 4 - 2
+    at = max(begin, min(place - room // 2, len(name) - room))
+    rest = name[at : at + room]
+    return name[:begin] + "…" + rest + ("…" if at + room < len(name) else "")
 
 
 def _layers(tasks: Sequence[TaskResult]) -> tuple[list[list[_Node]], list[list[_Node]]]:
@@ -186,7 +213,8 @@ def gantt_svg(tasks: Sequence[TaskResult], critical: Sequence[str]) -> str:
     place = {task.name: at for at, task in enumerate(ran)}
     shown.sort(key=lambda task: (task.start_s or 0.0, place[task.name]))
     end = max(task.end_s or 0.0 for task in ran) or 1e-6
-    left = max(len(_short_name(task.name)) for task in shown) * _LETTER + 30
+    names = short_names(task.name for task in shown)
+    left = max(map(len, names.values())) * _LETTER + 30
     scale = (WIDTH - left - 80) / end
     bottom = 10 + len(shown) * _ROW
     parts = []
@@ -196,23 +224,24 @@ def gantt_svg(tasks: Sequence[TaskResult], critical: Sequence[str]) -> str:
         label = format_duration(tick) if tick else "0"
         parts.append(_text(x, bottom + 18, label, palette.MUTED, " text-anchor='middle' font-size='11'"))
     for at, task in enumerate(shown):
-        parts += _bar(task, 10 + at * _ROW, left, scale, on_path=task.name in path)
+        parts += _bar(task, names[task.name], 10 + at * _ROW, left, scale, on_path=task.name in path)
     more = len(ran) - len(shown)
     said = ["dark: the critical path"] if path else []
     said += [f"{more:,} shorter ones are not drawn"] if more else []
-    parts.append(_text(left, bottom + 36, "; ".join(said), palette.MUTED, " font-size='11'"))
-    return _svg(WIDTH, bottom + 44, parts)
+    if said:
+        parts.append(_text(left, bottom + 36, "; ".join(said), palette.MUTED, " font-size='11'"))
+    return _svg(WIDTH, bottom + (44 if said else 26), parts)
 
 
-def _bar(task: TaskResult, top: float, left: float, scale: float, *, on_path: bool) -> list[str]:
+def _bar(task: TaskResult, name: str, top: float, left: float, scale: float, *, on_path: bool) -> list[str]:
     assert task.start_s is not None
     bad = task.state in {"failed", "stopped"}
     fill = palette.BAD if bad else "#0a3f8f" if on_path else "#7ea6e8"
     x, width = left + task.start_s * scale, max(2.0, task.duration_s * scale)
-    name = "font-weight='bold'" if on_path else ""
+    bold = "font-weight='bold'" if on_path else ""
     return [
         _text(10, top + 13, MARKS[task.state], colour_of(task.state)),
-        _text(10 + 2 * _LETTER, top + 13, escape(_short_name(task.name)), more=f" {name}"),
+        _text(10 + 2 * _LETTER, top + 13, escape(name), more=f" {bold}"),
         f"<rect x='{x:.1f}' y='{top + 3}' width='{width:.1f}' height='{_ROW - 7}' rx='2' fill='{fill}'/>",
         _text(x + width + 6, top + 13, format_duration(task.duration_s), palette.MUTED, " font-size='11'"),
     ]
