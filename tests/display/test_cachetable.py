@@ -58,6 +58,13 @@ def test_of_many_the_newest_are_shown_and_the_rest_is_said():
     assert "99,800 older entries not shown" in bundle["text/html"]
 
 
+def test_a_long_list_takes_no_more_of_the_page_than_other_output_and_opens_at_its_end():
+    html = entries_bundle([Entry(f"echo {n}") for n in range(300)])["text/html"]
+    box = html.partition("100 older entries not shown")[0]
+    assert "max-height:420px;overflow:auto" in box
+    assert "column-reverse" in box
+
+
 def test_commands_are_data_and_secrets_masked():
     bundle = entries_bundle(
         [Entry("echo '<img src=x onerror=alert(1)>' \x1b[31m s3cret")], mask=lambda text: text.replace("s3cret", "***")

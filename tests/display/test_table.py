@@ -45,6 +45,11 @@ class Tags(HTMLParser):
         return sum(name == tag for name, _ in self.seen)
 
 
+def test_a_state_of_two_words_takes_one_line():
+    cell = re.search(r"<td style='([^']*)'><b[^>]*>not started</b>", render_results_html(sample()))
+    assert "white-space:nowrap" in cell[1]
+
+
 def test_the_text_has_a_row_for_each_then_what_they_printed_then_the_count():
     assert render_results_text(sample(), volatile=False).splitlines() == [
         "#  command    state        exit  last line",

@@ -146,7 +146,7 @@ def test_what_is_kept_is_listed_with_command_target_age_size_hits_and_tier(run):
     assert re.fullmatch(r"echo run >> runs; echo done +local +\d s +4 min +5 B +1 +memory", lines[1])
     assert re.fullmatch(r"echo kept +local +\d s +for ever +5 B +0 +memory, disk", lines[2])
     assert len(run("%xec_cache list 'echo k*'").out.splitlines()) == 2
-    assert run("%xec_cache list nothing*").out.strip() == "[xec] nothing is kept"
+    assert run("%xec_cache list 'nothing*'").out.strip() == "[xec] nothing that is kept matches 'nothing*'"
 
 
 def test_the_numbers_are_shown(run):

@@ -17,6 +17,7 @@ __all__ = ["entries_bundle", "stats_bundle"]
 
 MOST_ROWS: Final = 200  # no page shows more; `list PATTERN` finds the rest
 TITLE_WIDTH: Final = 60
+_BOX: Final = "max-height:420px;overflow:auto;display:flex;flex-direction:column-reverse"
 _TABLE: Final = "border-collapse:collapse;font-size:90%"
 # Each cell has colours of its own: a page's theme colours the rows of any table.
 _CELL: Final = (
@@ -57,19 +58,29 @@ class _Stats(Protocol):
     saved_s: float
 
 
-def entries_bundle(entries: Sequence[_Entry], *, volatile: bool = True, mask: Mask = str) -> dict[str, str]:
-    """A table of entries, the newest last; without ages where nothing may change from run to run."""
+def entries_bundle(
+    entries: Sequence[_Entry], *, pattern: str = "", volatile: bool = True, mask: Mask = str
+) -> dict[str, str]:
+    """A table of entries, the newest last; without ages where nothing may change from run to run.
+
+    Args:
+        entries: Those to show.
+        pattern: What they were chosen by; empty for all.
+        volatile: Say also what changes from run to run.
+        mask: Replaces secrets in a text.
+    """
     if not entries:
-        return both_forms("[xec] nothing is kept", _note("nothing is kept"))
+        said = f"nothing that is kept matches {pattern!r}" if pattern else "nothing is kept"
+        return both_forms(f"[xec] {said}", _note(said))
     shown = entries[-MOST_ROWS:]
     head = ["command", "target", *(("age", "left") if volatile else ()), "size", "hits", "tier"]
     rows = [_row(entry, volatile, mask) for entry in shown]
     more = len(entries) - len(shown)
     gap = f"{format_count(more, 'older entry') if more == 1 else f'{more:,} older entries'} not shown" if more else ""
     text = _text_table([head, *rows])
-    return both_forms(
-        f"[xec] {gap}\n{text}" if gap else text, (_note(gap) if gap else "") + _html_table(head, rows, wraps=0)
-    )
+    # column-reverse: a long list opens at its end, where the newest entries are.
+    page = f'<div tabindex="0" style="{_BOX}"><div>{_note(gap) if gap else ""}{_html_table(head, rows, wraps=0)}</div></div>'
+    return both_forms(f"[xec] {gap}\n{text}" if gap else text, page)
 
 
 def _row(entry: _Entry, volatile: bool, mask: Mask) -> list[str]:
@@ -140,4 +151,4 @@ def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]], wraps: int) 
 
 
 def _note(text: Any) -> str:
-    return f'<div style="{_CELL};display:inline-block;border:0">{escape(str(text))}</div>'
+    return f'<div style="{_CELL};display:inline-block;border:0;font-size:90%">{escape(str(text))}</div>'

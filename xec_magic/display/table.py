@@ -234,7 +234,7 @@ def _cell_html(name: str, text: str, result: Result, volatile: bool, mask: Mask,
         return f"<th scope='row' style='{style};font-weight:400'>{markup}</th>"
     if name == "state" and not result.ok:
         markup = strong_html(markup, palette.MUTED if result.outcome is Outcome.NOT_STARTED else palette.BAD)
-    elif name in ("time", "exit"):
+    if name in ("state", "time", "exit"):
         style += ";white-space:nowrap"
     elif name == "command":
         style += f";width:45%;{_CODE};overflow-wrap:anywhere"

@@ -73,9 +73,10 @@ class CacheMagics(Magics):
         from xec_magic.engine.cachelist import matcher
 
         executor = _executor()
-        matches = matcher(_unquoted(pattern)) if pattern else None
+        pattern = _unquoted(pattern)
+        matches = matcher(pattern) if pattern else None
         entries = [entry for entry in executor.cache.entries() if matches is None or matches(entry)]
-        self._show(entries_bundle(entries, volatile=self._volatile(), mask=executor.redactor.mask))
+        self._show(entries_bundle(entries, pattern=pattern, volatile=self._volatile(), mask=executor.redactor.mask))
 
     def _stats(self, rest: str) -> None:
         from xec_magic.display.cachetable import stats_bundle
