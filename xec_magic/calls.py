@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from xec_magic import runtime
 from xec_magic.command import LOCAL, Target
@@ -19,6 +19,9 @@ from xec_magic.options import RunOptions, Settings
 from xec_magic.plan import Plan
 from xec_magic.result import Result
 from xec_magic.transport.shells import family_of
+
+if TYPE_CHECKING:
+    from xec_magic.cachepolicy import CachePolicy
 
 __all__ = ["Calls", "text_of", "with_rc"]
 
@@ -97,7 +100,7 @@ class Calls:
             now.last = result
         return result.check() if check and not result.ok else result
 
-    def cached(self, key: str, script: Script, ttl: float | str = 60.0, **options: Unpack[RunKeywords]) -> Result:
+    def cached(self, key: str, script: Script, ttl: float | str | CachePolicy = 60.0, **options: Unpack[RunKeywords]) -> Result:
         """The result of a script that is kept under a name of its own; runs it when there is none, or it is too old.
 
         The same as `run(script, cache=ttl, cache_key=key)`.
@@ -105,11 +108,12 @@ class Calls:
         Args:
             key: The name; what the script and its surroundings are does not count beside it.
             script: As for `run`.
-            ttl: Seconds, or a text such as `"5m"`; `"inf"` for as long as the kernel lives.
-            **options: As for `run`.
+            ttl: Seconds, or a text such as `"5m"`; `"inf"` for as long as there is room. A `CachePolicy` as well.
+            **options: As for `run`, without `cache` and `cache_key`: these are `ttl` and `key`.
 
         Raises:
             CommandError: as for `run`; a failure is not kept.
+            OptionError: no key or no time, or one of them twice; nothing has run.
 
         Example:
             >>> import xec_magic as xec
@@ -117,9 +121,12 @@ class Calls:
             >>> xec.cached("stamp", "date +%s%N").stdout == first.stdout
             True
         """
-        options.setdefault("cache", ttl)
-        options.setdefault("cache_key", key)
-        return self.run(script, **options)
+        for argument, value, option in (("key", key, "cache_key"), ("ttl", ttl, "cache")):
+            if value is None:  # as an option it says "not given", and nothing would be kept, or under no name
+                raise OptionError(f"cached: {argument} is None; without one, use run")
+            if option in options:
+                raise OptionError(f"cached: {argument} and {option} both say the same; keep {argument}")
+        return self.run(script, **{**options, "cache": ttl, "cache_key": key})
 
     def start(self, script: Script, **options: Unpack[RunKeywords]) -> Run:
         """Start a script and give its handle at once: await it, read from it, pipe it, cancel it.

@@ -200,6 +200,23 @@ def test_cached_keeps_a_result_under_a_name():
     assert xec.cached("hash", "echo something else entirely").stdout == first.stdout
     assert xec.cached("hash", "date +%s%N", refresh=True).stdout != first.stdout
     assert xec.cached("other", "date +%s%N", ttl="5m", cwd="/").ok
+    ready = xec.CachePolicy("5m", when=lambda result: "ready" in result.stdout)
+    assert [xec.cached("ready", "echo not yet", ready).cached for _ in range(2)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((None, "touch ran"), {}, "cached: key is None"),
+        (("hash", "touch ran", None), {}, "cached: ttl is None"),
+        (("hash", "touch ran"), {"cache_key": "other"}, "key and cache_key both say the same; keep key"),
+        (("hash", "touch ran", "5m"), {"cache": "1h"}, "ttl and cache both say the same; keep ttl"),
+    ],
+)
+def test_cached_without_a_name_or_a_time_or_with_two_is_refused_and_nothing_runs(arguments, options, message):
+    with pytest.raises(xec.OptionError, match=message):
+        xec.cached(*arguments, **options)
+    assert not Path("ran").exists()
 
 
 def test_without_a_cache_the_other_options_mean_nothing_and_say_so():
