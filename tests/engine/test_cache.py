@@ -287,6 +287,16 @@ def test_a_result_that_holds_what_has_become_a_secret_is_not_given_and_forgotten
     )
 
 
+def test_a_secret_between_whose_parts_the_other_stream_prints_is_found(executor, host):
+    parts = [said for part in ("s3cr", "et-v", "alue") for said in (Say(part), Say("|", "stderr"))]
+    host.on("both", *parts, Exit(0))
+    ask = plan("both", target=host.target)
+    assert run(executor, ask).stdout == "s3cret-value"
+    executor.redactor.register("TOKEN", "s3cret-value")
+    again = run(executor, ask)
+    assert (again.cached, again.stdout) == (None, "[secret TOKEN]")
+
+
 def test_what_becomes_a_secret_while_its_command_runs_is_not_kept(executor, host):
     host.on("slow", Say("sesame-oil\n"), Wait(0.3), Exit(0))
     begun = executor.start(plan("slow", persist=True, target=host.target), check=False)

@@ -68,5 +68,6 @@ def _overlapping(result: Result) -> Iterator[bytes]:
     for stream in ("stdout", "stderr"):
         tail = b""
         for chunk in result.chunks(stream):
-            yield tail + chunk
-            tail = chunk[-4096:]
+            seen = tail + chunk
+            yield seen
+            tail = seen[-4096:]  # of all before it: where both streams take turns, a secret may stand in many small chunks
