@@ -526,9 +526,7 @@ def interrupted(work, shell, busybox, todo, programs, *, keep_going=False):
 @pytest.mark.parametrize("shell", SHELLS)
 def test_an_interrupted_copy_leaves_nothing_and_says_so(work, busybox, shell, keep_going):
     (work / "a").mkdir()
-    told = interrupted(
-        work, shell, busybox, lambda f: f.copy("a", "b").mkdir("c"), {"cp": HALF}, keep_going=keep_going
-    )
+    told = interrupted(work, shell, busybox, lambda f: f.copy("a", "b").mkdir("c"), {"cp": HALF}, keep_going=keep_going)
     assert told == "not copied: ./b is as it was\n"
     assert tree(work) == {"a": None}
 
@@ -538,7 +536,7 @@ def test_an_interrupted_delete_says_that_a_part_may_be_there(work, busybox, shel
     (work / "half").mkdir()
     for name in "12":
         (work / "half" / name).write_bytes(b"")
-    rm = "#!/bin/sh\nfor last; do :; done\nset -- \"$last\"/*\nunlink \"$1\"\n: >begun\nexec sleep 100\n"
+    rm = '#!/bin/sh\nfor last; do :; done\nset -- "$last"/*\nunlink "$1"\n: >begun\nexec sleep 100\n'
     told = interrupted(work, shell, busybox, lambda f: f.delete("half").mkdir("c"), {"rm": rm})
     assert told == "./half is still there, all or a part of it\n"
     assert tree(work) == {"half": None, "half/2": b""}
@@ -555,7 +553,7 @@ def test_an_interrupted_move_to_another_disk_leaves_the_source_and_nothing_else(
 
 def test_an_interrupt_when_a_copy_has_got_its_name_says_that_it_is_done(work, busybox):
     (work / "a").write_bytes(b"A")
-    mv = f"#!/bin/sh\n{shutil.which('mv')} \"$@\"\n: >begun\nexec sleep 100\n"
+    mv = f'#!/bin/sh\n{shutil.which("mv")} "$@"\n: >begun\nexec sleep 100\n'
     told = interrupted(work, "dash", busybox, lambda f: f.copy("a", "b").mkdir("c"), {"mv": mv})
     assert told == "stopped when this was done\n"
     assert tree(work) == {"a": b"A", "b": b"A"}

@@ -97,7 +97,9 @@ def test_a_damaged_file_is_set_aside_with_a_warning_and_nothing_is_known(opened,
 
 
 @pytest.mark.parametrize(
-    "damage", ["DROP TABLE tasks", "DROP TABLE runs", "ALTER TABLE tasks DROP COLUMN at"], ids=["tasks", "runs", "column"]
+    "damage",
+    ["DROP TABLE tasks", "DROP TABLE runs", "ALTER TABLE tasks DROP COLUMN at"],
+    ids=["tasks", "runs", "column"],
 )
 def test_a_database_that_lacks_a_table_or_a_column_is_set_aside_as_well_and_a_new_one_begun(opened, damage):
     store = opened()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -12,12 +13,14 @@ import time
 
 import pytest
 from helpers.interrupts import interrupt_when
+from helpers.numbers import Numbers
 from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic.errors import OptionError, SpawnError, XecError
 from xec_magic.outcome import Outcome
 from xec_magic.transport import session_doubt, session_orders
+from xec_magic.transport.session import Session
 from xec_magic.transport.session_shells import SessionShells
 from xec_magic.transport.spawn import proctree
 
@@ -1014,3 +1017,26 @@ def test_a_short_command_in_a_session_has_no_place_that_others_wait_for():
         assert ex.run("echo after", session="s").text() == "after"
         assert long.done()
         assert short.result().ok
+
+
+def test_a_shell_that_outlives_the_helper_process_opens_nothing_that_its_numbers_name_next(each, ex, monkeypatch):
+    each.run("true")
+    shell = session_of(ex).shells.pid
+    numbers = Numbers(b"of another command")
+    gone = Session._gone
+
+    def watched(self, status):
+        gone(self, status)
+        numbers.take()
+
+    monkeypatch.setattr(Session, "_gone", watched)
+    os.kill(shell, signal.SIGSTOP)
+    run = each.start("trap '' INT TERM; cat; echo foreign; echo foreign >&2")
+    until(lambda: session_of(ex).state == "busy")
+    os.kill(ex._engine.transports._local.spawner._process.pid, signal.SIGKILL)
+    r = run.wait()
+    until(lambda: numbers.taken)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(shell, signal.SIGCONT)
+    until(lambda: not proctree.living({shell}))
+    assert (r.outcome.value, r.stdout, numbers.robbed()) == ("lost", "", [])

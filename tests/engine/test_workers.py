@@ -9,15 +9,18 @@ import signal
 import time
 
 import pytest
+from helpers.numbers import Numbers
 from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic.engine import undisturbed as undisturbed_module
-from xec_magic.errors import OptionError, XecError
+from xec_magic.errors import OptionError, SpawnError, XecError
 from xec_magic.transport import spare as spare_module
+from xec_magic.transport import spares as spares_module
 from xec_magic.transport.session import PREPARE_S
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawn.proctree import stat_fields
+from xec_magic.transport.spawner import Spawner
 from xec_magic.transport.umask import current_umask
 
 
@@ -396,6 +399,63 @@ def test_the_helper_process_is_lost_while_a_thread_waits(ex, pool):
     pool.ready()
     r = ex.run("exec >&- 2>&-; kill -9 $PPID; sleep 30")
     assert (r.outcome.value, "helper process" in r.detail) == ("lost", True)
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["it waits", "it has a command"])
+def test_a_shell_that_outlives_the_helper_process_reads_nothing_from_what_its_numbers_name_next(
+    ex, pool, tmp_path, given
+):
+    hold, stolen = tmp_path / "hold", tmp_path / "stolen"
+    rc = f"trap '' INT TERM; while [ -e {hold} ]; do sleep 0.01; done"
+    ex.run(f"touch {hold}", rc=rc)
+    until(lambda: [one for one in pool.spares.idle if one.kind.rc] and not pool.spares._starting)
+    spare = next(one for one in reversed(pool.spares.idle) if one.kind.rc)
+    numbers = Numbers(f"touch {stolen}\n".encode())
+    ex._engine.post(spare.spawned.exit.add_done_callback, numbers.take)
+    run = ex.start("echo never", rc=rc) if given else None
+    if run is not None:
+        until(lambda: spare.released)
+    os.kill(ex._engine.transports._local.spawner._process.pid, signal.SIGKILL)
+    until(lambda: numbers.taken)
+    assert set(spare.keep) <= numbers.taken
+    hold.unlink()
+    until(lambda: not proctree.living((), spare.marker))
+    assert (numbers.robbed(), stolen.exists()) == ([], False)
+    assert run is None or (run.wait().outcome.value, run.wait().text()) == ("lost", "")
+
+
+def test_a_shell_that_a_lost_helper_process_has_begun_untold_reads_nothing_from_what_its_numbers_name_next(
+    ex, pool, tmp_path, monkeypatch
+):
+    hold, stolen = tmp_path / "hold", tmp_path / "stolen"
+    numbers = Numbers(f"touch {stolen}\n".encode())
+    spawner = ex._engine.transports._local.spawner
+    dispatch, start_spare = Spawner._dispatch, spares_module.start_spare
+    lost = []
+
+    def untold(self, message):
+        if hold.exists() and message[0] == "started" and not lost:
+            lost.append(message[2])
+            os.kill(spawner._process.pid, signal.SIGKILL)
+        else:
+            dispatch(self, message)
+
+    async def watched(*args):
+        try:
+            return await start_spare(*args)
+        except SpawnError:  # its descriptors are closed
+            if not numbers.taken:
+                numbers.take()
+            raise
+
+    monkeypatch.setattr(Spawner, "_dispatch", untold)
+    monkeypatch.setattr(spares_module, "start_spare", watched)
+    pool.ready()
+    ex.run(f"touch {hold}", rc=f"while [ -e {hold} ]; do sleep 0.01; done")  # spares for its like follow
+    until(lambda: numbers.taken)
+    hold.unlink()
+    until(lambda: not proctree.living(lost))
+    assert (numbers.robbed(), stolen.exists(), len(lost)) == ([], False, 1)
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,11 @@ class SessionShells:
         """
 
         def note(exit: asyncio.Future[ExitStatus]) -> None:  # noqa: A002 - the word for it
+            status = exit.result()
+            if status.lost:  # it may live, and would open by their numbers what these name next
+                self.kill()
             self._ended_at = time.monotonic()
-            ended(exit.result())
+            ended(status)
 
         with map_errors(OSError, to=SpawnError, what="cannot prepare a session"):
             null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

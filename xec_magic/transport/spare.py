@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import time
 from dataclasses import dataclass, field
@@ -167,10 +168,20 @@ class Spare:
         """The place for its script has been found."""
         return self.place is not None
 
-    def forget_names(self, _: asyncio.Future[ExitStatus]) -> None:
-        """It has ended, and opens nothing by name any more."""
+    def forget_names(self, exit: asyncio.Future[ExitStatus]) -> None:  # noqa: A002 - the word for it
+        """It has ended, and opens nothing by name any more. Where nobody can say that, it is made sure of: by a number that soon is
+        another command's pipe it would take that one's output, and run it.
+        """
+        if exit.result().lost and not self._has_begun():
+            self.spawned.end()
         for fd in self.keep:
             os.close(fd)
+
+    def _has_begun(self) -> bool:
+        """It has opened the pipe that it waits for, and read what is there for it."""
+        poll = select.poll()
+        poll.register(self.keep[0], select.POLLIN)
+        return self.go < 0 and not any(event & select.POLLIN for _, event in poll.poll(0))
 
     def let_go(self) -> None:
         """End it, when nobody will use it."""

@@ -29,6 +29,7 @@ from xec_magic.transport.umask import current_umask
 __all__ = ["Spawner"]
 
 SEND_TIMEOUT_S: Final = 10.0  # a spawner that takes no message for so long is stopped or stuck
+BEGUN_S: Final = 0.1  # a process that has just been made is known by its environment when it has become its program
 WHOLE_BYTES: Final = 32 * 1024  # a socket takes so much as one piece, or nothing of it
 PROGRAM: Final = Path(__file__).parent / "spawn" / "__main__.py"
 
@@ -244,9 +245,20 @@ class Spawner:
         except asyncio.CancelledError:
             await give_up(answer)
             raise
+        if isinstance(spawned, HelperLost):
+            await self._end_begun(env)
         if isinstance(spawned, SpawnError):
             raise spawned
         return spawned
+
+    @staticmethod
+    async def _end_begun(env: dict[bytes, bytes]) -> None:
+        """End what a lost helper process has begun and not told of, before its caller closes what it opens by name."""
+        try:
+            await asyncio.sleep(BEGUN_S)
+        finally:
+            begun = proctree.living((), b"XEC_RUN_ID=" + env[b"XEC_RUN_ID"] + b"\0")
+            proctree.send(signal.SIGKILL, (), begun)
 
     def _receive(self) -> None:
         assert self._socket is not None
