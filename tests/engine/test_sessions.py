@@ -329,6 +329,15 @@ def test_a_script_with_a_trap_on_exit_takes_its_other_traps_back(ex, bash, kind,
     assert bash.run("(exit 3)\ntrap -p\ntrue", strict=False).text() == ""
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_after_code_2_of_a_condition_the_next_command_runs(bash, strict):
+    assert bash.run("x=1; set -e" if not strict else "x=1", strict=False).ok
+    for _ in range(2):
+        assert bash.run("ls /no/such/directory && echo found", strict=strict).exit_code == 2
+        assert bash.run("echo $x", strict=strict).text() == "1"
+    assert bash.run("echo $-", strict=False).text().count("e") == (not strict)
+
+
 def test_a_trap_on_exit_of_a_subshell_that_a_failure_ends_may_set_traps(bash):
     r = bash.run("(trap 'trap - EXIT; echo bye $?' EXIT; set -e; false); echo $?", strict=False)
     assert r.lines() == ["bye 0", "1"]

@@ -47,8 +47,11 @@ _SCRIPT: Final = "! %s"
 _CODE: Final = "${PIPESTATUS[0]}"
 _ANSWER: Final = r'\builtin echo "s %s" >&62'
 # A syntax error within `[[ ]]` makes the next `[[` one as well, also where that is one of the lines here, unless there is another
-# one between. So after code 2, which is that of syntax errors, there is one on purpose.
-_ANEW: Final = r"""[[ $_ != s\ 2 ]] || \builtin command eval ')' 2>/dev/null || :"""
+# one between. So after code 2, which is that of syntax errors, there is one on purpose. Under `set -e` it would end the shell, `||` or not.
+_ANEW: Final = (
+    r"[[ $_ != s\ 2 ]] || case $- in *e*) \builtin set +e; \builtin command eval ')' 2>/dev/null || :; \builtin set -e ;; "
+    r"*) \builtin command eval ')' 2>/dev/null || : ;; esac"
+)
 DONE: Final = f"{_ANSWER % '$__xec_code'}; {_ANEW}; . @after@"  # at the end of an order that does all by itself
 _EACH: Final = one_line(rf"""
 if [[ ${{__xec_orders[-2]}}$- == $__xec_next ]] || . @turn@; then {_SCRIPT % _TEXT} {_STREAMS}; {_ANSWER % _CODE}; {_ANEW}; else {_TEXT}; fi;
