@@ -338,6 +338,14 @@ def test_after_code_2_of_a_condition_the_next_command_runs(bash, strict):
     assert bash.run("echo $-", strict=False).text().count("e") == (not strict)
 
 
+def test_a_directory_to_return_to_that_is_gone_costs_no_command(each, tmp_path):
+    each.run(f"mkdir {tmp_path}/d; cd {tmp_path}/d; x=1")
+    each.run("set -e", strict=False)
+    for _ in range(2):
+        assert each.run(f"rm -rf {tmp_path}/d", cwd="/", strict=False).ok
+        assert each.run("echo $x $PWD", strict=False).text() == "1 /"
+
+
 def test_a_trap_on_exit_of_a_subshell_that_a_failure_ends_may_set_traps(bash):
     r = bash.run("(trap 'trap - EXIT; echo bye $?' EXIT; set -e; false); echo $?", strict=False)
     assert r.lines() == ["bye 0", "1"]

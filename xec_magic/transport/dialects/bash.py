@@ -83,13 +83,14 @@ fi
 [[ ${{__xec_orders[-2]}} != x ]]
 """
 
+# The command is answered by now: what fails here must not end the shell under `set -e`, its last word would count for the next one.
 _AFTER: Final = rf"""
 if [[ ${{__xec_strict-}} ]]; then {_LENIENT}; fi
 __xec_next=p*
 if [[ ${{__xec_own-}} ]]; then
   \builtin unset -f "${{__xec_own[@]}}"
 fi
-if [[ ${{__xec_from-}} && $PWD == "$__xec_to" ]]; then \builtin cd -- "$__xec_from"; fi
+if [[ ${{__xec_from-}} && $PWD == "$__xec_to" ]]; then \builtin cd -- "$__xec_from" || :; fi
 if [[ ${{__xec_names-}} ]]; then
   \builtin unset -v "${{__xec_names[@]}}" || :
   \builtin eval "${{__xec_old-}}" || :

@@ -39,7 +39,7 @@ _AFTER: Final = r"""
 case $__xec_busy in
 s*) case $__xec_was in *e*) ;; *) set +e ;; esac; case $__xec_was in *u*) ;; *) set +u ;; esac ;;
 esac
-if [ -n "${__xec_from-}" ] && [ "$PWD" = "$__xec_to" ]; then command cd -- "$__xec_from"; fi
+if [ -n "${__xec_from-}" ] && [ "$PWD" = "$__xec_to" ]; then command cd -- "$__xec_from" || :; fi
 unset __xec_from __xec_to
 """
 

@@ -71,7 +71,7 @@ if [[ $__xec_busy == s || -n ${__xec_strict-} ]]; then
   if (( __xec_err )); then \builtin setopt err_return; else \builtin unsetopt err_return; fi
   if (( __xec_unset )); then \builtin setopt unset; else \builtin unsetopt unset; fi
 fi
-if [[ -n ${__xec_from-} && $PWD == "$__xec_to" ]]; then \builtin cd -- "$__xec_from"; fi
+if [[ -n ${__xec_from-} && $PWD == "$__xec_to" ]]; then \builtin cd -- "$__xec_from" || :; fi
 \builtin unset __xec_strict __xec_from __xec_to
 """
 
