@@ -212,6 +212,14 @@ def test_a_trap_on_exit_there_runs_at_the_end_of_the_script(bash):
     assert bash.run("echo $x").text() == "2"
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_trap_on_debug_there_that_prints_is_taken_for_no_full_disk(ex, on, shell):
+    session = ex.using(on=on, session="d", shell=shell, strict=False)
+    session.run("x=1; trap 'echo heard' DEBUG")
+    r = session.run("echo $x", cwd="/")
+    assert (r.lines()[-1], r.exit_code, r.notes) == ("1", 0, ())
+
+
 def test_what_ends_the_shell_there_is_said_with_the_command_that_did_it(each):
     for script, signal_number, exit_code in [
         ("echo before; exit 3", None, 3),
