@@ -346,6 +346,17 @@ def test_a_directory_to_return_to_that_is_gone_costs_no_command(each, tmp_path):
         assert each.run("echo $x $PWD", strict=False).text() == "1 /"
 
 
+def test_a_first_shell_that_goes_while_its_copy_answers_ends_the_session_and_no_later_command_waits(ex):
+    session = ex.using(session="s", shell="dash", timeout="10s")
+    session.run("true")
+    session.run("kill -INT $$")  # a copy goes on
+    session.run("kill -USR1 $$", strict=False)
+    session.run("/bin/echo on")
+    r = session.run("exit 2", cwd="/usr")
+    assert (r.outcome, r.exit_code) == (Outcome.FAILED, 2)
+    assert session.run("/bin/echo on").text() == "on"
+
+
 def test_a_trap_on_exit_of_a_subshell_that_a_failure_ends_may_set_traps(bash):
     r = bash.run("(trap 'trap - EXIT; echo bye $?' EXIT; set -e; false); echo $?", strict=False)
     assert r.lines() == ["bye 0", "1"]

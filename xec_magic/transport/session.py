@@ -167,6 +167,8 @@ class Session:
         self._streams.give_back(pipes)
         self.used_at = time.monotonic()
         self._loan.release()
+        if self._late_exit is not None:
+            self._ready.get_loop().call_soon_threadsafe(self._exited, self._late_exit)
 
     def adopt(self, here: SessionHere, request: StartRequest) -> SessionProcess:
         """Go on with a command that was begun by the thread that waits for it; the loan stays taken."""
@@ -267,9 +269,8 @@ class Session:
             self._close()
 
     def _exited(self, status: ExitStatus) -> None:
-        if self.current is None and not self._loan.acquire(blocking=False):
-            self._late_exit = status  # whoever has borrowed it hands it over
-        else:
+        self._late_exit = status  # before it is known whether somebody has borrowed it, who hands it over then
+        if self.current is not None or self._loan.acquire(blocking=False):
             self._gone(status)
 
     def _gone(self, status: ExitStatus) -> None:

@@ -165,7 +165,11 @@ class Talk:
         # Half a script must not run: what cannot be written whole is made empty, and the answer `f` comes before the others. zsh
         # gives no failure where only a part of something long was written. What a trap on DEBUG prints there comes before the number.
         path = self._names.path(slot).encode()
-        whole = b" && (( ${$(command wc -c <%s)##*[^0-9]} == %d ))" % (path, len(data)) if self._dialect.name == "zsh" else b""
+        whole = (
+            b" && (( ${$(command wc -c <%s)##*[^0-9]} == %d ))" % (path, len(data))
+            if self._dialect.name == "zsh"
+            else b""
+        )
         return b"\\builtin printf '%%b' %s >|%s%s || { : >|%s; \\builtin echo f >&%d; }" % (
             _escaped_word(data), path, whole, path, self.control_fd,
         )  # fmt: skip
