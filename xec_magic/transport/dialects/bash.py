@@ -19,7 +19,8 @@ __all__ = ["BASH", "DONE", "STATE", "order_of"]
 
 INLINE_BYTES: Final = 160  # bash reads orders byte by byte; a longer script comes by a file
 
-_STREAMS: Final = "<@in@ >@out@ 2>@err@ 62>&- 63<&-"
+# Not 60 to 63, which bash gives to a coprocess: these are free for a script, and it would be left with ours, and close them at its end.
+_STREAMS: Final = "<@in@ >@out@ 2>@err@ 52>&- 53<&-"
 
 # What begins each strict script. Changing options takes bash as long as all the rest, so they stay for the next strict script.
 _PRELUDE: Final = b"set -eu; shopt -s inherit_errexit 2>/dev/null || :; "
@@ -45,7 +46,7 @@ _TEXT: Final = r'\builtin eval -- "${__xec_orders[-1]}"'
 # Behind `!`, where a trap on ERR does not hear of what it has heard of within already.
 _SCRIPT: Final = "! %s"
 _CODE: Final = "${PIPESTATUS[0]}"
-_ANSWER: Final = r'\builtin echo "s %s" >&62'
+_ANSWER: Final = r'\builtin echo "s %s" >&52'
 # A syntax error within `[[ ]]` makes the next `[[` one as well, also where that is one of the lines here, unless there is another
 # one between. So after code 2, which is that of syntax errors, there is one on purpose. Under `set -e` it would end the shell, `||` or not.
 _ANEW: Final = (
@@ -59,7 +60,7 @@ __xec_orders=(); #
 """)
 # Here the shell's own stderr is `/dev/null`, open for reading, and stands for that: to open it by name takes as long as `echo`.
 _NULL: Final = "exec 2</dev/null\n"
-_SERVER: Final = "\\builtin mapfile -d '' -t -c 3 -C {} -u 63 __xec_orders"
+_SERVER: Final = "\\builtin mapfile -d '' -t -c 3 -C {} -u 53 __xec_orders"
 _BUSY: Final = "${#__xec_orders[@]} -gt 1"
 
 # Before an order that is not like the one before it. It gives whether the text is a script.
@@ -134,23 +135,23 @@ _LISTED: Final = re.sub(r'([\\"$`])', r"\\\1", f"trap -- {quoted(_AT_EXIT).decod
 # A shell that may not open the descriptors (`ulimit -n`) ends before it has the trap by which it would begin once more.
 _BEGIN: Final = r"""
 \builtin unset -v BASH_ENV
-exec 62>@ctl@ 63<@feed@ || \builtin exit "${__xec_back-}"
+exec 52>@ctl@ 53<@feed@ || \builtin exit "${__xec_back-}"
 __xec_is() { \builtin return "$1"; }
 __xec_next=p*
 if [[ ${__xec_back-} ]]; then
   . @state@ >/dev/null 2>&1
   %SET_TRAP%
-  \builtin echo "k $__xec_back $$" >&62
+  \builtin echo "k $__xec_back $$" >&52
   if [[ ${__xec_orders[-2]} == [st] ]]; then __xec_strict=1; fi
   . @after@
   \builtin unset -v __xec_back __xec_code __xec_options
   __xec_orders=()
 else
-  if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then \builtin echo "v $BASH_VERSION" >&62; \builtin exit; fi
+  if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then \builtin echo "v $BASH_VERSION" >&52; \builtin exit; fi
   . @rc@
   __xec_orders=()
   %SET_TRAP%
-  \builtin echo "r $$" >&62
+  \builtin echo "r $$" >&52
 fi
 """.replace("%SET_TRAP%", _SET_TRAP)
 
@@ -171,10 +172,10 @@ fi
 
 # Behind that: the shell goes on in a new one, or ends.
 _OVER: Final = r"""
-exec 62>@ctl@ </dev/null >/dev/null 2>&1
+exec 52>@ctl@ </dev/null >/dev/null 2>&1
 IFS= \builtin read -r -d '' __xec_sent <@sent@ || :
 if [[ ${__xec_exit+x} ]]; then
-  \builtin echo "x $__xec_code" >&62
+  \builtin echo "x $__xec_code" >&52
 elif [[ $__xec_code != 0 || $__xec_sent ]]; then
   if [[ ${FUNCNAME-} ]]; then
     __xec_bare() { \builtin unset -v "$1"; }
@@ -277,7 +278,7 @@ class _Bash:
     """See `Dialect`."""
 
     name = "bash"
-    control_fd = 62
+    control_fd = 52
 
     def start(self, shell: tuple[str, ...], names: Slots, *, login: bool, rc: str, here: bool = True) -> Start:
         """See `Dialect`."""
@@ -370,7 +371,7 @@ class _Bash:
 
     def ping(self, number: int, names: Slots) -> bytes:  # noqa: ARG002 - the other shells need them
         """See `Dialect`."""
-        return order_of(b"x", b'\\builtin echo "y %d" >&62; %s' % (number, (_ANSWER % 0).encode()))
+        return order_of(b"x", b'\\builtin echo "y %d" >&52; %s' % (number, (_ANSWER % 0).encode()))
 
 
 BASH: Final = _Bash()

@@ -18,7 +18,7 @@ Part: TypeAlias = Literal["before", "command", "after"]
 """What an order does for a command."""
 
 BUILTIN: Final = {"bash": r"\builtin", "zsh": "builtin", "sh": "command"}
-HOLDERS: Final = {"bash": (60, 61), "zsh": (6, 7), "sh": (6, 7)}  # sh and zsh know descriptors of one digit only
+HOLDERS: Final = {"bash": (50, 51), "zsh": (6, 7), "sh": (6, 7)}  # sh and zsh know descriptors of one digit only
 
 
 class FarNames:
