@@ -67,7 +67,7 @@ class OutputLog:
         self._memory_bytes = memory_bytes
         self._open_spool = open_spool
         self._memory: bytes | bytearray = bytearray()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler of a signal may read what its own thread reads
         # Consecutive pieces of one stream are one segment: its end offset and its stream.
         self._ends, self._marks = _NO_ENDS, _NO_MARKS
         self._size = 0
@@ -299,7 +299,7 @@ class OutputLog:
         log._size = out + err
         if size != log._size:
             raise ValueError(f"{size} bytes of output where {log._size} were kept")
-        log._lock, log._index = threading.Lock(), index
+        log._lock, log._index = threading.RLock(), index
         log._newlines, log._sizes, log._last_byte = newlines, [out, err], last if size else b""
         return log
 

@@ -62,6 +62,9 @@ class KernelDirectory:
         Raises:
             OSError: it cannot be made.
         """
+        path = self._path
+        if path is not None and path.is_dir():  # without the mutex, which the handler of a signal could break into
+            return path
         with self._mutex:
             if self._path is None or not self._path.is_dir():
                 root = self._root()

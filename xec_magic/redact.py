@@ -6,7 +6,6 @@ import base64
 import json
 import re
 import shlex
-import threading
 import urllib.parse
 from typing import Final
 
@@ -31,8 +30,7 @@ class Redactor:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._masks: dict[bytes, bytes] = {}
+        self._masks: dict[bytes, bytes] = {}  # only ever more of them
         self._names: set[str] = set()
         self._finder: _Finder | None = None
 
@@ -53,11 +51,15 @@ class Redactor:
         except UnicodeEncodeError as error:
             raise OptionError(f"the secret {name} holds a lone surrogate, which is no character") from error
         mask = f"[secret {name}]".encode("utf-8", "backslashreplace")
-        with self._lock:
-            for form in forms:
-                self._masks.setdefault(form, mask)
-            self._names.add(name)
-            self._finder = _Finder(dict(self._masks))
+        for form in forms:
+            self._masks.setdefault(form, mask)
+        self._names.add(name)
+        known: dict[bytes, bytes] = {}
+        while len(known) < len(
+            self._masks
+        ):  # another thread, or a handler of a signal in this one, may register another secret
+            known = self._masks.copy()
+            self._finder = _Finder(known)
 
     def mask(self, text: str) -> str:
         """The text with every secret in it replaced by its name in brackets."""
@@ -92,8 +94,8 @@ class Redactor:
         return len(self._masks)
 
     def __repr__(self) -> str:
-        with self._lock:
-            return f"<Redactor: {len(self._names)} secrets{''.join(f' {name}' for name in sorted(self._names))}>"
+        names = sorted(self._names)
+        return f"<Redactor: {len(names)} secrets{''.join(f' {name}' for name in names)}>"
 
 
 class StreamRedactor:

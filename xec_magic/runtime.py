@@ -90,14 +90,15 @@ class Runtime:
         return result
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _runtime: Runtime | None = None
 _pid = os.getpid()  # kept, since to ask the system at each call is a tenth of what a hit of the cache costs
 
 
 def _after_fork() -> None:
-    global _pid
+    global _pid, _lock
     _pid = os.getpid()
+    _lock = threading.RLock()  # another thread may have held it
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -110,8 +111,13 @@ def current() -> Runtime:
     if known is not None and known.pid == _pid:
         return known
     with _lock:
-        if _runtime is None or _runtime.pid != _pid:
-            _runtime = Runtime()
+        known = _runtime
+        if known is None or known.pid != _pid:
+            made = Runtime()
+            _runtime = made if _runtime is known else _runtime
+            if _runtime is not made:  # a finalizer, or the handler of a signal, was faster in this very thread
+                made.executor.close()
+        assert _runtime is not None
         return _runtime
 
 

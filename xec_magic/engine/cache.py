@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from xec_magic.engine.brieflock import BriefLock
 from xec_magic.engine.cachekey import Captured, Key
 from xec_magic.engine.cachelist import Shown, shown
 from xec_magic.engine.cacherules import holds_secret
@@ -65,7 +65,7 @@ class ResultCache:
         self._memory: MemoryTier | None = None
         self._disk: DiskTier | None = None
         self._epoch = b""
-        self._lock = threading.Lock()
+        self._lock = BriefLock()
         self._stats = CacheStats()
         self._sweep: SecretSweep | None = None
         self._secrets = 0  # the redactor's generation of which the disk has heard

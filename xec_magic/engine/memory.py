@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from cachetools import Cache, TLRUCache
 
 from xec_magic.cachepolicy import CachePolicy
+from xec_magic.engine.brieflock import BriefLock
 from xec_magic.engine.cachekey import Key
 from xec_magic.engine.clock import Moment
 from xec_magic.result import Result
@@ -90,7 +90,7 @@ class MemoryTier:
     """
 
     def __init__(self, steady: Callable[[], float], limit_bytes: int = MEMORY_BYTES) -> None:
-        self._lock = threading.Lock()  # cachetools is not thread-safe
+        self._lock = BriefLock()  # cachetools is not thread-safe
         self._steady = steady
         self._limit_bytes = limit_bytes
         self._evictions = 0

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import tempfile
-import threading
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -69,8 +68,9 @@ class SpoolDirectory:
     def __init__(self, kernel_id: str, root: Callable[[], Path] = cache_root, bound_bytes: int = BOUND_BYTES) -> None:
         self._directory = KernelDirectory(lambda: root() / "spool", kernel_id)
         self._bound_bytes = bound_bytes
-        self._logs: list[OutputLog] = []
-        self._logs_mutex = threading.Lock()
+        self._logs: dict[
+            OutputLog, None
+        ] = {}  # oldest first; without a lock, which the handler of a signal could break into
 
     def path(self) -> Path:
         """The directory, mode 0700; made now if it is not there."""
@@ -79,8 +79,7 @@ class SpoolDirectory:
     def new_log(self, run_id: str, memory_bytes: int) -> OutputLog:
         """A log that overflows into a file here."""
         log = OutputLog(memory_bytes, partial(self._open, run_id))
-        with self._logs_mutex:
-            self._logs.append(log)
+        self._logs[log] = None
         return log
 
     def _open(self, run_id: str) -> BinaryIO:
@@ -95,20 +94,25 @@ class SpoolDirectory:
         raise FileExistsError(f"too many logs for run {run_id}")
 
     def keep_within_bound(self, live: Collection[OutputLog]) -> None:
-        """Remove the oldest logs while all together exceed the bound; not those of runs that still print.
+        """Remove the oldest logs while all together exceed the bound; not those of runs that still print. On the loop's thread.
 
         Args:
             live: The logs that may still grow.
         """
-        with self._logs_mutex:
-            # One that has ended in memory will never be in a file.
-            self._logs = [log for log in self._logs if not log.closed and (log.path is not None or log in live)]
-            ended = [log for log in self._logs if log.path is not None and log not in live]
-            total = sum(log.size() for log in self._logs if log.path is not None)
-            while total > self._bound_bytes and len(ended) > 1:
-                oldest = ended.pop(0)
-                total -= oldest.size()
-                self._remove(oldest)
+        in_files = []
+        for log in list(self._logs):
+            if log.closed or not (
+                log.path is not None or log in live
+            ):  # one that has ended in memory will never be in a file
+                del self._logs[log]
+            elif log.path is not None:
+                in_files.append(log)
+        ended = [log for log in in_files if log not in live]
+        total = sum(log.size() for log in in_files)
+        while total > self._bound_bytes and len(ended) > 1:
+            oldest = ended.pop(0)
+            total -= oldest.size()
+            self._remove(oldest)
 
     def _remove(self, log: OutputLog) -> None:
         path = log.path
@@ -119,7 +123,7 @@ class SpoolDirectory:
 
     def close(self) -> None:
         """Remove everything; logs that are still referred to say so when they are read."""
-        for log in self._logs:
+        for log in list(self._logs):
             log.close()
         self._directory.close()
 

@@ -75,7 +75,8 @@ class Profiler:
         self._settle = settle
         self._over: deque[_Over] = deque(maxlen=MOST_RECORDS)
         self._times: dict[Command, deque[float]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._untaken: deque[tuple[list[_Over], list[Result]]] = deque()
         self._all = 0
 
     def record(self, over: Sequence[tuple[Result, float]], name_of: Callable[[Plan], str]) -> None:
@@ -101,7 +102,20 @@ class Profiler:
             entries.append((
                 result.run_id, name, target, began_at, waited_s, result.duration_s, outcome, result.usage, result.cached
             ))  # fmt: skip
-        with self._lock:
+        self._untaken.append((entries, ran))
+        # Without waiting: who has it may be broken into by the handler of a signal that waits for this thread, and then takes these as well.
+        while self._untaken and self._lock.acquire(blocking=False):
+            try:
+                self._take()
+            finally:
+                self._lock.release()
+
+    def _take(self) -> None:
+        while self._untaken:
+            try:
+                entries, ran = self._untaken.popleft()
+            except IndexError:  # the handler of a signal has done the same
+                return
             self._all += len(entries)
             self._over.extend(entries)
             for result in ran:
@@ -118,6 +132,7 @@ class Profiler:
         """What this very command usually takes, by its last good runs; None when there was none."""
         self._settle()
         with self._lock:
+            self._take()
             times = self._times.get(command)
             return statistics.median(times) if times else None
 
@@ -132,6 +147,7 @@ class Profiler:
         """
         self._settle()
         with self._lock:
+            self._take()
             over, count = list(self._over), self._all
         return Report(tuple(_record(*each) for each in over), count)
 
@@ -139,6 +155,7 @@ class Profiler:
         """Forget all runs."""
         self._settle()
         with self._lock:
+            self._take()
             self._over.clear()
             self._times.clear()
             self._all = 0

@@ -31,6 +31,11 @@ __all__ = ["Spawner"]
 SEND_TIMEOUT_S: Final = 10.0  # a spawner that takes no message for so long is stopped or stuck
 BEGUN_S: Final = 0.1  # a process that has just been made is known by its environment when it has become its program
 WHOLE_BYTES: Final = 32 * 1024  # a socket takes so much as one piece, or nothing of it
+MOMENT_S: Final = 0.02  # another thread sends for much less than that
+BROKEN_INTO: Final = (
+    "cannot start commands: a finalizer or the handler of a signal has begun this one in the midst of another one's start, which"
+    " takes an environment and arguments of less than 32 KiB"
+)
 PROGRAM: Final = Path(__file__).parent / "spawn" / "__main__.py"
 
 _ADVICE: Final = {
@@ -65,7 +70,7 @@ class Spawner:
         self._numbers = itertools.count(1)
         self._starting: dict[int, Callable[[Spawned | SpawnError], None]] = {}
         self._running: dict[int, Spawned] = {}
-        self._environ: dict[bytes, bytes] | None = None  # which one the helper process knows
+        self._told: tuple[socket.socket | None, dict[bytes, bytes]] = None, {}  # who was last told which environment
         self._received = b""  # the begin of a message
         self._mutex = threading.Lock()  # held while a message is sent, and while the socket goes
 
@@ -100,7 +105,6 @@ class Spawner:
         unforked.note(ours.fileno())
         ours.setblocking(False)  # with a time limit each call would first ask whether it can go on
         self._socket = ours
-        self._environ = None
         self._received = b""
         asyncio.get_running_loop().add_reader(ours, self._receive)
 
@@ -138,19 +142,32 @@ class Spawner:
         """
         self.start()
         mask = current_umask() if umask is None else umask
-        with self._mutex:
-            assert self._socket is not None
-            number, message = self._message(argv, cwd, environ, own, descriptors, mask, grouped=grouped, kept=kept)
+        to = self._socket
+        assert to is not None
+        alone = self._mutex.acquire(timeout=MOMENT_S)
+        try:
+            if not alone:
+                # A finalizer, or the handler of a signal, may have broken into who has it, and wait for this very command. An order that
+                # has all of its environment and is one piece can go beside: it depends on nothing that is sent before or after it.
+                environ, own = environ if own is None else {**environ, **own}, None
+            number, message = self._message(to, argv, cwd, environ, own, descriptors, mask, grouped=grouped, kept=kept)
+            if not alone and len(message) > WHOLE_BYTES:
+                alone = self._mutex.acquire(timeout=SEND_TIMEOUT_S)
+                if not alone:
+                    raise SpawnError(BROKEN_INTO)
             self._starting[number] = started
             failure = None
             try:
-                self._send(self._socket, message, descriptors)
+                self._send(to, message, descriptors)
             except OSError as error:
                 failure = error
                 del self._starting[number]
             else:
                 if own is not None:
-                    self._environ = environ
+                    self._told = to, environ
+        finally:
+            if alone:
+                self._mutex.release()
         if failure is not None:
             self._lost()
             raise SpawnError(f"cannot start commands: the helper process does not answer ({failure})") from failure
@@ -167,29 +184,47 @@ class Spawner:
         """The same from any thread but the loop's, which the last of four descriptors tells of the end; the loop hears of start and end
         together, a moment later. False when that has to be the loop's business: nothing has happened then.
         """
-        if self._mutex.locked():  # who sends may have to wait for seconds, for a helper process that is stopped
+        to = self._socket
+        if (
+            to is None or self._mutex.locked()
+        ):  # who sends may have to wait for seconds, for a helper process that is stopped
             return False
-        with self._mutex:
-            if self._socket is None:
-                return False
-            number, message = self._message(
-                argv, cwd, environ, own, descriptors, current_umask(), grouped=False, kept=1
-            )
-            if len(message) > WHOLE_BYTES:
-                return False
-            self._starting[number] = started
-            try:
-                self._socket.sendmsg([message], [_beside(descriptors)])
-            except BaseException as error:
-                self._starting.pop(number, None)
-                if isinstance(error, OSError) and error.errno is not None:
-                    return False  # it has no room, or has gone, and the loop comes upon that
-                raise  # what a signal's handler of the user's has raised
-            self._environ = environ
+        try:
+            with self._mutex:
+                return to is self._socket and self._sent_here(to, argv, cwd, environ, own, descriptors, started)
+        finally:
+            if self._socket is not to:  # and the loop did not get the mutex
+                to.close()
+
+    def _sent_here(
+        self,
+        to: socket.socket,
+        argv: Sequence[bytes],
+        cwd: str | None,
+        environ: dict[bytes, bytes],
+        own: dict[bytes, bytes],
+        descriptors: Sequence[int],
+        started: Callable[[Spawned | SpawnError], None],
+    ) -> bool:
+        number, message = self._message(
+            to, argv, cwd, environ, own, descriptors, current_umask(), grouped=False, kept=1
+        )
+        if len(message) > WHOLE_BYTES:
+            return False
+        self._starting[number] = started
+        try:
+            to.sendmsg([message], [_beside(descriptors)])
+        except BaseException as error:
+            self._starting.pop(number, None)
+            if isinstance(error, OSError) and error.errno is not None:
+                return False  # it has no room, or has gone, and the loop comes upon that
+            raise  # what a signal's handler of the user's has raised
+        self._told = to, environ
         return True
 
     def _message(
         self,
+        to: socket.socket,
         argv: Sequence[bytes],
         cwd: str | None,
         environ: dict[bytes, bytes],
@@ -202,7 +237,7 @@ class Spawner:
     ) -> tuple[int, bytes]:
         """The number of a command, and what asks for it. With the mutex held until that is sent."""
         number = next(self._numbers)
-        known = own is not None and environ is self._environ
+        known = own is not None and self._told[0] is to and self._told[1] is environ
         body = marshal.dumps(
             (number, list(argv), cwd, None if known else environ, own, umask, grouped, len(descriptors), kept)
         )
@@ -342,9 +377,11 @@ class Spawner:
         with contextlib.suppress(OSError):  # a forked copy of this process may hold it open
             gone.shutdown(socket.SHUT_RDWR)
         unforked.forget(gone.fileno())
-        with self._mutex:  # another thread may be about to send
-            self._socket = None
+        self._socket = None
+        # Another thread may be about to send; where something that waits for this thread has broken into it, it closes it itself.
+        if self._mutex.acquire(timeout=MOMENT_S):
             gone.close()
+            self._mutex.release()
 
     async def close(self, within_s: float) -> None:
         """Let the helper process end; what it still has to end, it ends by the stop ladder."""

@@ -26,6 +26,7 @@ from xec_magic.transport.spawn import proctree
 __all__ = ["MAKE_WAY_PAUSE_S", "PoolEntry", "WorkerTransport"]
 
 LENT_PAUSE_S: Final = 0.001
+LENT_MOST_S: Final = 5.0  # a thread that has borrowed a session gives it back, or its command to the loop, in much less
 MAKE_WAY_PAUSE_S: Final = 0.02  # between two looks whether the command has begun that is to be ended
 STOP_S: Final = 1.0  # between TERM and KILL, when a session is stopped
 SPARES: Final = 8  # idle shells at once; some 3 MB of memory each, most of it shared
@@ -127,6 +128,7 @@ class WorkerTransport:
 
     async def _start_in_session(self, request: StartRequest) -> Process:
         command = request.command
+        lent_since: float | None = None
         try:
             while True:
                 session, first = await self._session_for(command, request.note)
@@ -136,6 +138,12 @@ class WorkerTransport:
                 if session.claim():
                     break
                 command = replace(command, reset=False)
+                lent_since = (lent_since or time.monotonic()) if session.current is None else None
+                if lent_since is not None and time.monotonic() > lent_since + LENT_MOST_S:
+                    raise SpawnError(
+                        f"session {command.session} is in the hands of a thread that does not go on: a finalizer, or the handler of a"
+                        " signal, cannot run a command in the session whose command it has broken into"
+                    )
                 await asyncio.sleep(LENT_PAUSE_S)  # lent to a thread, for a moment; or it has just ended
         except BaseException:
             for fd in (request.stdin_fd, request.stdout_fd):
