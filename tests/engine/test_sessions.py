@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -1075,3 +1076,36 @@ def test_a_shell_that_outlives_the_helper_process_opens_nothing_that_its_numbers
         os.kill(shell, signal.SIGCONT)
     until(lambda: not proctree.living({shell}))
     assert (r.outcome.value, r.stdout, numbers.robbed()) == ("lost", "", [])
+
+
+def _open_descriptors():
+    return {int(name) for name in os.listdir("/proc/self/fd")}
+
+
+def test_a_session_that_finds_no_free_descriptor_is_refused_in_words_and_leaves_none_open(caplog):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with xec.Executor() as ex:
+        ex.run("true", session="s")
+    before = _open_descriptors()
+    with xec.Executor(check=False) as ex:
+        ex.run("true")  # the helper process lives
+        said = set()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(_open_descriptors()) + 40, limits[1]))
+        try:
+            for room in range(30):
+                held = []
+                with contextlib.suppress(OSError):
+                    while True:
+                        held.append(os.open(os.devnull, os.O_RDONLY))
+                for fd in held[:room]:
+                    os.close(fd)
+                r = ex.run("echo begun", session=f"s{room}")
+                for fd in held[room:]:
+                    os.close(fd)
+                assert (r.outcome, r.stdout) in ((Outcome.OK, "begun\n"), (Outcome.NOT_STARTED, "")), (room, r.detail)
+                said.add((r.outcome, "too many open files" in r.detail.lower()))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert said == {(Outcome.OK, False), (Outcome.NOT_STARTED, True)}
+    assert caplog.records == []
+    assert _open_descriptors() <= before

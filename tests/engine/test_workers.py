@@ -482,6 +482,17 @@ def test_two_threads_never_get_the_same_spare(ex, pool):
     assert len({pid for _, pid in results}) == 120
 
 
+def test_an_executor_that_is_closed_leaves_no_descriptor_of_its_spares_open(monkeypatch):
+    for name in ("BASH_ENV", "SHELLOPTS", "BASHOPTS", "POSIXLY_CORRECT"):
+        monkeypatch.delenv(name, raising=False)
+    counts = []
+    for _ in range(3):
+        with xec.Executor(worker=True) as ex:
+            Pool(ex).ready(2)
+        counts.append(len(os.listdir("/proc/self/fd")))
+    assert counts == counts[:1] * 3
+
+
 # -- xec.workers -----------------------------------------------------------------------------------
 
 

@@ -94,8 +94,9 @@ class ProcNames:
         """See `Names`."""
         # Not blocking for us alone: who opens the name has an end of its own. Opened for writing, it is the pipe's other end.
         self.release(slot)
+        place = self._slot(slot)
         read, self._writers[slot] = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        os.dup2(read, self._slot(slot), inheritable=False)
+        os.dup2(read, place, inheritable=False)
         self._full.add(slot)
         return read
 
@@ -125,22 +126,25 @@ class ProcNames:
 
     def orders(self, slot: str) -> int:
         """See `Names`."""
+        self._slot(slot)
         read, write = os.pipe()
         os.set_blocking(write, False)
         self._put(slot, read)
         return write
 
     def _put(self, slot: str, fd: int) -> None:
-        self.release(slot)
-        os.dup2(fd, self._slot(slot), inheritable=False)
-        os.close(fd)
+        try:
+            self.release(slot)
+            os.dup2(fd, self._slot(slot), inheritable=False)
+        finally:
+            os.close(fd)
         self._full.add(slot)
 
     def write(self, slot: str, data: bytes) -> None:
         """See `Names`."""
         if slot not in self._files:
-            self._files.add(slot)
             self._put(slot, os.memfd_create("xec-" + slot, os.MFD_CLOEXEC))
+            self._files.add(slot)
         fd = self._slot(slot)
         os.ftruncate(fd, 0)
         os.lseek(fd, 0, os.SEEK_SET)

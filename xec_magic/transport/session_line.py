@@ -51,7 +51,11 @@ class SessionLine:
 
     def __init__(self, names: Names, hear: Callable[[Frame], None]) -> None:
         self.control = names.output("ctl")
-        self._feed = names.orders("feed")
+        try:
+            self._feed = names.orders("feed")
+        except OSError:
+            os.close(self.control)
+            raise
         self._hear = hear
         self._begun = b""  # of an answer that has come in part
         self._loop = asyncio.get_running_loop()

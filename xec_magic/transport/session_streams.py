@@ -40,11 +40,17 @@ class SessionStreams:
                 self._names.read("in", given)
                 self.fed = True
             stdout, stderr = self.take()
-            self.hold()
-            if request.stdout_fd is None:
+            try:
+                self.hold()
+                given = None if request.stdout_fd is None else os.dup(request.stdout_fd)
+            except OSError:
+                os.close(stdout)
+                os.close(stderr)
+                raise
+            if given is None:
                 return stdout, stderr
             os.close(stdout)
-            self._names.give("out", os.dup(request.stdout_fd))
+            self._names.give("out", given)
             return None, stderr
         finally:
             for fd in (request.stdin_fd, request.stdout_fd):
@@ -100,7 +106,12 @@ class SessionStreams:
         self._ready = None
 
     def _new(self) -> tuple[int, int]:
-        return self._names.output("out"), self._names.output("err")
+        stdout = self._names.output("out")
+        try:
+            return stdout, self._names.output("err")
+        except OSError:
+            os.close(stdout)
+            raise
 
     def __repr__(self) -> str:
         return f"<SessionStreams{', fed' if self.fed else ''}{', ready' if self._ready else ''}>"

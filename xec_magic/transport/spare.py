@@ -172,9 +172,14 @@ class Spare:
         """It has ended, and opens nothing by name any more. Where nobody can say that, it is made sure of: by a number that soon is
         another command's pipe it would take that one's output, and run it.
         """
-        if exit.result().lost and not self._has_begun():
+        if exit.result().lost and self.keep and not self._has_begun():
             self.spawned.end()
-        for fd in self.keep:
+        self.close_names()
+
+    def close_names(self) -> None:
+        """It is ended, or opens nothing by name any more. On the loop's thread; a second call does nothing."""
+        keep, self.keep = self.keep, ()
+        for fd in keep:
             os.close(fd)
 
     def _has_begun(self) -> bool:

@@ -71,6 +71,7 @@ class Spares:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._fewer = False  # since spares were begun that are not there yet
+        self._made: set[Spare] = set()  # those whose end has not been told
         self._known: dict[Command, tuple[Kind, Order | None]] = {}
         self.idle: list[Spare] = []
         self.served = 0
@@ -283,10 +284,12 @@ class Spares:
         number = next(self._numbers)
         preamble = self._preamble(kind.rc) if kind.rc else ""
         spare = await start_spare(self._spawner, kind, number, f"{self._kernel_id}.w{number}", preamble)
+        self._made.add(spare)
         spare.spawned.exit.add_done_callback(lambda _: self._ended(spare))
         return spare
 
     def _ended(self, spare: Spare) -> None:
+        self._made.discard(spare)
         if self._have(spare):  # by itself, or from outside
             spare.let_go()
             self._doubt(spare.kind)
@@ -319,6 +322,8 @@ class Spares:
         for task in self._tasks:
             task.cancel()
         self.end_idle()
+        for spare in self._made:  # nobody will hear of their ends any more
+            spare.close_names()
 
 
 @lru_cache(maxsize=64)

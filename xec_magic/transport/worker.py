@@ -163,9 +163,8 @@ class WorkerTransport:
         if session is not None:
             return session, False
         mark = f"{self._kernel_id}.s{next(self._numbers)}"
-        session = self.sessions[name] = Session(
-            name, command, names_for(self._directory), mark, self._session_ended, self._local.sampling
-        )
+        with map_errors(OSError, to=SpawnError, what="cannot prepare a session"):
+            session = self.sessions[name] = self._new_session(command, mark)
         why = self._lost.pop(name, "")
         if why and not command.reset:
             note(f"session {name} was lost while it was idle ({why}): its variables are gone, and this is a new one")
@@ -176,6 +175,14 @@ class WorkerTransport:
                 del self.sessions[name]
             raise
         return session, True
+
+    def _new_session(self, command: Command, mark: str) -> Session:
+        names = names_for(self._directory)
+        try:
+            return Session(command.session, command, names, mark, self._session_ended, self._local.sampling)
+        except BaseException:
+            names.close()
+            raise
 
     def _session_ended(self, session: Session) -> None:
         if self.sessions.get(session.label) is session:
