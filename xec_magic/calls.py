@@ -100,7 +100,9 @@ class Calls:
             now.last = result
         return result.check() if check and not result.ok else result
 
-    def cached(self, key: str, script: Script, ttl: float | str | CachePolicy = 60.0, **options: Unpack[RunKeywords]) -> Result:
+    def cached(
+        self, key: str, script: Script, ttl: float | str | CachePolicy = 60.0, **options: Unpack[RunKeywords]
+    ) -> Result:
         """The result of a script that is kept under a name of its own; runs it when there is none, or it is too old.
 
         The same as `run(script, cache=ttl, cache_key=key)`.
@@ -126,7 +128,8 @@ class Calls:
                 raise OptionError(f"cached: {argument} is None; without one, use run")
             if option in options:
                 raise OptionError(f"cached: {argument} and {option} both say the same; keep {argument}")
-        return self.run(script, **{**options, "cache": ttl, "cache_key": key})
+        options["cache"], options["cache_key"] = ttl, key
+        return self.run(script, **options)
 
     def start(self, script: Script, **options: Unpack[RunKeywords]) -> Run:
         """Start a script and give its handle at once: await it, read from it, pipe it, cancel it.

@@ -88,7 +88,7 @@ def graph_svg(tasks: Sequence[TaskResult]) -> str:
     if len(tasks) > MOST_NODES or not any(task.needs for task in tasks):
         return ""
     layers, ways = _layers(tasks)
-    names: dict[_Node, str] = {**short_names(task.name for task in tasks)}
+    names: dict[_Node, str] = dict(short_names(task.name for task in tasks).items())
     widths = [max(_width(names[node]) if node in names else 0.0 for node in layer) for layer in layers]
     height = max(len(layer) for layer in layers) * (_BOX + _GAP_Y) - _GAP_Y
     place: dict[_Node, _Box] = {}
