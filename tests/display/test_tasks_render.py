@@ -98,6 +98,8 @@ def test_long_names_that_begin_alike_can_be_told_apart():
     assert all(f"number_{n}_" in shown[name] for n, name in enumerate(names))
     for drawn in (gantt_svg(many, []), graph_svg(many), tasks_html(results(*many)), tasks_text(results(*many))):
         assert all(name in drawn for name in list(shown.values())[:12])
+    alone = gantt_svg([many[0], task("lint", span=(0, 1)), task(names[2], S.BLOCKED)], [])
+    assert tasks_svg.short_names([names[0], names[2]])[names[0]] in alone
 
 
 def test_a_wide_graph_is_not_shrunk_until_nobody_can_read_it():

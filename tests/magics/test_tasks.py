@@ -93,7 +93,7 @@ def test_standing_defaults_hold_for_tasks(run, shell):
         ("%%xec_tasks\na:\n  echo one\n  echo ${{nope}}", ["line 4, column 8: ${{nope}}: NameError: name 'nope' is not defined", "  echo ${{nope}}", "       ^"]),
         ("%%xec_tasks\na: --timeout 5 --cwd /no/such\n  x", ["line 2, column 16: task a: --cwd: no such directory: /no/such", "a: --timeout 5 --cwd /no/such", "               ^"]),
         ("%%xec_tasks\na: --retries 3\n  x", ["line 2, column 1: task a: retries needs --read-only", "a: --retries 3", "^"]),
-        ("%%xec_tasks\na:\n  x\0y", ["line 3, column 3: holds a NUL character", "  x\0y", "  ^"]),
+        ("%%xec_tasks\na:\n  x\0y", ["line 3, column 3: holds a NUL character", "  x\u2400y", "  ^"]),
         ("%%xec_tasks -j 0\na:\n  x", ["-j: at least 1 task must run at a time"]),
         ("%%xec_tasks -j -2\na:\n  x", ["-j: '-2' is no count"]),
         ("%%xec_tasks -j 100000\na:\n  x", ["jobs: 100,000 is more than the 64 commands that run here at once"]),

@@ -88,8 +88,8 @@ def graph_svg(tasks: Sequence[TaskResult]) -> str:
     if len(tasks) > MOST_NODES or not any(task.needs for task in tasks):
         return ""
     layers, ways = _layers(tasks)
-    names: dict[_Node, str] = dict(short_names(task.name for task in tasks).items())
-    widths = [max(_width(names[node]) if node in names else 0.0 for node in layer) for layer in layers]
+    names = short_names(task.name for task in tasks)
+    widths = [max(_width(names[node]) if isinstance(node, str) else 0.0 for node in layer) for layer in layers]
     height = max(len(layer) for layer in layers) * (_BOX + _GAP_Y) - _GAP_Y
     place: dict[_Node, _Box] = {}
     left = 10.0
@@ -213,8 +213,8 @@ def gantt_svg(tasks: Sequence[TaskResult], critical: Sequence[str]) -> str:
     place = {task.name: at for at, task in enumerate(ran)}
     shown.sort(key=lambda task: (task.start_s or 0.0, place[task.name]))
     end = max(task.end_s or 0.0 for task in ran) or 1e-6
-    names = short_names(task.name for task in shown)
-    left = max(map(len, names.values())) * _LETTER + 30
+    names = short_names(task.name for task in tasks)  # of all, so that each has the name that it has in the list below
+    left = max(len(names[task.name]) for task in shown) * _LETTER + 30
     scale = (WIDTH - left - 80) / end
     bottom = 10 + len(shown) * _ROW
     parts = []

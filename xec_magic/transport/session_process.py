@@ -37,6 +37,7 @@ class SessionProcess:
         self._exit: ExitStatus | None = None
         self._signalled: int | None = None
         self._killed_at: float | None = None
+        self._killed: set[int] = set()  # what there was besides the shell at the first KILL
         sink, changed = request.sink, request.changed
         streams = [(stdout, "stdout"), (stderr, "stderr")]
         self._readers = [
@@ -115,10 +116,15 @@ class SessionProcess:
         the shell still needs that moment to notice.
         """
         shells = self._session.shells.pids if self._exit is None else frozenset()
-        others = [process for process in self._living() if process.pid not in shells]
+        living = self._living()
+        others = [process for process in living if process.pid not in shells]
         if number == signal.SIGKILL and (others or self._killed_at is not None):
-            self._killed_at = self._killed_at or time.monotonic()
+            if self._killed_at is None:
+                self._killed_at, self._killed = time.monotonic(), {process.pid for process in others}
             if time.monotonic() < self._killed_at + SPARE_THE_SHELL_S:
+                # What is new by now and of the shell's name may be its copy, in which the session goes on.
+                own = {process.name for process in living if process.pid in shells}
+                others = [process for process in others if process.pid in self._killed or process.name not in own]
                 shells = frozenset()
         if shells:
             self._signalled = number
