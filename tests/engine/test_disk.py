@@ -895,6 +895,35 @@ def test_what_is_kept_is_given_also_when_the_disk_is_full(when):
     assert (process.returncode, printed[:3]) == (0, "1 ["), printed
 
 
+def test_what_cannot_be_forgotten_on_a_full_disk_is_not_said_to_be():
+    body = """
+    import resource
+    from xec_magic.engine.cachelist import matcher
+    if sys.argv[1] == "keep":
+        ask("echo a"), ask("echo b")
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        forget, clear = (lambda: executor.cache.forget(matcher("echo a"))), executor.cache.clear
+        for work in (forget, clear, forget):
+            try:
+                print("forgotten:", work())
+            except OSError as error:
+                print(error)
+        print(executor.cache.forget(matcher("nothing like it")), len(executor.cache.entries()))
+    """
+    program(body, "keep").communicate(timeout=60)
+    process = program(body, "forget", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert printed.splitlines() == [
+        *(
+            f"the disk takes no change, so {left} of the results to forget stay there; to forget all, remove {home()}"
+            for left in (1, 2, 1)
+        ),
+        "0 2",
+    ]
+
+
 @needs_root
 @pytest.mark.parametrize("killed", [False, True])
 def test_what_is_kept_is_given_from_a_directory_that_may_only_be_read(killed):
@@ -930,7 +959,8 @@ def test_a_change_that_the_disk_refuses_takes_no_output_with_it(kernels, host, m
     busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
     with monkeypatch.context() as patch:
         patch.setattr(Changes, "_tidy", Mock(side_effect=busy))
-        one.cache.forget(matcher("lots"))
+        with pytest.raises(OSError, match="the disk takes no change, so 1 of the results to forget stay"):
+            one.cache.forget(matcher("lots"))
         one.cache.disk.flush()
     keep(one, "other", host)
     again = ask(kernels(), "lots", host)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sqlite3
 from pathlib import Path
+from unittest.mock import Mock
 
 import nbformat
 import pytest
@@ -14,6 +16,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from xec_magic import runtime
+from xec_magic.engine.diskchanges import Changes
 
 LOAD = "%load_ext xec_magic"
 
@@ -168,6 +171,16 @@ def test_forgetting_and_clearing_say_how_many(run):
     assert run("%xec_cache clear").out == "[xec] forgot 0 results\n"
     run(CELL)
     assert runs() == 2
+
+
+def test_what_a_disk_does_not_forget_is_said_in_one_line(run, monkeypatch):
+    run("%%xec --cache 5m --persist\necho kept")
+    runtime.current().executor.cache.disk.flush()
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    monkeypatch.setattr(Changes, "commit", Mock(side_effect=full))
+    for line in ("%xec_cache forget 'echo kept'", "%xec_cache clear"):
+        assert "the disk takes no change, so 1 of the results to forget stay" in refusal(run(line))
 
 
 def test_a_command_is_run_ahead_so_that_its_cell_need_not(run):

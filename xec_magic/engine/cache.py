@@ -288,6 +288,7 @@ class ResultCache:
 
         Raises:
             TimeoutError: the disk does not answer.
+            OSError: it takes no change; what was in memory is forgotten, and what is on it stays.
         """
         wanted = [one for one in self.entries() if matches(one)]
         here = [one.entry for one in wanted if one.entry is not None]
@@ -309,7 +310,7 @@ class ResultCache:
         """Forget everything, on disk for all kernels; how many entries there were.
 
         Raises:
-            TimeoutError: the disk does not answer.
+            TimeoutError, OSError: as for `forget`.
         """
         here = set()
         if self._memory is not None:

@@ -240,10 +240,11 @@ class DiskTier:
 
         Raises:
             TimeoutError: the disk has not done it in time; it will.
+            OSError: the disk takes no change, so some of them stay.
         """
         wanted = self._let_go(digests)
-        nothing: set[int] = set()
-        return self._writer.ask(lambda db: self._changes.remove(db, wanted), within_s, default=nothing)
+        removed = self._writer.ask(lambda db: self._changes.remove(db, wanted), within_s, default=None)
+        return self._check_gone(set(wanted)) if removed is None else removed
 
     def forget_later(self, digests: Iterable[int], *, erase: bool = False) -> None:
         """Remove entries, without waiting for it; with `erase` nothing of them is left in the file either."""
@@ -273,9 +274,18 @@ class DiskTier:
         Raises:
             TimeoutError: as for `forget`.
         """
-        nothing: set[int] = set()
         self._saving.clear()
-        return self._writer.ask(self._changes.clear, within_s, default=nothing)
+        removed = self._writer.ask(self._changes.clear, within_s, default=None)
+        return self._check_gone(None) if removed is None else removed
+
+    def _check_gone(self, wanted: set[int] | None) -> set[int]:
+        """The disk has refused: nothing was removed, which is well only where nothing of it is there; None for all."""
+        left = sum(wanted is None or row.digest in wanted for row in self.rows())
+        if left:  # they would be given again by who has just been told that they are forgotten
+            raise OSError(
+                f"the disk takes no change, so {left:,} of the results to forget stay there; to forget all, remove {self.directory}"
+            )
+        return set()
 
     def flush(self, within_s: float = 10.0) -> None:
         """Wait until what was to be kept is on disk.

@@ -161,6 +161,8 @@ def _patiently(work: Callable[[], int]) -> int:
         return work()
     except TimeoutError:
         raise OptionError("the disk does not answer; what is on it is forgotten as soon as it does") from None
+    except OSError as error:
+        raise OptionError(str(error)) from None
 
 
 def _nothing_more(verb: str, rest: str) -> None:
