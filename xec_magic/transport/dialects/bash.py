@@ -159,6 +159,7 @@ fi
 # expansion ends (`echo $((1/0)) | cat`) runs this trap as well, in a process of its own that is no subshell.
 _END: Final = r"""
 { __xec_flags=$-; \builtin set +x; } 2>/dev/null || :
+__xec_ends=
 if [[ @busy@ && $BASH_SUBSHELL == 0 && ${BASHPID-$$} == $$ ]]; then
   . @genuine@
   { __xec_options=$(\builtin set +o); \builtin set +eETuv; } 2>/dev/null
@@ -183,7 +184,7 @@ elif [[ $__xec_code != 0 || $__xec_sent ]]; then
     \builtin unset -f __xec_bare
   fi
   for __xec_local in "${__xec_names[@]}"; do \builtin unset -v "$__xec_local"; done
-  \builtin unset -v __xec_local __xec_text
+  \builtin unset -v __xec_local __xec_text __xec_ends
   \builtin eval "$(<@dump@)" >|@state@
   \builtin trap '' INT TERM; \builtin trap - INT TERM
   BASH_ENV=@begin@ __xec_back=$__xec_code \builtin exec @exec@ -c "$(<@server@)" <@feed@
