@@ -1089,23 +1089,26 @@ def test_a_session_that_finds_no_free_descriptor_is_refused_in_words_and_leaves_
     before = _open_descriptors()
     with xec.Executor(check=False) as ex:
         ex.run("true")  # the helper process lives
-        said = set()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(_open_descriptors()) + 40, limits[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(_open_descriptors()) + 200, limits[1]))
+        refused = 0
         try:
-            for room in range(30):
+            for room in range(150):
                 held = []
                 with contextlib.suppress(OSError):
                     while True:
                         held.append(os.open(os.devnull, os.O_RDONLY))
                 for fd in held[:room]:
                     os.close(fd)
-                r = ex.run("echo begun", session=f"s{room}")
+                r = ex.run("echo begun", session="s")
                 for fd in held[room:]:
                     os.close(fd)
-                assert (r.outcome, r.stdout) in ((Outcome.OK, "begun\n"), (Outcome.NOT_STARTED, "")), (room, r.detail)
-                said.add((r.outcome, "too many open files" in r.detail.lower()))
+                if r.ok:
+                    break
+                assert (r.outcome, r.stdout) == (Outcome.NOT_STARTED, "")
+                assert "too many open files" in r.detail.lower()
+                refused += 1
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert said == {(Outcome.OK, False), (Outcome.NOT_STARTED, True)}
+    assert (r.text(), refused > 5) == ("begun", True)
     assert caplog.records == []
     assert _open_descriptors() <= before

@@ -196,6 +196,24 @@ def test_an_alarm_between_its_begin_and_who_waits_for_it_leaves_nothing_behind(s
     assert ex.run("echo again").text() == "again"
 
 
+@pytest.mark.parametrize("moment", ["_history", "_portal"])
+def test_an_alarm_while_a_run_is_handed_to_the_loop_leaves_none_that_never_begins(moment, ex, monkeypatch, tmp_path):
+    """The handler raises between any two steps, as after each of these."""
+    place, name = getattr(ex._engine, moment), {"_history": "add", "_portal": "post"}[moment]
+    step = getattr(place, name)
+
+    def broken(*args):
+        step(*args)
+        monkeypatch.undo()
+        raise TimeoutError("the user's own")
+
+    monkeypatch.setattr(place, name, broken)
+    with pytest.raises(TimeoutError, match="the user's own"):
+        ex.start(f"sleep 30; touch {tmp_path}/made").result()
+    until(lambda: all(run.done() for run in ex._engine.runs()))
+    assert ex.run("echo again").text() == "again"
+
+
 def test_a_helper_process_that_takes_nothing_does_not_hold_up_an_alarm(ex):
     helper = ex._engine.transports._local.spawner._process.pid
     mutex = ex._engine.transports._local.spawner._mutex

@@ -246,8 +246,12 @@ class Executor(LoopExecutor):
 
     def begin_later(self, run: Run) -> None:
         """Begin by itself in a moment, unless something has begun it before."""
-        self._history.add(run)
-        self.post(lambda: self.call_later(DEFER_S, lambda: self.start_now(run)))
+        try:
+            self._history.add(run)
+            self.post(lambda: self.call_later(DEFER_S, lambda: self.start_now(run)))
+        except BaseException:  # an alarm of the user's: nobody will have it
+            run.cancel()
+            raise
 
     def begin(self, run: Run) -> None:
         """Start a run that has only been planned. Any thread; a second call does nothing."""
@@ -260,11 +264,15 @@ class Executor(LoopExecutor):
         if run not in self._history and not self._portal.inside and self.answer(run):
             return
         run.begun = True
-        self._history.add(run)  # here already: who lists the runs next must see it
-        if self._portal.inside:
-            self.start_now(run)
-        else:
-            self._portal.post(self.start_now, run)
+        try:
+            self._history.add(run)  # here already: who lists the runs next must see it
+            if self._portal.inside:
+                self.start_now(run)
+            else:
+                self._portal.post(self.start_now, run)
+        except BaseException:  # an alarm of the user's: nobody will have it
+            run.cancel()
+            raise
 
     def run_here(self, plan: Plan, keep: bool | None) -> Result | None:
         """The result of a short command of this machine, run by the calling thread; None when it is to be run as others are.
