@@ -42,15 +42,15 @@ class SessionStreams:
             stdout, stderr = self.take()
             try:
                 self.hold()
-                given = None if request.stdout_fd is None else os.dup(request.stdout_fd)
+                elsewhere = None if request.stdout_fd is None else os.dup(request.stdout_fd)
             except OSError:
                 os.close(stdout)
                 os.close(stderr)
                 raise
-            if given is None:
+            if elsewhere is None:
                 return stdout, stderr
             os.close(stdout)
-            self._names.give("out", given)
+            self._names.give("out", elsewhere)
             return None, stderr
         finally:
             for fd in (request.stdin_fd, request.stdout_fd):
