@@ -249,7 +249,7 @@ class Executor(LoopExecutor):
         try:
             self._history.add(run)
             self.post(lambda: self.call_later(DEFER_S, lambda: self.start_now(run)))
-        except BaseException:  # an alarm of the user's: nobody will have it
+        except Exception:  # an alarm of the user's: nobody will have it; an interrupt is for who waits
             run.cancel()
             raise
 
@@ -270,7 +270,7 @@ class Executor(LoopExecutor):
                 self.start_now(run)
             else:
                 self._portal.post(self.start_now, run)
-        except BaseException:  # an alarm of the user's: nobody will have it
+        except Exception:  # an alarm of the user's: nobody will have it; an interrupt is for who waits
             run.cancel()
             raise
 
