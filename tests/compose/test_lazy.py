@@ -225,9 +225,17 @@ def test_results_of_several_at_once_are_in_the_order_of_adding():
 
 def test_after_a_failure_no_more_is_started_and_what_runs_ends_by_itself(ex, tmp_path):
     steps = ex.lazy().add(f"while [ ! -e {tmp_path}/failed ]; do sleep 0.02; done; echo ended", name="slow")
-    steps.add(f"touch {tmp_path}/failed; exit 3", name="bad").add(f"touch {tmp_path}/ran", name="late")
+    steps.add("exit 3", name="bad").add(f"touch {tmp_path}/ran", name="late")
+
+    def let_it_end():  # when the failure is known, and not when it is about to come
+        until(lambda: [run for run in ex._engine.runs() if run.done()])
+        (tmp_path / "failed").touch()
+
+    thread = threading.Thread(target=let_it_end)
+    thread.start()
     with pytest.raises(xec.NonZeroExit, match="not started: late") as caught:
         steps.run_parallel(limit=2)
+    thread.join()
     assert outcomes(caught.value.results) == ["ok", "failed", "not started"]
     assert str(caught.value.results[0]) == "ended"
 
@@ -444,6 +452,10 @@ except KeyboardInterrupt as stop:
             "RunInterrupted ['not started'] []",
         ),
         ("steps.add('echo a; sleep 60').start().result()", 1, 1, "RunInterrupted ['interrupted'] []"),
+        (
+            "steps.add('echo a').add('true').map(lambda _: time.sleep(60)).run()", 1, 1,
+            "RunInterrupted ['ok', 'not started'] []",
+        ),
     ],
 )  # fmt: skip
 def test_an_interrupt_stops_everything_and_nothing_swallows_it(body, wanted, times, printed):

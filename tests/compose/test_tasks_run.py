@@ -484,6 +484,23 @@ def test_a_task_that_does_not_create_its_file_fails(ex):
     )
 
 
+def test_what_is_above_a_link_is_above_what_it_leads_to(ex):
+    os.makedirs("far/deep")
+    Path("link").symlink_to("far/deep")
+    Path("far/x").write_text("right")
+    Path("x").write_text("wrong")
+    r = ex.tasks().add("a", "cat link/../x | tee link/../y", depends="link/../x", creates="link/../y").run()
+    assert r["a"].text() == "right"
+    Path("far/x").write_text("new")
+    assert (
+        ex.tasks()
+        .add("a", "cat link/../x | tee link/../y", depends="link/../x", creates="link/../y")
+        .run(dry_run=True)["a"]
+        .reason
+        == "link/../x has changed"
+    )
+
+
 def test_a_pattern_among_its_files_is_told_to_be_none(ex):
     reason = ex.tasks().add("a", "touch x.out", creates="*.out").run(check=False)["a"].reason
     assert reason == "it did not create *.out; nothing is expanded in names: name each file, or their directory"

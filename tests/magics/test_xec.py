@@ -7,6 +7,7 @@ import time
 
 import pytest
 from helpers.cells import refusal
+from helpers.waiting import until
 from IPython.utils.capture import capture_output
 
 import xec_magic as xec
@@ -350,21 +351,16 @@ def test_runs_are_listed_and_stopped(run, shell):
 
 def test_an_interrupt_keeps_the_output_and_stops_everything(run, shell):
     def interrupt():
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            from xec_magic import runtime
-
-            runs = runtime.current().executor.runs()
-            if runs and runs[-1].log.size():
-                break
-            time.sleep(0.02)
         import signal
 
+        from xec_magic import runtime
+
+        until(lambda: [run for run in runtime.current().executor.runs()[-1:] if run.log.size()], within_s=100)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    cell = run("%%xec --out r\ntrap 'echo cleaned; exit 130' INT\necho begun\nwhile :; do sleep 0.05; done")
+    cell = run("%%xec --grace 60s --out r\ntrap 'echo cleaned; exit 130' INT\necho begun\nwhile :; do sleep 0.05; done")
     thread.join()
     assert isinstance(cell.error, RunInterrupted)
     assert isinstance(cell.error, KeyboardInterrupt)

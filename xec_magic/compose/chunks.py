@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 from xec_magic.engine.run import Run
 from xec_magic.errors import CommandError, OptionError, XecError, map_errors
 from xec_magic.optionspec import nearest
+from xec_magic.paths import absolute
 from xec_magic.splitting import Blocks, Decoding, LineBatches
 from xec_magic.units import format_size, parse_size
 
@@ -134,7 +135,7 @@ def readable(source: object) -> str:
     if not isinstance(source, (str, os.PathLike)) or not os.fspath(source):
         raise OptionError(f"{source!r} is neither a file's path nor a run")
     with map_errors(ValueError, OSError, to=OptionError, what=f"{source!r} is no path"):
-        path = os.path.abspath(os.path.expanduser(os.fsdecode(cast("str", source))))
+        path = absolute(os.fsdecode(cast("str", source)))
         there = os.path.exists(path)
     if not there:
         folder, name = os.path.split(path)

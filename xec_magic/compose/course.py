@@ -147,8 +147,8 @@ class Course:
     def _settle(self, number: int, rule: Rule) -> Next:
         run = self._live[number]
         result = run.wait()
+        self._took(number, result)  # first: an interrupt between the two must not lose it
         del self._live[number]
-        self._took(number, result)
         failed = run.check and not result.ok
         if failed and not rule.keeps_failures:
             return rule.bad
@@ -218,12 +218,17 @@ class Course:
                     run.request_stop(now=True, cause=Cause.INTERRUPT)
 
     def _interrupted(self) -> BaseException | None:
-        for result in self.results:
-            error = result.error() if result.outcome is Outcome.INTERRUPTED else None
-            if error is not None:
-                error.results = several(self.results)
-                return error
-        return None
+        """The error of a step that was interrupted, or of them all, when it was between two or in a function of the user's."""
+        results = self.results
+        if not results:
+            return None
+        of_one = (result.error() for result in results if result.outcome is Outcome.INTERRUPTED)
+        error = next(filter(None, of_one), None)
+        if error is None:
+            last = next(reversed(self._results.values()), results[0])
+            error = RunInterrupted("; ".join(filter(None, ["interrupted", self._not_started()])), last)
+        error.results = several(results)
+        return error
 
     def _raise_stopped(self, cause: Cause) -> None:
         if cause is Cause.INTERRUPT:

@@ -49,7 +49,7 @@ xec_outside() { # SOURCE DIRECTORY: the directory does not lie in the source
 xec_disk() { df -P "$1" 2>/dev/null | awk 'NR == 2 { print $1, $NF }'; }
 
 xec_disks() { # PATH PATH: note where they are
-    xec_from=$(xec_disk "$1") && xec_go && xec_to=$(xec_disk "$2") && xec_go # what df was stopped in is no answer
+    xec_from=$(xec_disk "$1") && xec_to=$(xec_disk "$2") && xec_go # what df was stopped in is no answer
 }
 
 xec_drop() { # TEMPORARY: remove it, or say that it is there

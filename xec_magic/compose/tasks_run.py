@@ -122,10 +122,17 @@ class TasksRun:
                 self._abandon()
             return self._executor.is_open
 
-        results, interrupts = interruptible(
-            self._future, lambda cause, now: self.request_stop(now, cause), lives, timeout=timeout, late="the tasks still run",
-            on_tick=on_tick, tick_s=tick_s,
-        )  # fmt: skip
+        interrupts = 0
+        while True:
+            try:
+                results, interrupts = interruptible(
+                    self._future, lambda cause, now: self.request_stop(now, cause), lives, timeout=timeout,
+                    late="the tasks still run", on_tick=on_tick, tick_s=tick_s, interrupts=interrupts,
+                )  # fmt: skip
+                break
+            except KeyboardInterrupt:  # just before the wait began: nobody else would stop them
+                interrupts += 1
+                self.request_stop(interrupts > 1, Cause.INTERRUPT)
         if interrupts and not results.interrupted:
             raise KeyboardInterrupt  # they had ended by themselves at the same moment; the user's wish still counts
         return results

@@ -37,7 +37,10 @@ _SCHEMA: Final = (
 )
 
 # What is asked of it, without an answer: that fails where a table or a column of it is gone.
-_READS: Final = ("SELECT id, at, ended_well FROM runs LIMIT 0", f"SELECT {_COLUMNS}, at FROM tasks LIMIT 0")
+_READS: Final = (
+    "SELECT id, at, ended_well FROM runs LIMIT 0",
+    f"SELECT {_COLUMNS}, at FROM tasks LIMIT 0",  # noqa: S608 - names of ours
+)
 
 
 def _patiently(connection: sqlite3.Connection, statement: str) -> None:
@@ -207,7 +210,7 @@ class TaskStore:
         """What is known of the tasks, and the runs that did not end well."""
 
         def read(connection: sqlite3.Connection) -> tuple[Records, set[str]]:
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM tasks")
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM tasks")  # noqa: S608 - names of ours
             unfinished = connection.execute("SELECT id FROM runs WHERE NOT ended_well")
             return Records({row[0]: row[1:] for row in rows}), {run for (run,) in unfinished}
 

@@ -14,6 +14,7 @@ from xec_magic.command import Command
 from xec_magic.engine.executor import Executor
 from xec_magic.engine.run import Run
 from xec_magic.errors import OptionError, XecError
+from xec_magic.paths import absolute
 from xec_magic.plan import Plan
 from xec_magic.result import Result
 from xec_magic.transport.shells import family_of
@@ -131,7 +132,7 @@ def start_text(rc: object, *, here: bool = True) -> str:
         return rc
     if not isinstance(rc, os.PathLike):
         raise OptionError(f"rc: give the start-up text, or a pathlib.Path of its file, not a {type(rc).__name__}")
-    path = os.path.abspath(os.path.expanduser(os.fsdecode(rc)))
+    path = absolute(os.fsdecode(rc))
     if not os.path.isfile(path):
         raise OptionError(f"rc: there is no file {path}")
     if not here:

@@ -15,6 +15,7 @@ from xec_magic.engine.outfile import open_for_writing
 from xec_magic.engine.pipefunctions import function_of
 from xec_magic.errors import OptionError, XecError, map_errors
 from xec_magic.events import Cause
+from xec_magic.paths import absolute
 from xec_magic.transport.base import Function
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def join_to(engine: Joining, source: Run, other: Any, of: str) -> Run:
     from xec_magic.engine.run import Run
 
     if isinstance(other, os.PathLike):
-        path = os.path.abspath(os.path.expanduser(os.fsdecode(other)))
+        path = absolute(os.fsdecode(other))
         check_output_free(source)  # before the file is emptied
         with map_errors(OSError, ValueError, to=OptionError, what=f"cannot write {path}"):
             fd = open_for_writing(path)

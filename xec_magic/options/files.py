@@ -6,6 +6,7 @@ import os
 
 from xec_magic.errors import OptionError
 from xec_magic.optionspec import nearest
+from xec_magic.paths import absolute
 
 __all__ = ["absolute_path", "directory_to_enter", "file_to_read", "file_to_write", "nearest_there"]
 
@@ -13,7 +14,7 @@ __all__ = ["absolute_path", "directory_to_enter", "file_to_read", "file_to_write
 def absolute_path(path: str, where: str) -> str:
     """A path as the kernel sees it, `~` and its directory filled in; `where` begins the message of a refusal."""
     try:
-        return os.path.abspath(os.path.expanduser(path))
+        return absolute(path)
     except OSError as error:  # the kernel's own directory was removed
         raise OptionError(
             f"{where}: {path} has no absolute name, since the kernel's directory is gone: {error.strerror}"

@@ -13,6 +13,7 @@ from xec_magic.options.declared import THE_CALL, THE_LINE
 from xec_magic.options.run import RunOptions
 from xec_magic.options.settings import Settings
 from xec_magic.optionspec import COUNT, OptionSet, Unit, flag, next_word, option
+from xec_magic.paths import absolute
 
 if TYPE_CHECKING:
     from xec_magic.plan import Plan
@@ -208,10 +209,10 @@ class TaskOptions(RunOptions):
         if not names:
             return ()
         try:
-            base = os.path.abspath(os.path.expanduser(self.cwd or "."))
+            base = absolute(self.cwd or ".")
         except FileNotFoundError:
             raise OptionError("the kernel's own directory has been removed; name one with --cwd") from None
-        return tuple((name, os.path.normpath(os.path.join(base, os.path.expanduser(name)))) for name in names)
+        return tuple((name, absolute(os.path.join(base, os.path.expanduser(name)))) for name in names)
 
 
 TaskOptions.SPEC = OptionSet(TaskOptions)
