@@ -17,6 +17,7 @@ from helpers.waiting import until
 import xec_magic as xec
 from xec_magic.compose import tasks as tasks_module
 from xec_magic.compose import tasks_check
+from xec_magic.engine import interruptible
 from xec_magic.engine.portal import Helpers
 from xec_magic.errors import OptionError, RunInterrupted, SpawnError, TasksFailed, TasksInterrupted
 from xec_magic.transport.fake import Exit, FakeHost, Ignore, Say, Wait
@@ -280,6 +281,19 @@ def test_a_coroutine_that_waits_is_woken_and_its_cancellation_stops_all(ex, host
 
 async def _awaited(run):
     return await run
+
+
+def test_an_interrupt_just_before_the_wait_begins_stops_them_too(ex, monkeypatch):
+    real = interruptible.ending_of
+
+    def at_once(future):  # the moment is too short to be hit from outside
+        monkeypatch.setattr(interruptible, "ending_of", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(interruptible, "ending_of", at_once)
+    with pytest.raises(TasksInterrupted) as caught:
+        ex.tasks(grace=0.3).add("a", "sleep 100").run()
+    assert caught.value.results.states == {"a": "stopped"}
 
 
 def test_a_second_interrupt_kills_what_does_not_listen(ex):
