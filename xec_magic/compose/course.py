@@ -217,13 +217,13 @@ class Course:
                 for run in rest.values():
                     run.request_stop(now=True, cause=Cause.INTERRUPT)
 
-    def _interrupted(self) -> BaseException | None:
+    def _interrupted(self) -> Any:
         """The error of a step that was interrupted, or of them all, when it was between two or in a function of the user's."""
         results = self.results
         if not results:
             return None
         of_one = (result.error() for result in results if result.outcome is Outcome.INTERRUPTED)
-        error = next(filter(None, of_one), None)
+        error: Any = next(filter(None, of_one), None)
         if error is None:
             last = next(reversed(self._results.values()), results[0])
             error = RunInterrupted("; ".join(filter(None, ["interrupted", self._not_started()])), last)
