@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import re
 
 import pytest
 
@@ -98,3 +99,21 @@ def test_a_policy_can_be_changed_in_parts():
 def test_what_a_command_makes_of_a_secret_has_no_cache():
     with pytest.raises(OptionError, match="secret"):
         Plan(Command("true", secret_env=(("TOKEN", "value"),)), cache=CachePolicy(60))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"depends": ""}, "cache depends: the path is empty"),
+        ({"depends": ["a", ""]}, "cache depends: the path is empty"),
+        ({"depends": None}, "cache depends: None is neither a text nor several"),
+        ({"depends": [3]}, "cache depends: 3 is no path"),
+        ({"env": None}, "cache env: None is neither a text nor several"),
+        ({"env": [1]}, "cache env: 1 is no name of a variable"),
+        ({"env": "A=b"}, "cache env: 'A=b' is no name of a variable"),
+        ({"env": [""]}, "cache env: '' is no name of a variable"),
+    ],
+)
+def test_what_a_result_cannot_depend_on_is_refused(options, message):
+    with pytest.raises(OptionError, match=f"^{re.escape(message)}$"):
+        CachePolicy(60, **options)

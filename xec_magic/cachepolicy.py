@@ -175,13 +175,19 @@ class CachePolicy:
             raise OptionError("cache key: the text is empty; leave it out for the key of script and surroundings")
         if when is not None and not callable(when):
             raise OptionError(f"cache when: a {type(when).__name__} is no function of the result")
-        paths = [depends] if isinstance(depends, (str, os.PathLike)) else list(depends)
+        paths = tuple(
+            map(_path, [depends] if isinstance(depends, (str, os.PathLike)) else _several("depends", depends))
+        )
+        names = (env,) if isinstance(env, str) else tuple(_several("env", env))
+        for name in names:
+            if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+                raise OptionError(f"cache env: {name!r} is no name of a variable")
         values = {
             "ttl_s": _named("cache", ttl, parse_ttl),
             "key": key,
             "when": when,
-            "depends": tuple(os.fsdecode(os.fspath(path)) for path in paths),
-            "env": (env,) if isinstance(env, str) else tuple(env),
+            "depends": paths,
+            "env": names,
             "stale_s": _named("stale", stale, parse_duration),
             "failures_s": _named("cache failures", failures, parse_duration),
             "persist": bool(persist),
@@ -202,6 +208,22 @@ class CachePolicy:
     def longest_s(self) -> float:
         """How long a result is of any use."""
         return max(self.ttl_s + self.stale_s, self.failures_s)
+
+
+def _several(name: str, value: object) -> list[Any]:
+    if not isinstance(value, Iterable):
+        raise OptionError(f"cache {name}: {value!r} is neither a text nor several")
+    return list(value)
+
+
+def _path(value: Any) -> str:
+    try:
+        path = os.fsdecode(value)
+    except TypeError:
+        raise OptionError(f"cache depends: {value!r} is no path") from None
+    if not path:  # joined to the directory it would be that
+        raise OptionError("cache depends: the path is empty")
+    return path
 
 
 def _named(name: str, value: float | str, read: Callable[[float | str], float]) -> float:

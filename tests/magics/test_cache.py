@@ -173,6 +173,11 @@ def test_forgetting_and_clearing_say_how_many(run):
     assert runs() == 2
 
 
+def test_a_link_that_leads_nowhere_is_not_its_own_nearest_name(run):
+    Path("numbers.txt").symlink_to("gone")
+    assert refusal(run("%%xec --cache 5m --depends numbers.txt\necho no")).endswith("/numbers.txt")
+
+
 def test_what_a_disk_does_not_forget_is_said_in_one_line(run, monkeypatch):
     run("%%xec --cache 5m --persist\necho kept")
     runtime.current().executor.cache.disk.flush()

@@ -23,11 +23,12 @@ def absolute_path(path: str, where: str) -> str:
 
 def nearest_there(path: str) -> str:
     """What to say behind a path that is not there: the nearest name in its directory, or nothing."""
+    directory, own = os.path.split(path)
     try:
-        names = os.listdir(os.path.dirname(path))
+        names = [name for name in os.listdir(directory) if name != own]  # its own is that of a link that leads nowhere
     except OSError:
         names = []
-    hint = nearest(os.path.basename(path), names)
+    hint = nearest(own, names)
     return f"; {hint}" if hint else ""
 
 
