@@ -70,6 +70,4 @@ def _overlapping(result: Result) -> Iterator[bytes]:
         for chunk in result.chunks(stream):
             seen = tail + chunk
             yield seen
-            tail = seen[
-                -4096:
-            ]  # of all before it: where both streams take turns, a secret may stand in many small chunks
+            tail = seen[-4096:]  # not of this chunk: where both streams take turns, chunks are small
