@@ -10,6 +10,7 @@ import sys
 import threading
 
 import pytest
+from helpers.tracing import make_traceable
 from helpers.waiting import until
 
 import xec_magic as xec
@@ -23,6 +24,11 @@ from xec_magic.transport import worker as worker_module
 from xec_magic.transport.spawn import proctree
 
 WITHIN_S = 20
+
+
+@pytest.fixture(autouse=True)
+def _traceable():
+    make_traceable()
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ import os
 import sys
 
 import pytest
+from helpers.tracing import make_traceable
 
 from xec_magic.transport.umask import current_umask
 
 
 @pytest.mark.parametrize("another_thread", [True, False], ids=["another thread", "a handler of its own thread"])
 def test_who_asks_between_any_two_steps_of_another_gets_the_right_mask_and_leaves_it(another_thread):
+    make_traceable()
     before, tracer = os.umask(0o022), sys.gettrace()
     step, steps, asked = 0, 0, []
 
