@@ -62,6 +62,7 @@ class OutputLog:
     failure: OSError | None = None
     closed = False
     _index = b""  # of a restored log: what `index` gave
+    _stamp: tuple[int, int] | None = None  # of a restored log in a file, which does not change: its size and time
 
     def __init__(self, memory_bytes: int = 8 * 2**20, open_spool: Callable[[], BinaryIO] | None = None) -> None:
         self._memory_bytes = memory_bytes
@@ -156,6 +157,14 @@ class OutputLog:
         """Lines, a last one without its newline included."""
         return self._newlines + (1 if self._last_byte not in (b"", b"\n") else 0)
 
+    @property
+    def changed(self) -> bool:
+        """Somebody has written into the file of a restored log since: it is no log of this result any more."""
+        if self._stamp is None or self.closed:
+            return False
+        assert self._file is not None
+        return _stamp_of(self._file) != self._stamp
+
     def size(self, stream: Stream | None = None) -> int:
         """Bytes kept of one stream, or of both."""
         return self._size if stream is None else self._sizes[STREAMS.index(stream)]
@@ -185,6 +194,8 @@ class OutputLog:
                     )
                 parts.append(part)
                 start += len(part)
+            if self.changed:  # looked at last: what was read before that is what was kept
+                raise OutputTooLarge("the log of this result was changed by another program; run the command again")
             return b"".join(parts)
 
     def pieces(self, start: int = 0, end: int | None = None) -> Iterator[Piece]:
@@ -295,7 +306,8 @@ class OutputLog:
         if isinstance(content, (bytes, bytearray)):
             log._memory, size = content, len(content)
         else:
-            log._memory, log._file, size = b"", content, os.fstat(content.fileno()).st_size
+            log._memory, log._file, log._stamp = b"", content, _stamp_of(content)
+            size = log._stamp[0]
         log._size = out + err
         if size != log._size:
             raise ValueError(f"{size} bytes of output where {log._size} were kept")
@@ -333,6 +345,12 @@ class OutputLog:
         for stream, data in state["pieces"]:
             self.append(stream, data)
         self.lost_bytes = state["lost_bytes"]
+
+
+def _stamp_of(file: BinaryIO) -> tuple[int, int]:
+    """What changes when a file is written to. Not when it loses its name: a kept output may be read to its end then."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
 
 
 def _newlines_in(data: bytes) -> int:

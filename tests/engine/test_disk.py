@@ -569,6 +569,25 @@ def test_an_output_that_is_cut_off_while_it_is_open_is_not_taken_for_a_shorter_o
         _ = again.stdout
 
 
+@pytest.mark.parametrize("lines", [60_000, 600_000], ids=["without a name", "with a name"])
+def test_an_output_that_is_written_to_while_it_is_open_is_neither_read_nor_given_again(kernels, lines):
+    what = plan(f"seq {lines}", persist=True)
+    one = kernels()
+    one.start(what).result()
+    one.cache.disk.flush()
+    two = kernels()
+    hit = two.start(what).result()
+    assert hit.cached is not None
+    (path,) = (home() / "outputs").iterdir()
+    with path.open("r+b") as file:
+        file.write(b"0")
+    with pytest.raises(OutputTooLarge, match="changed by another program; run the command again"):
+        hit.log.read(0, 10)
+    again = two.start(what).result()
+    assert (again.cached, again.log.read(0, 4)) == (None, b"1\n2\n")
+    assert "its output is not what was written" in " ".join(again.notes)
+
+
 def test_a_fifo_in_the_place_of_the_database_holds_nobody_up(kernels, host):
     one = kernels()
     keep(one, "uptime", host)

@@ -105,7 +105,7 @@ class MemoryTier:
         )
 
     def get(self, key: Key) -> Entry | None:
-        """The entry of a key; its age is the caller's to judge."""
+        """The entry of a key; its age is the caller's to judge. One whose file was written to is forgotten."""
         with self._lock:
             # Not by `get`, which costs twice as much; and what is not there at all raises two errors to say so.
             if not Cache.__contains__(self._entries, key.digest):
@@ -114,6 +114,9 @@ class MemoryTier:
                 entry: Entry = self._entries[key.digest]
             except KeyError:  # it has expired
                 return None
+        if entry.result.log.changed:
+            self.drop((entry,))
+            return None
         return entry if entry.key is key or entry.key.full == key.full else None
 
     def put(self, entry: Entry) -> bool:
