@@ -79,6 +79,22 @@ def test_who_depends_on_a_file_needs_the_task_that_creates_it(creates, depends):
     assert made.order == ("load", "report")
 
 
+@pytest.mark.parametrize(
+    ("creates", "depends"),
+    [
+        ("out/f", "build/f"), ("build/f", "out/f"), ("out/f", "same"), ("same", "build"), ("build/new/f", "out/new/f"),
+        ("build", "out/f"),
+    ],
+)  # fmt: skip
+def test_who_names_a_file_through_a_link_needs_the_task_that_creates_it_by_another_name(tmp_path, creates, depends):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "build").symlink_to("out")
+    (tmp_path / "same").symlink_to("build/f")
+    named = {name: ((name, str(tmp_path / name)),) for name in (creates, depends)}
+    made = Graph([Task("report", PLAN, depends=named[depends]), Task("load", PLAN, creates=named[creates])])
+    assert made.order == ("load", "report")
+
+
 def test_a_task_that_depends_on_what_it_creates_is_refused():
     with pytest.raises(GraphError, match="a needs itself: it depends on a file that it creates"):
         Graph([Task("a", PLAN, depends=(("x", "/w/x"),), creates=(("x", "/w/x"),))])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
@@ -158,7 +159,7 @@ def _made(tasks: Iterable[Task]) -> tuple[_Made, _Made]:
     made: dict[str, list[str]] = {}
     within: dict[str, list[str]] = {}
     for task in tasks:
-        for _, path in task.creates:
+        for path in _paths(task.creates):
             made.setdefault(path, []).append(task.name)
             for parent in _parents(path):
                 within.setdefault(parent, []).append(task.name)
@@ -169,11 +170,19 @@ def _makers(task: Task, made: _Made, within: _Made) -> list[str]:
     """The tasks that create what this one depends on: the path itself, something below it, or a directory above it."""
     return [
         name
-        for _, path in task.depends
+        for path in _paths(task.depends)
         for name in (
             *made.get(path, ()), *within.get(path, ()), *(one for above in _parents(path) for one in made.get(above, ())),
         )
     ]  # fmt: skip
+
+
+def _paths(names: Iterable[FileName]) -> Iterator[str]:
+    """Where files are, and where links lead that are there already: two names of a file are one file."""
+    for _, path in names:
+        yield path
+        if "\0" not in path and (real := os.path.realpath(path)) != path:
+            yield real
 
 
 def _parents(path: str) -> list[str]:
