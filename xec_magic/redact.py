@@ -55,9 +55,8 @@ class Redactor:
             self._masks.setdefault(form, mask)
         self._names.add(name)
         known: dict[bytes, bytes] = {}
-        while len(known) < len(
-            self._masks
-        ):  # another thread, or a handler of a signal in this one, may register another secret
+        # Another thread, or a handler of a signal in this one, may register another secret.
+        while len(known) < len(self._masks):
             known = self._masks.copy()
             self._finder = _Finder(known)
 

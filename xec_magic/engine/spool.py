@@ -68,9 +68,8 @@ class SpoolDirectory:
     def __init__(self, kernel_id: str, root: Callable[[], Path] = cache_root, bound_bytes: int = BOUND_BYTES) -> None:
         self._directory = KernelDirectory(lambda: root() / "spool", kernel_id)
         self._bound_bytes = bound_bytes
-        self._logs: dict[
-            OutputLog, None
-        ] = {}  # oldest first; without a lock, which the handler of a signal could break into
+        # Oldest first; without a lock, which the handler of a signal could break into.
+        self._logs: dict[OutputLog, None] = {}
 
     def path(self) -> Path:
         """The directory, mode 0700; made now if it is not there."""

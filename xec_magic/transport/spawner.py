@@ -185,9 +185,8 @@ class Spawner:
         together, a moment later. False when that has to be the loop's business: nothing has happened then.
         """
         to = self._socket
-        if (
-            to is None or self._mutex.locked()
-        ):  # who sends may have to wait for seconds, for a helper process that is stopped
+        # Who sends may have to wait for seconds, for a helper process that is stopped.
+        if to is None or self._mutex.locked():
             return False
         try:
             with self._mutex:
