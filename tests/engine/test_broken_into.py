@@ -262,11 +262,11 @@ def test_one_that_is_too_large_to_go_beside_another_is_refused_in_words(ex, brea
 
 def test_a_helper_process_that_is_lost_in_the_midst_of_a_start_holds_nobody_up(ex, breaking):
     spawner = ex._engine.transports._local.spawner
-    lost = spawner._socket
+    lost = spawner.helper.socket
     inner = []
 
     def lose():
-        os.kill(spawner._process.pid, signal.SIGKILL)
+        os.kill(spawner.helper.process.pid, signal.SIGKILL)
         until(lambda: not spawner.lives)
         inner.append(ex.run("echo inner $A", env={"A": "a"}).text())
 

@@ -580,7 +580,7 @@ def test_a_run_whose_start_takes_too_long_is_over_all_the_same_and_never_takes_p
 ):
     monkeypatch.setattr(spawned, "GIVE_UP_S", 0.3)
     wait(executor, "true")
-    helper = executor.transports._local.spawner._process.pid
+    helper = executor.transports._local.spawner.helper.process.pid
     script = f"sleep 0.5; touch {tmp_path}/ran"
     os.kill(helper, signal.SIGSTOP)
     try:
@@ -605,7 +605,7 @@ def test_output_beyond_its_bound_ends_a_run_also_before_the_word_that_it_was_sta
     def late(message):
         asyncio.get_running_loop().call_later(0.3 if message[0] == "started" else 0.4, dispatch, message)
 
-    monkeypatch.setattr(spawner, "_dispatch", late)
+    monkeypatch.setattr(spawner.helper, "_heard", late)
     r = wait(executor, "echo more than it may; sleep 60", limits=Limits(max_output_bytes=5))
     assert r.outcome is Outcome.OUTPUT_LIMIT
     assert r.truncated

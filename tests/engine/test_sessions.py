@@ -1069,7 +1069,7 @@ def test_a_shell_that_outlives_the_helper_process_opens_nothing_that_its_numbers
     os.kill(shell, signal.SIGSTOP)
     run = each.start("trap '' INT TERM; cat; echo foreign; echo foreign >&2")
     until(lambda: session_of(ex).state == "busy")
-    os.kill(ex._engine.transports._local.spawner._process.pid, signal.SIGKILL)
+    os.kill(ex._engine.transports._local.spawner.helper.process.pid, signal.SIGKILL)
     r = run.wait()
     until(lambda: numbers.taken)
     with contextlib.suppress(ProcessLookupError):

@@ -215,8 +215,8 @@ def test_an_alarm_while_a_run_is_handed_to_the_loop_leaves_none_that_never_begin
 
 
 def test_a_helper_process_that_takes_nothing_does_not_hold_up_an_alarm(ex):
-    helper = ex._engine.transports._local.spawner._process.pid
-    mutex = ex._engine.transports._local.spawner._mutex
+    helper = ex._engine.transports._local.spawner.helper.process.pid
+    mutex = ex._engine.transports._local.spawner.helper.mutex
     held_up = []
 
     def late(*_):
@@ -253,7 +253,7 @@ def test_a_command_whose_helper_process_goes_before_its_start_is_told_is_lost_an
 def test_where_the_helper_process_has_gone_before_the_command_is_started_once(ex, tmp_path):
     for _ in range(5):
         ex.run("true")
-        helper = ex._engine.transports._local.spawner._process.pid
+        helper = ex._engine.transports._local.spawner.helper.process.pid
         os.kill(helper, signal.SIGKILL)
         r = ex.run(f"echo x >> {tmp_path}/count")
         assert r.outcome.value in ("ok", "not started", "lost")

@@ -20,7 +20,6 @@ from xec_magic.transport import spares as spares_module
 from xec_magic.transport.session import PREPARE_S
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawn.proctree import stat_fields
-from xec_magic.transport.spawner import Spawner
 from xec_magic.transport.umask import current_umask
 
 
@@ -415,7 +414,7 @@ def test_a_shell_that_outlives_the_helper_process_reads_nothing_from_what_its_nu
     run = ex.start("echo never", rc=rc) if given else None
     if run is not None:
         until(lambda: spare.released)
-    os.kill(ex._engine.transports._local.spawner._process.pid, signal.SIGKILL)
+    os.kill(ex._engine.transports._local.spawner.helper.process.pid, signal.SIGKILL)
     until(lambda: numbers.taken)
     assert set(spare.keep) <= numbers.taken
     hold.unlink()
@@ -430,15 +429,15 @@ def test_a_shell_that_a_lost_helper_process_has_begun_untold_reads_nothing_from_
     hold, stolen = tmp_path / "hold", tmp_path / "stolen"
     numbers = Numbers(f"touch {stolen}\n".encode())
     spawner = ex._engine.transports._local.spawner
-    dispatch, start_spare = Spawner._dispatch, spares_module.start_spare
+    dispatch, start_spare = spawner._dispatch, spares_module.start_spare
     lost = []
 
-    def untold(self, message):
+    def untold(message):
         if hold.exists() and message[0] == "started" and not lost:
             lost.append(message[2])
-            os.kill(spawner._process.pid, signal.SIGKILL)
+            os.kill(spawner.helper.process.pid, signal.SIGKILL)
         else:
-            dispatch(self, message)
+            dispatch(message)
 
     async def watched(*args):
         try:
@@ -448,7 +447,7 @@ def test_a_shell_that_a_lost_helper_process_has_begun_untold_reads_nothing_from_
                 numbers.take()
             raise
 
-    monkeypatch.setattr(Spawner, "_dispatch", untold)
+    monkeypatch.setattr(spawner.helper, "_heard", untold)
     monkeypatch.setattr(spares_module, "start_spare", watched)
     pool.ready()
     ex.run(f"touch {hold}", rc=f"while [ -e {hold} ]; do sleep 0.01; done")  # spares for its like follow

@@ -186,6 +186,6 @@ def test_the_peak_of_two_processes_together_is_known_where_a_group_can_be_made()
             assert [
                 name
                 for name in os.listdir(parent)
-                if name.startswith(f"xec-{ex._engine.transports._local.spawner._process.pid}-")
+                if name.startswith(f"xec-{ex._engine.transports._local.spawner.helper.process.pid}-")
             ] == []
         assert ex.run("true").usage.tree_peak_bytes is None  # nobody asked

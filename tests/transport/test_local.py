@@ -20,11 +20,11 @@ from helpers.waiting import until
 from xec_magic.command import Command, FileInput
 from xec_magic.errors import SpawnError
 from xec_magic.transport.base import StartRequest
+from xec_magic.transport.helper import Helper
 from xec_magic.transport.local import LocalTransport
 from xec_magic.transport.localprocess import LocalProcess
 from xec_magic.transport.reader import readers_of
 from xec_magic.transport.spawn import proctree
-from xec_magic.transport.spawner import Spawner
 
 pytestmark = pytest.mark.anyio
 
@@ -207,7 +207,7 @@ class TestLocal(ShellContract):
         assert await shown() == "none none"
         monkeypatch.setenv("XEC_A", "last")
         assert await shown() == "last none"
-        os.kill(transport._spawner._process.pid, signal.SIGKILL)
+        os.kill(transport._spawner.helper.process.pid, signal.SIGKILL)
         await asyncio.sleep(0.05)
         with contextlib.suppress(SpawnError):  # it has not been noticed yet
             await shown()
@@ -216,7 +216,7 @@ class TestLocal(ShellContract):
     async def test_one_that_is_given_up_while_it_is_started_is_ended_and_leaves_nothing_open(self, transport):
         await (await self.start(transport, "true")).ended()
         before = len(os.listdir("/proc/self/fd")) if proctree.HAS_PROC else 0
-        helper = transport._spawner._process.pid
+        helper = transport._spawner.helper.process.pid
         os.kill(helper, signal.SIGSTOP)
         starting = asyncio.ensure_future(self.start(transport, "sleep 61"))
         await asyncio.sleep(0.05)
@@ -233,7 +233,7 @@ class TestLocal(ShellContract):
     async def test_one_that_is_given_up_and_then_refused_leaves_nothing_open(self, transport):
         await (await self.start(transport, "true")).ended()
         before = len(os.listdir("/proc/self/fd")) if proctree.HAS_PROC else 0
-        helper = transport._spawner._process.pid
+        helper = transport._spawner.helper.process.pid
         os.kill(helper, signal.SIGSTOP)
         starting = asyncio.ensure_future(self.start(transport, Command("true", cwd="/nowhere")))
         await asyncio.sleep(0.05)
@@ -248,7 +248,7 @@ class TestLocal(ShellContract):
     @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux sets the limits of another process")
     async def test_a_helper_without_free_descriptors_says_so_and_starts_nothing(self, transport, tmp_path):
         await (await self.start(transport, "true")).ended()
-        helper = transport._spawner._process.pid
+        helper = transport._spawner.helper.process.pid
         limits = resource.prlimit(helper, resource.RLIMIT_NOFILE)
         held = set(map(int, os.listdir(f"/proc/{helper}/fd")))
         for free in sorted(set(range(100)) - held)[:3]:  # room for none, one and two
@@ -274,7 +274,7 @@ class TestLocal(ShellContract):
 
     async def test_a_helper_that_takes_nothing_for_a_while_gets_all_it_was_told(self, transport):
         await (await self.start(transport, "true")).ended()
-        helper = transport._spawner._process.pid
+        helper = transport._spawner.helper.process.pid
         wide = Command("echo ${#WIDE}", env=(("WIDE", "x" * 100_000),))
         os.kill(helper, signal.SIGSTOP)
         threading.Timer(0.2, os.kill, (helper, signal.SIGCONT)).start()  # the loop waits meanwhile
@@ -306,7 +306,7 @@ class TestLocal(ShellContract):
         reader = threading.Timer(0.1, take)
         reader.start()
         with open(os.devnull) as null:
-            Spawner._send(ours, message, array("i", [null.fileno()] * 3))
+            Helper.send(ours, message, array("i", [null.fileno()] * 3))
         reader.join()
         assert received[before:] == message
         assert len(found) == 3
@@ -317,7 +317,7 @@ class TestLocal(ShellContract):
     @pytest.mark.skipif(not proctree.HAS_PROC, reason="only Linux shows what another process holds open")
     async def test_the_helper_holds_nothing_open_of_what_has_ended_or_was_refused(self, transport):
         await (await self.start(transport, "true")).ended()
-        helper = f"/proc/{transport._spawner._process.pid}/fd"
+        helper = f"/proc/{transport._spawner.helper.process.pid}/fd"
         before = len(os.listdir(helper))
         for number in range(5):
             with pytest.raises(SpawnError):
@@ -356,14 +356,14 @@ class TestLocal(ShellContract):
         await (await self.start(transport, "true")).ended()
         spawner, said, read = transport.spawner, [], asyncio.Event()
         dispatch = spawner._dispatch
-        monkeypatch.setattr(spawner, "_dispatch", said.append)
+        monkeypatch.setattr(spawner.helper, "_heard", said.append)
         request = StartRequest(Command("echo early; sleep 60"), "1", lambda *_: read.set(), lambda: None)
         answer = asyncio.get_running_loop().create_future()
         starting = transport.post(request, answer.set_result)
         async with asyncio.timeout(5):
             await read.wait()
             assert not answer.done()
-            monkeypatch.setattr(spawner, "_dispatch", dispatch)
+            monkeypatch.setattr(spawner.helper, "_heard", dispatch)
             for message in said:
                 dispatch(message)
             await answer
@@ -387,7 +387,7 @@ class TestLocal(ShellContract):
 
     async def test_when_the_spawner_is_killed_the_run_is_lost_and_the_next_one_gets_a_new_one(self, transport):
         started = await self.start(transport, "sleep 60")
-        os.kill(transport._spawner._process.pid, signal.SIGKILL)
+        os.kill(transport._spawner.helper.process.pid, signal.SIGKILL)
         await started.until(lambda: started.process.exit is not None)
         assert "ended from outside" in started.process.exit.lost
         started.process.send_signal(signal.SIGKILL)
@@ -545,7 +545,7 @@ with tempfile.TemporaryDirectory() as cache:
             print(refused.outcome.value, "|", refused.describe(), "|", refused.stdout)
         attempt(os.getpid())  # there is no helper process yet
         ex.start(Plan(Command("true"))).result()
-        attempt(ex.transports._local._spawner._process.pid)
+        attempt(ex.transports._local._spawner.helper.process.pid)
         print(ex.start(Plan(Command("echo fine"))).result())
 """
     done = subprocess.run(

@@ -48,7 +48,7 @@ class LocalTransport:
 
     def warm(self) -> None:
         """Start the helper process ahead of the first command."""
-        self._spawner.start()
+        self._spawner.helper.start()
 
     def lend(self, command: Command, new_id: Callable[[], str]) -> StartedHere | None:
         """Begin a command from any thread but the loop's; None when that must be the loop's business, and nothing has happened.

@@ -1,26 +1,19 @@
-"""The kernel's side of the spawner: start a command, learn how it ended."""
+"""`Spawner`: ask the helper process for commands, and hear how each of them began and ended."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import itertools
 import marshal
-import os
 import signal
 import socket
-import subprocess
-import sys
-import threading
-from array import array
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from xec_magic.errors import SpawnError
-from xec_magic.transport import unforked
 from xec_magic.transport.base import ExitStatus
+from xec_magic.transport.helper import MOMENT_S, SEND_TIMEOUT_S, Helper
+from xec_magic.transport.refusals import refusal
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawn.replies import LENGTH
 from xec_magic.transport.spawned import HelperLost, Spawned, exit_status, give_up, nobody
@@ -28,85 +21,36 @@ from xec_magic.transport.umask import current_umask
 
 __all__ = ["Spawner"]
 
-SEND_TIMEOUT_S: Final = 10.0  # a spawner that takes no message for so long is stopped or stuck
 BEGUN_S: Final = 0.1  # a process that has just been made is known by its environment when it has become its program
 WHOLE_BYTES: Final = 32 * 1024  # a socket takes so much as one piece, or nothing of it
-MOMENT_S: Final = 0.02  # another thread sends for much less than that
 BROKEN_INTO: Final = (
     "cannot start commands: a finalizer or the handler of a signal has begun this one in the midst of another one's start, which"
     " takes an environment and arguments of less than 32 KiB"
 )
-PROGRAM: Final = Path(__file__).parent / "spawn" / "__main__.py"
-
-_ADVICE: Final = {
-    errno.E2BIG: "its environment or arguments are too large for the operating system; pass data by --stdin or a file",
-    errno.EAGAIN: "no further process is allowed (ulimit -u); end some first",
-    errno.EMFILE: "too many open files (ulimit -n); close some first",
-    errno.ENFILE: "too many open files on this machine",
-    errno.ENOMEM: "not enough memory to start a process",
-}
-
-
-def _beside(descriptors: Sequence[int]) -> tuple[int, int, array[int]]:
-    """What goes with a message, so that the receiver has these."""
-    return socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors)
 
 
 class Spawner:
-    """One helper process a kernel, started on first use and again when it was lost.
-
-    All methods but `post_here` run on the loop's thread.
+    """The commands of one helper process. All methods but `post_here` run on the loop's thread.
 
     Args:
         marker: Begin of the `XEC_RUN_ID=…` that all its commands carry in their environment.
         temporary: A directory that the helper removes when the kernel is gone and has not done so itself.
+
+    Attributes:
+        helper: It; started on first use, and again when it was lost.
     """
 
     def __init__(self, marker: str, temporary: str) -> None:
-        self._marker = marker
-        self._temporary = temporary
-        self._process: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
+        self.helper = Helper(marker, temporary, self._dispatch, self._lost)
         self._numbers = itertools.count(1)
         self._starting: dict[int, Callable[[Spawned | SpawnError], None]] = {}
         self._running: dict[int, Spawned] = {}
         self._told: tuple[socket.socket | None, dict[bytes, bytes]] = None, {}  # who was last told which environment
-        self._received = b""  # the begin of a message
-        self._mutex = threading.Lock()  # held while a message is sent, and while the socket goes
 
     @property
     def lives(self) -> bool:
         """The helper process has been started, and is not known to be lost. Any thread may ask."""
-        return self._socket is not None
-
-    def start(self) -> None:
-        """Start the helper process, unless it lives already.
-
-        Raises:
-            SpawnError: the operating system refuses.
-        """
-        if self._socket is not None:
-            return
-        try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        except OSError as error:
-            raise SpawnError(f"cannot start commands: {_advice(error.errno, str(error))}") from error
-        with theirs:
-            flags = [] if proctree.HAS_PROC else ["--portable"]
-            try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", str(PROGRAM), str(theirs.fileno()), self._marker, self._temporary, *flags],
-                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()], start_new_session=True, cwd="/",
-                )  # fmt: skip
-            except OSError as error:
-                ours.close()
-                raise SpawnError(f"cannot start commands: {_advice(error.errno, str(error))}") from error
-        unforked.note(ours.fileno())
-        ours.setblocking(False)  # with a time limit each call would first ask whether it can go on
-        self._socket = ours
-        self._received = b""
-        asyncio.get_running_loop().add_reader(ours, self._receive)
+        return self.helper.socket is not None
 
     def post(
         self,
@@ -140,11 +84,10 @@ class Spawner:
         Raises:
             SpawnError: the operating system refuses; the message says why and what to do.
         """
-        self.start()
+        to = self.helper.start()
         mask = current_umask() if umask is None else umask
-        to = self._socket
-        assert to is not None
-        alone = self._mutex.acquire(timeout=MOMENT_S)
+        mutex = self.helper.mutex
+        alone = mutex.acquire(timeout=MOMENT_S)
         try:
             if not alone:
                 # A finalizer, or the handler of a signal, may have broken into who has it, and wait for this very command. An order that
@@ -152,13 +95,13 @@ class Spawner:
                 environ, own = environ if own is None else {**environ, **own}, None
             number, message = self._message(to, argv, cwd, environ, own, descriptors, mask, grouped=grouped, kept=kept)
             if not alone and len(message) > WHOLE_BYTES:
-                alone = self._mutex.acquire(timeout=SEND_TIMEOUT_S)
+                alone = mutex.acquire(timeout=SEND_TIMEOUT_S)
                 if not alone:
                     raise SpawnError(BROKEN_INTO)
             self._starting[number] = started
             failure = None
             try:
-                self._send(to, message, descriptors)
+                self.helper.send(to, message, descriptors)
             except OSError as error:
                 failure = error
                 del self._starting[number]
@@ -167,9 +110,9 @@ class Spawner:
                     self._told = to, environ
         finally:
             if alone:
-                self._mutex.release()
+                mutex.release()
         if failure is not None:
-            self._lost()
+            self.helper.lose()
             raise SpawnError(f"cannot start commands: the helper process does not answer ({failure})") from failure
 
     def post_here(
@@ -184,15 +127,16 @@ class Spawner:
         """The same from any thread but the loop's, which the last of four descriptors tells of the end; the loop hears of start and end
         together, a moment later. False when that has to be the loop's business: nothing has happened then.
         """
-        to = self._socket
+        helper = self.helper
+        to = helper.socket
         # Who sends may have to wait for seconds, for a helper process that is stopped.
-        if to is None or self._mutex.locked():
+        if to is None or helper.mutex.locked():
             return False
         try:
-            with self._mutex:
-                return to is self._socket and self._sent_here(to, argv, cwd, environ, own, descriptors, started)
+            with helper.mutex:
+                return to is helper.socket and self._sent_here(to, argv, cwd, environ, own, descriptors, started)
         finally:
-            if self._socket is not to:  # and the loop did not get the mutex
+            if helper.socket is not to:  # and the loop did not get the mutex
                 to.close()
 
     def _sent_here(
@@ -212,7 +156,7 @@ class Spawner:
             return False
         self._starting[number] = started
         try:
-            to.sendmsg([message], [_beside(descriptors)])
+            self.helper.send_whole(to, message, descriptors)
         except BaseException as error:
             self._starting.pop(number, None)
             if isinstance(error, OSError) and error.errno is not None:
@@ -241,23 +185,6 @@ class Spawner:
             (number, list(argv), cwd, None if known else environ, own, umask, grouped, len(descriptors), kept)
         )
         return number, LENGTH.pack(len(body)) + body
-
-    @staticmethod
-    def _send(to: socket.socket, message: bytes, descriptors: Sequence[int]) -> None:
-        beside = [_beside(descriptors)]
-        try:
-            sent = to.sendmsg([message], beside)
-        except BlockingIOError:
-            sent = 0
-        if sent == len(message):
-            return
-        to.settimeout(SEND_TIMEOUT_S)
-        try:
-            if not sent:
-                sent = to.sendmsg([message], beside)
-            to.sendall(message[sent:])
-        finally:
-            to.setblocking(False)
 
     async def spawn(
         self,
@@ -294,30 +221,6 @@ class Spawner:
             begun = proctree.living((), b"XEC_RUN_ID=" + env[b"XEC_RUN_ID"] + b"\0")
             proctree.send(signal.SIGKILL, (), begun)
 
-    def _receive(self) -> None:
-        assert self._socket is not None
-        try:
-            data = self._socket.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._lost()
-            return
-        source = self._socket
-        data = self._received + data if self._received else data
-        at = 0
-        while len(data) >= at + LENGTH.size:
-            begin = at + LENGTH.size
-            end = begin + LENGTH.unpack_from(data, at)[0]
-            if len(data) < end:
-                break
-            at = end
-            self._dispatch(marshal.loads(data[begin:end]))
-        if self._socket is source:  # else it was lost meanwhile, and the next one begins anew
-            self._received = data[at:]
-
     def _dispatch(self, message: tuple[Any, ...]) -> None:
         kind, number, *said = message
         if kind == "started":
@@ -326,7 +229,7 @@ class Spawner:
             self._answer(number, spawned)
         elif kind == "refused":
             code, where = said
-            self._answer(number, SpawnError(_refusal(code, where)))
+            self._answer(number, SpawnError(refusal(code, where)))
         elif kind == "exited" and (ended := self._running.pop(number, None)) is not None:
             self._exited(ended, exit_status(message))
 
@@ -355,11 +258,6 @@ class Spawner:
 
     def _lost(self) -> None:
         """The helper process has gone: whatever it was to report will not come."""
-        self._close_socket()
-        if self._process is not None:
-            self._process.kill()  # gone already, or stuck: a stopped one would hold its commands for ever
-            self._process.wait()
-            self._process = None
         words = "the helper process that starts commands was ended from outside"
         starting, self._starting = self._starting, {}
         running, self._running = self._running, {}
@@ -368,47 +266,9 @@ class Spawner:
         for spawned in running.values():
             self._exited(spawned, ExitStatus(None, None, lost=words))
 
-    def _close_socket(self) -> None:
-        gone = self._socket
-        if gone is None:
-            return
-        asyncio.get_running_loop().remove_reader(gone)
-        with contextlib.suppress(OSError):  # a forked copy of this process may hold it open
-            gone.shutdown(socket.SHUT_RDWR)
-        unforked.forget(gone.fileno())
-        self._socket = None
-        # Another thread may be about to send; where something that waits for this thread has broken into it, it closes it itself.
-        if self._mutex.acquire(timeout=MOMENT_S):
-            gone.close()
-            self._mutex.release()
-
     async def close(self, within_s: float) -> None:
         """Let the helper process end; what it still has to end, it ends by the stop ladder."""
-        self._close_socket()
-        process = self._process
-        if process is None:
-            return
-        deadline = asyncio.get_running_loop().time() + within_s
-        # No thread may be started while the interpreter ends, so this looks instead of waiting.
-        while process.poll() is None and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        self._process = None
+        await self.helper.close(within_s)
 
     def __repr__(self) -> str:
-        state = f"pid {self._process.pid}" if self._process is not None and self._socket is not None else "not started"
-        return f"<Spawner {state}, {len(self._running)} running>"
-
-
-def _advice(code: int | None, text: str) -> str:
-    return _ADVICE.get(code or 0) or text
-
-
-def _refusal(code: int, where: str) -> str:
-    if code in _ADVICE:
-        return f"cannot start it: {_ADVICE[code]}"
-    if code == 0:
-        return f"cannot start it: {where}"
-    return f"cannot start {where or 'it'}: {os.strerror(code)}"
+        return f"<Spawner of {self.helper!r}, {len(self._running)} running>"
