@@ -87,21 +87,22 @@ class OutputLog:
             if self.closed or self.failure is not None or not self._store(data):
                 self.lost_bytes += len(data)
                 return False
-            if not self._size:
+            size, count = self._size, len(data)
+            if not size:
                 self._ends, self._marks = array("Q"), array("b")
                 self._checkpoint_offsets, self._checkpoint_lines = array("Q", [0]), array("Q", [0])
             mark = STREAMS.index(stream)
-            if self._marks and self._marks[-1] == mark:
-                self._ends[-1] += len(data)
+            if size and self._marks[-1] == mark:
+                self._ends[-1] += count
             else:
-                self._ends.append(self._size + len(data))
+                self._ends.append(size + count)
                 self._marks.append(mark)
-            if self._size - self._checkpoint_offsets[-1] >= CHECKPOINT_BYTES:
-                self._checkpoint_offsets.append(self._size)
+            if size - self._checkpoint_offsets[-1] >= CHECKPOINT_BYTES:
+                self._checkpoint_offsets.append(size)
                 self._checkpoint_lines.append(self._newlines)
-            self._size += len(data)
-            self._sizes[mark] += len(data)
-            self._newlines += _newlines_in(data)
+            self._size = size + count
+            self._sizes[mark] += count
+            self._newlines += _newlines_in(data) if count >= LARGE_BYTES else data.count(b"\n")
             self._last_byte = data[-1:]
             return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final, TypeAlias
 
@@ -56,31 +56,39 @@ class Framing:
 
     def feed(self, stream: Stream, data: bytes) -> Iterator[_Found]:
         """What these bytes mean, in order."""
+        masked = self._masked_by(stream)
         for item in self._streams[stream].feed(data):
             if isinstance(item, _Frame):
-                yield from self._frame(item)
+                if (
+                    item.ends > self._ended or item.begins > self._told
+                ):  # both streams bring each frame; the first one counts
+                    yield from self._frame(item)
+            elif masked is None:
+                yield Output(self._run_id, self._now(), stream, item[1], item[0] or None)
             else:
-                yield from self._output(stream, *item)
+                yield from self._output(stream, masked.feed(*item))
 
     def flush(self, stream: Stream) -> Iterator[_Found]:
         """What was held back, at the end."""
+        masked = self._masked_by(stream)
         for part, data in self._streams[stream].flush():
-            yield from self._output(stream, part, data)
-        if stream in self._masked:
-            for part, data in self._masked.pop(stream).flush():
-                yield Output(self._run_id, self._now(), stream, data, part or None)
+            yield from self._output(stream, [(part, data)] if masked is None else masked.feed(part, data))
+        if masked is not None:
+            yield from self._output(stream, masked.flush())
+            del self._masked[stream]
 
-    def _output(self, stream: Stream, part: int, data: bytes) -> Iterator[Output]:
+    def _masked_by(self, stream: Stream) -> PartedRedactor | None:
+        """What masks a stream; None as long as there are no secrets."""
         masked = self._masked.get(stream) or self._redactor.parted()
-        pieces = [(part, data)]
         if masked is not None:
             self._masked[stream] = masked
-            pieces = masked.feed(part, data)
-        for number, piece in pieces:
-            yield Output(self._run_id, self._now(), stream, piece, number or None)
+        return masked
+
+    def _output(self, stream: Stream, pieces: Iterable[tuple[int, bytes]]) -> Iterator[Output]:
+        for part, data in pieces:
+            yield Output(self._run_id, self._now(), stream, data, part or None)
 
     def _frame(self, frame: _Frame) -> Iterator[PartStarted | PartExited]:
-        """Both streams bring each frame; the first one counts."""
         now = self._now()
         if frame.ends > self._ended:
             self._ended = frame.ends

@@ -108,17 +108,19 @@ class Intake:
         """What a batch's streams say."""
         for event in found:
             if isinstance(event, Output):
-                self._deliver(event.stream, event.data, event.part)
+                self._deliver(event.stream, event.data, event)
             else:
                 self._run.emit(event)
 
-    def _deliver(self, stream: Stream, data: bytes, part: int | None = None) -> None:
+    def _deliver(self, stream: Stream, data: bytes, event: Output | None = None) -> None:
+        """Hand on what may be shown; of a batch's it is there as an event already."""
         if not data:
             return
         run, bound = self._run, self._plan.limits.max_output_bytes
+        part = event.part if event is not None else None
         if run.counts(stream):
             if bound is not None and self._printed + len(data) > bound:
-                data = data[: max(0, bound - self._printed)]
+                data, event = data[: max(0, bound - self._printed)], None
                 if not self.over:
                     self.over = True
                     self._ring()
@@ -134,7 +136,9 @@ class Intake:
                 self.note(f"{complaint}; the command goes on")
         if self._marks is not None:
             self._marks.feed(stream, data)
-        if not run.emit_output(Output(run.run_id, self._now(), stream, data, part)) and not self.unkept:
+        if event is None:
+            event = Output(run.run_id, self._now(), stream, data, part)
+        if not run.emit_output(event) and not self.unkept:
             self.unkept = True
             failure = run.log.failure
             reason = f": {failure.strerror}" if failure is not None else ""
