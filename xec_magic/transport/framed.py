@@ -109,9 +109,13 @@ def _may_trap_failures(batch: Batch, family: Family, strict: bool) -> bool:
 
 
 def _commands(texts: Sequence[str], family: Family) -> Iterator[str]:
-    """Functions that set a variable to the text of a command, some commands each: shells look up neither one of ten
-    thousand variables nor one of ten thousand patterns fast.
+    """What holds the texts. In bash an array, of which it finds the next element at once; functions it copies for each call.
+    Elsewhere functions that set a variable to a text, some texts each: shells look up neither one of ten thousand
+    variables nor one of ten thousand patterns fast.
     """
+    if family == "bash":
+        yield f"__xec_c=('' {' '.join(_word(text, family) for text in texts)})"
+        return
     for first in range(0, len(texts) + 1, GROUP):
         numbers = range(max(first, 1), min(first + GROUP, len(texts) + 1))
         cases = " ".join(f"{number}) __xec_t={_word(texts[number - 1], family)} ;;" for number in numbers)
@@ -177,7 +181,7 @@ _COMPOUND: Final = frozenset({
 # -- what the shell reads -------------------------------------------------------------------------
 #
 # `@NAME@` stands for another text. All of it becomes one line: bash counts the lines of what it evaluates from there.
-# g0, g1, … give the commands. Variables: t the command, i its number, s the exit code of the last, n the next one,
+# c or g0, g1, … hold the commands. Variables: t the command, i its number, s the exit code of the last, n the next one,
 # d done, f the first bad exit code, l the loop, a what is around it, h what the EXIT trap does, p whose, b a digit for each time
 # that it was handed on, x tracing is on, e nothing goes on, r the streams as they were, k and q for a moment.
 
@@ -201,6 +205,7 @@ _FORK_UNHEARD: Final = f"{{ {_FORK} 2>&@W@ @W@>&-; }} @W@>&2 2>/dev/null"
 # A `break` outside of any loop of its own ends the loop around the commands, and its command.
 _AROUND: Final = r'\eval "$__xec_l"; case $__xec_d in "") \eval "$__xec_a" ;; esac'
 _FRAME: Final = r"""@P@printf '@FRAME@:%s:%s:%s\n' "$__xec_n" "$__xec_s" "$__xec_k" """
+_IN_FUNCTIONS: Final = f'"__xec_g$((__xec_i/{GROUP}))" || @B@exit 125'
 _NEXT: Final = (
     "__xec_next() { "
     "{ __xec_s=$((${__xec_s:-$?}&255)); case $- in *x*) @B@set +x; __xec_x=x ;; *) __xec_x= ;; esac; } @MUTE@; "
@@ -212,7 +217,7 @@ _NEXT: Final = (
     "__xec_s=; "
     f"case $__xec_n in {STOPPED}|@END@) __xec_d=1; @B@set +eu; @B@return 1 ;; esac; "
     "__xec_i=$__xec_n; "
-    f'"__xec_g$((__xec_i/{GROUP}))" || @B@exit 125; '
+    "@TEXT@; "
     "@OPTIONS@; }"
 )
 # What the EXIT trap of a shell does that a command has ended: a child goes on with its state, and it waits for that. In bash a member
@@ -249,7 +254,7 @@ _GENUINE: Final = (
 
 _SHELLS: Final[dict[str, dict[str, str]]] = {
     "bash": {
-        "B": r"\builtin ", "P": r"\builtin ", "C": r"\builtin command ", "MUTE": "2>&-", "ANEW": _ANEW, "D": "250", "W": "251", "KEPT": "250>&1 1>&250- 250>&2 2>&250-", "CLOCK": "", "GENUINE": _GENUINE,
+        "B": r"\builtin ", "P": r"\builtin ", "C": r"\builtin command ", "MUTE": "2>&-", "ANEW": _ANEW, "D": "250", "W": "251", "KEPT": "250>&1 1>&250- 250>&2 2>&250-", "CLOCK": "", "GENUINE": _GENUINE, "TEXT": "__xec_t=${__xec_c[__xec_i]}",
         # Only in POSIX mode do builtins come before functions; leaving it switches aliases off.
         "REPAIR": r"case ${BASHOPTS-} in *expand_aliases*) __xec_k=1 ;; esac; POSIXLY_CORRECT=1; \unset -f builtin; "
         r"\unset POSIXLY_CORRECT; case $__xec_k in 1) \builtin shopt -s expand_aliases ;; esac; __xec_k=",
@@ -259,7 +264,7 @@ _SHELLS: Final[dict[str, dict[str, str]]] = {
     },
     "zsh": {
         # A trace that cannot be written is an error here, and a failure where commands are strict.
-        "B": r"\builtin ", "P": r"\builtin ", "MUTE": "2>/dev/null", "ANEW": "", "D": "7", "W": "6", "KEPT": "7>&1 1>&7 6>&2 2>&6 7>&- 6>&-", "CLOCK": "zmodload zsh/datetime 2>/dev/null || :",
+        "B": r"\builtin ", "P": r"\builtin ", "MUTE": "2>/dev/null", "ANEW": "", "D": "7", "W": "6", "KEPT": "7>&1 1>&7 6>&2 2>&6 7>&- 6>&-", "CLOCK": "zmodload zsh/datetime 2>/dev/null || :", "TEXT": _IN_FUNCTIONS,
         "GENUINE": _GENUINE, "REPAIR": r"\unset -f builtin",
         "RESUMED": '@B@set "-u$__xec_x"; @B@setopt err_return',
         "AROUND": r'until [[ -n $__xec_d ]]; do { @B@. /dev/fd/@D@ @D@<<<"$__xec_l" } always '
@@ -267,7 +272,7 @@ _SHELLS: Final[dict[str, dict[str, str]]] = {
         "EXITS": "", "SAME": "", "TRAPS": "",
     },
     "sh": {
-        "B": "\\", "P": r"\command ", "C": r"\command ", "MUTE": "2>&-", "ANEW": _ANEW, "D": "7", "W": "6", "KEPT": "7>&1 1>&7 7>&2 2>&7 7>&-", "CLOCK": "", "GENUINE": r"\unset -f command", "REPAIR": "",
+        "B": "\\", "P": r"\command ", "C": r"\command ", "MUTE": "2>&-", "ANEW": _ANEW, "D": "7", "W": "6", "KEPT": "7>&1 1>&7 7>&2 2>&7 7>&-", "CLOCK": "", "TEXT": _IN_FUNCTIONS, "GENUINE": r"\unset -f command", "REPAIR": "",
         "RESUMED": _STRICT, "AROUND": _AROUND, "SAME": "", "EXITS": f"alias exit='__xec_e=e exit'; __xec_q=$({_NESTS})",
         # In BusyBox a trap of the child would not be heard, and `-e` half.
         "TRAPS": f"case $__xec_q in y) {_ON_EXIT}{_ON_SIGNALS} ;; esac",
