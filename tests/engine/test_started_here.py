@@ -13,7 +13,9 @@ from helpers.interrupts import interrupt_when
 from helpers.waiting import until
 
 import xec_magic as xec
+from xec_magic.command import Command
 from xec_magic.engine import here as here_module
+from xec_magic.plan import Plan
 from xec_magic.transport.local import LocalTransport
 from xec_magic.transport.spawn import proctree
 from xec_magic.transport.spawner import Spawner
@@ -196,8 +198,11 @@ def test_an_alarm_between_its_begin_and_who_waits_for_it_leaves_nothing_behind(s
     assert ex.run("echo again").text() == "again"
 
 
+@pytest.mark.parametrize("begun", ["at once", "in a moment"])
 @pytest.mark.parametrize("moment", ["_history", "_portal"])
-def test_an_alarm_while_a_run_is_handed_to_the_loop_leaves_none_that_never_begins(moment, ex, monkeypatch, tmp_path):
+def test_an_alarm_while_a_run_is_handed_to_the_loop_leaves_none_that_never_begins(
+    moment, begun, ex, monkeypatch, tmp_path
+):
     """The handler raises between any two steps, as after each of these."""
     place, name = getattr(ex._engine, moment), {"_history": "add", "_portal": "post"}[moment]
     step = getattr(place, name)
@@ -207,9 +212,11 @@ def test_an_alarm_while_a_run_is_handed_to_the_loop_leaves_none_that_never_begin
         monkeypatch.undo()
         raise TimeoutError("the user's own")
 
+    run = ex._engine.plan_run(Plan(Command(f"sleep 30; touch {tmp_path}/made")))
     monkeypatch.setattr(place, name, broken)
     with pytest.raises(TimeoutError, match="the user's own"):
-        ex.start(f"sleep 30; touch {tmp_path}/made").result()
+        (ex._engine.begin if begun == "at once" else ex._engine.begin_later)(run)
+    assert run in ex._engine.runs()
     until(lambda: all(run.done() for run in ex._engine.runs()))
     assert ex.run("echo again").text() == "again"
 
