@@ -277,3 +277,8 @@ def test_what_is_looked_at_as_one_reads_as_if_each_line_was_looked_at(monkeypatc
             patch.setattr(outputhtml, "_is_plain", lambda *_: False)
             patch.setattr(render, "has_controls", lambda _: True)
             assert at_once == (render_html(found, **words), render_text(found, **words))
+
+
+def test_nothing_that_the_last_line_quotes_acts_on_a_terminal():
+    text = render_text(make_result(b"x\n", more=[note("left: \x1b]0;x\x07\u202eexe")]))
+    assert text.splitlines()[-1] == "[xec] ok, 500 ms, left: \ufffdexe"

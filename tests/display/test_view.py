@@ -17,7 +17,19 @@ from xec_magic.display.mime import WIDGET_MIME
 from xec_magic.display.mode import Mode, choose_mode, request_allows_stdin
 from xec_magic.display.view import View
 from xec_magic.errors import OptionError, XecError
-from xec_magic.events import Cause, Note, Output, PartStarted, Queued, Retrying, Sample, Started, Stopping
+from xec_magic.events import (
+    Cause,
+    LeftBehind,
+    Note,
+    Output,
+    PartStarted,
+    ProcessInfo,
+    Queued,
+    Retrying,
+    Sample,
+    Started,
+    Stopping,
+)
 from xec_magic.output import OutputLog
 from xec_magic.plan import Batch, MonitorPolicy, Plan
 from xec_magic.timeline import Timeline
@@ -223,6 +235,14 @@ def test_text_ends_the_line_and_says_what_matters(capsys):
     handle.log.append("stdout", b"no newline s3cret")
     make_view(handle, Mode.TEXT).close(make_result(b"x\n", code=3))
     assert capsys.readouterr().out == "no newline ***\n[xec] exit code 3, 500 ms\n"
+
+
+def test_text_says_before_an_error_what_that_does_not_tell_and_none_of_it_acts_on_a_terminal(capsys):
+    one = make_view(Handle(), Mode.TEXT)
+    one.error_follows = True
+    left = LeftBehind("r1", 0.3, (ProcessInfo(77, "s\u202eleep"),))
+    one.close(make_result(code=3, more=[left, note("full: \x1b[2J\u202edisk")]))
+    assert capsys.readouterr().out == "[xec] still running: s\ufffdleep (pid 77)\n[xec] full: \ufffddisk\n"
 
 
 def test_text_begins_again_with_a_further_attempt(capsys):

@@ -45,12 +45,15 @@ def headline(result: Result) -> str:
     return result.verdict()  # the one place that words a failure
 
 
+def what_stays(result: Result, volatile: bool = True) -> str:
+    """Which processes have outlived a run; empty when none has."""
+    names = (str(process) if volatile else process.name for process in result.left_behind)
+    return "still running: " + ", ".join(names) if result.left_behind else ""
+
+
 def facts(result: Result, volatile: bool = True, mask: Mask = str) -> list[str]:
     """What else is to be said about a run's end, most important first."""
-    said = []
-    if result.left_behind:
-        names = (str(process) if volatile else process.name for process in result.left_behind)
-        said.append("still running: " + ", ".join(names))
+    said = [stays] if (stays := what_stays(result, volatile)) else []
     if result.truncated:
         said.append("output is incomplete")
     if not result.log.size() and not result.truncated and result.outcome is not Outcome.SKIPPED:

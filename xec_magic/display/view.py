@@ -204,7 +204,8 @@ class View:
             if said and not self.error_follows:
                 self._printer.say(said)
             elif self.error_follows:
-                for note in result.notes:
+                # The error does not tell these.
+                for note in filter(None, (render.what_stays(result), *result.notes)):
                     self._printer.say(plain_text(f"[xec] {self._mask(note)}"))
         else:
             self._publish(self._ended(result))
