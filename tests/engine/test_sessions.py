@@ -108,6 +108,26 @@ def test_in_bash_and_dash_what_ends_a_shell_does_not_end_the_session(script, ex)
         assert commands.run("echo $x $y").text() == "2 1"
 
 
+@pytest.mark.parametrize("shell", ["dash", "sh"])
+def test_a_failure_in_a_script_that_names_exit_keeps_a_session_of_sh(ex, bash_as_sh, shell):
+    session = ex.using(session="s", shell=bash_as_sh if shell == "sh" else shell, timeout=10)
+    session.run("x=1")
+    for script, code in (
+        ("x=2; kill -INT $$; exit 3", 130),
+        ("[ -e / ] || exit 4; x=2; false", 1),
+        ("x=3; (exit 5)", 5),
+        ("x=4; echo ${nope?wanted}; exit 6", 2 if shell == "dash" else 1),
+    ):
+        r = session.run(script)
+        assert (r.exit_code, r.notes) == (code, ())
+    assert session.run("echo $x; alias").text() == "4"
+    for script in ("x=6; exit 9", "f() { exit 9; }; f", "trap 'exit 9' USR2; kill -USR2 $$", "eval '{ exit 9; }'"):
+        session.run("x=1", reset=True)
+        r = session.run(script)
+        assert (r.exit_code, len(r.notes)) == (9, 1)
+        assert session.run("echo ${x-gone}").text() == "gone"
+
+
 def test_everything_that_bash_knows_survives_a_fatal_error(bash):
     bash.run(
         "a=(1 '2 3'); declare -A m=([k]=v); declare -i n=3; readonly r=9; export E=$'x\\ny'; declare -n ref=n\n"

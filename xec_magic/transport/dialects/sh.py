@@ -30,18 +30,28 @@ __xec_busy=; done
 
 _SERVER: Final = one_line(rf"""
 exec 9>@ctl@ 8<@feed@; __xec_busy=; __xec_self=$$; . @trap@; . @rc@;
-trap 'exit 130' INT; trap 'exit 143' TERM; trap '. @end@' EXIT;
+trap '\exit 130' INT; trap '\exit 143' TERM; trap '. @end@' EXIT;
 echo "r $$" >&9;
 {_LOOP}
 """)
 
-_AFTER: Final = r"""
+# Only `exit` ends the session. A failure runs the same EXIT trap, so an alias notes which of the two it was. On the script's own
+# line, which counts for `$LINENO` where `sh` is bash.
+_MARK: Final = (
+    b"if alias exit >/dev/null 2>&1; then __xec_exit=1; else __xec_marks=1; alias exit='__xec_exit=1 exit'; fi; "
+)
+_UNMARK: Final = "case ${__xec_marks+x} in x) command unalias exit || :; unset __xec_marks ;; esac; unset __xec_exit"
+
+_AFTER: Final = (
+    _UNMARK
+    + r"""
 case $__xec_busy in
 s*) case $__xec_was in *e*) ;; *) set +e ;; esac; case $__xec_was in *u*) ;; *) set +u ;; esac ;;
 esac
 if [ -n "${__xec_from-}" ] && [ "$PWD" = "$__xec_to" ]; then command cd -- "$__xec_from" || :; fi
 unset __xec_from __xec_to
 """
+)
 
 _WHO: Final = (
     "if [ -r /proc/self/stat ]; then IFS=' ' command read -r __xec_pid __xec_rest </proc/self/stat; "
@@ -87,7 +97,7 @@ _END: Final = rf"""
 __xec_code=$?; unset -f command
 if [ -n "$__xec_busy" ] && [ "${{BASHPID-$__xec_self}}" = "$__xec_self" ]; then
   exec 9>@ctl@ 8<@feed@ </dev/null >/dev/null 2>&1
-  case $__xec_busy in
+  case $__xec_busy${{__xec_exit+x}} in
   *x) . @onexit@ ;;
   *)
     __xec_flags=$-; set +e
@@ -102,8 +112,9 @@ if [ -n "$__xec_busy" ] && [ "${{BASHPID-$__xec_self}}" = "$__xec_self" ]; then
       case $__xec_flags in *e*) set -e ;; esac
       case $__xec_was in *e*) ;; *) set +e ;; esac
       case $__xec_was in *u*) ;; *) set +u ;; esac
+      {_UNMARK}
       . @undo@
-      \trap 'exit 130' INT; \trap 'exit 143' TERM; \trap '. @end@' EXIT
+      \trap '\exit 130' INT; \trap '\exit 143' TERM; \trap '. @end@' EXIT
       {_WHO}
       __xec_busy= __xec_self=$__xec_pid
       command echo "k $__xec_code $__xec_pid" >&9
@@ -146,6 +157,7 @@ class Sh:
         """See `Dialect`."""
         streams = filled(_STREAMS, names)
         before, after = b"", b""
+        own = order.defines_own_words()
         for name, value in order.env:
             variable = name.encode()
             before += b"__xec_old_%s=${%s-} __xec_set_%s=${%s+x}; export %s=%s\n" % (*[variable] * 5, quoted(value))
@@ -155,7 +167,9 @@ class Sh:
             )
         # A script that begins with a dash is no option, where `sh` is bash.
         run = b"\\eval %s %s\n" % (quoted(b" " * order.script.startswith(b"-") + order.script), streams)
-        if order.may_trap_exit() and not order.defines_own_words():
+        if order.may_exit() and not own:
+            run = _MARK + run
+        if order.may_trap_exit() and not own:
             before += b"__xec_aliased=1; alias trap=__xec_trap\n"
             run += filled('__xec_code=$?; . @onexit@; (exit "$__xec_code")\n', names)
         if order.cwd:
@@ -169,7 +183,7 @@ class Sh:
         if after:
             run += b"__xec_code=$?\n" + after + b'(exit "$__xec_code")\n'
         names.write("order", before + run)
-        return (b"s" if order.strict else b"p") + (b"x" if order.may_exit() else b"") + b"\n"
+        return (b"s" if order.strict else b"p") + (b"x" if own and order.may_exit() else b"") + b"\n"
 
     def ping(self, number: int, names: Slots) -> bytes:
         """See `Dialect`."""
