@@ -198,6 +198,11 @@ def test_exit_is_known_for_what_it_is_also_after_the_shell_was_ended_before(ex):
     assert codes(results) == [1, 1, 0, 3, None]
 
 
+def test_exit_gives_its_code_whatever_ifs_is(ex):
+    results = ex.batch(["IFS=$'\\1'", "exit 3"], keep_going=True)
+    assert [r.exit_code for r in results] == [0, 3]
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_exit_codes_that_are_accepted_do_not_stop_a_batch(ex, shell):
     results = ex.batch(["echo a | grep b", "exit 1"], shell=shell, ok_codes="0,1")

@@ -128,6 +128,20 @@ def test_a_failure_in_a_script_that_names_exit_keeps_a_session_of_sh(ex, bash_as
         assert session.run("echo ${x-gone}").text() == "gone"
 
 
+@pytest.mark.parametrize("made", ["readonly", "declare -u"])
+def test_a_script_runs_itself_whatever_has_become_of_the_variable_that_shows_it(bash, made):
+    bash.run(f"x=1; {made} BASH_EXECUTION_STRING; : exit", strict=False)
+    for _ in range(2):
+        r = bash.run('echo "a$x"; (exit 3)')
+        assert (r.stdout, r.exit_code) == ("a1\n", 3)
+
+
+def test_exit_gives_its_code_whatever_ifs_is(bash):
+    bash.run("IFS=$'\\1'")
+    assert bash.run("(exit 3)").exit_code == 3
+    assert bash.run("exit 4").exit_code == 4
+
+
 def test_everything_that_bash_knows_survives_a_fatal_error(bash):
     bash.run(
         "a=(1 '2 3'); declare -A m=([k]=v); declare -i n=3; readonly r=9; export E=$'x\\ny'; declare -n ref=n\n"

@@ -259,7 +259,7 @@ _SHELLS: Final[dict[str, dict[str, str]]] = {
         "REPAIR": r"case ${BASHOPTS-} in *expand_aliases*) __xec_k=1 ;; esac; POSIXLY_CORRECT=1; \unset -f builtin; "
         r"\unset POSIXLY_CORRECT; case $__xec_k in 1) \builtin shopt -s expand_aliases ;; esac; __xec_k=",
         "RESUMED": _STRICT, "AROUND": _AROUND, "SAME": _CHECK_STREAMS,
-        "EXITS": r'exit() { __xec_k=$?; __xec_e=e; \builtin exit "${@-$__xec_k}"; }; ' + _NOTE_STREAMS,
+        "EXITS": r'exit() { __xec_k=$?; __xec_e=e; \builtin exit "${1-$__xec_k}" "${@:2}"; }; ' + _NOTE_STREAMS,
         "TRAPS": _ON_EXIT + _ON_SIGNALS + "@ON_ERROR@",
     },
     "zsh": {

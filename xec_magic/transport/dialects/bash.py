@@ -210,7 +210,8 @@ for ((__xec_i = ${#DIRSTACK[@]} - 1; __xec_i > 0; __xec_i--)); do \builtin print
 _OWN: Final = (
     r"""[[ :$SHELLOPTS: == *:posix:* ]] || \builtin declare -F {} >/dev/null || {{ {}; __xec_own+=({}); }}; """
 )
-_EXIT: Final = r"""\builtin eval 'exit() { __xec_exit=$?; \builtin exit "${@-$__xec_exit}"; }'"""
+# Not `${@-…}`, of which bash makes an empty word where IFS begins with byte 1.
+_EXIT: Final = r"""\builtin eval 'exit() { __xec_exit=$?; \builtin exit "${1-$__xec_exit}" "${@:2}"; }'"""
 
 # A trap on EXIT runs at the end of the script, as in a shell of its own; the shell's own EXIT trap stays in its place, and in no list.
 # No `return` on the way of what sets traps: in the EXIT trap of a subshell that a failure ends, it would end that trap, by a fault of bash.
@@ -324,7 +325,11 @@ class _Bash:
             names.write("script", simple + b"\0")
             return order_of(b"t" if order.strict else b"q")
         names.write("script", order.script + b"\0")
-        words = [f"IFS= \\builtin read -r -d '' BASH_EXECUTION_STRING <{names.path('script')}; ".encode()]
+        # Where the variable cannot be set (`readonly`, or `declare -u`, which changes it), the script must run all the same, and no other one.
+        words = [
+            f"IFS= \\builtin read -r -d '' '__xec_orders[-1]' <{names.path('script')}; ".encode(),
+            b'\\builtin printf -v BASH_EXECUTION_STRING %s "${__xec_orders[-1]}" || :; ',
+        ]
         if order.strict:
             words.append(b"__xec_strict=1; %s; " % _WAS.encode())
         exits, traps = order.may_exit(), order.may_trap_exit()
@@ -340,7 +345,7 @@ class _Bash:
             words.append(_OWN.format("exit", _EXIT, "exit").encode())
         if b"trap" in own:
             words.append(filled(_OWN.format("trap", ". @traps@", "trap"), names))
-        run = _SCRIPT.encode() % b'\\builtin eval -- "$BASH_EXECUTION_STRING"'
+        run = _SCRIPT.encode() % _TEXT.encode()
         ended = b"__xec_code=%s; " % _CODE.encode()
         if traps or _TIMES.search(order.script):
             # In a group: where a failure ends the script, bash takes back what a builtin is redirected to, and only then does
