@@ -818,6 +818,28 @@ def test_what_becomes_a_secret_after_it_was_kept_is_taken_off_the_disk(kernels, 
     assert on_disk(b"literal-token-77") == [], "it is known now, and written no more"
 
 
+@pytest.mark.parametrize("way", ["forget", "clear"])
+def test_of_what_is_forgotten_nothing_is_left_on_the_disk(kernels, host, way):
+    one = kernels()
+    keep(one, "echo literal-token-77", host)
+    assert on_disk(b"literal-token-77")
+    assert (one.cache.clear() if way == "clear" else one.cache.forget(matcher("*"))) == 1
+    until(lambda: not on_disk(b"literal-token-77"))
+
+
+def test_what_had_gone_before_it_became_a_secret_is_taken_out_of_the_log_as_well(kernels, host):
+    one = kernels()
+    digest = keep(one, "echo literal-token-77", host) and one.cache.disk.rows()[0].digest
+    one.cache.disk.forget_later([digest])
+    one.cache.disk.flush()
+    assert one.cache.disk.rows() == []
+    assert on_disk(b"literal-token-77"), "in the database's log"
+    bare = plan("true", target=host.target)
+    bare = replace(bare, cache=None, command=replace(bare.command, secret_env=(("TT", "literal-token-77"),)))
+    assert one.start(bare).result().ok
+    until(lambda: not on_disk(b"literal-token-77"))
+
+
 def test_without_anything_on_disk_a_secret_makes_nothing_there(kernels, host):
     bare = plan("true", target=host.target)
     bare = replace(bare, cache=None, command=replace(bare.command, secret_env=(("TT", "literal-token-77"),)))

@@ -243,18 +243,14 @@ class DiskTier:
             OSError: the disk takes no change, so some of them stay.
         """
         wanted = self._let_go(digests)
-        removed = self._writer.ask(lambda db: self._changes.remove(db, wanted), within_s, default=None)
+        removed = self._writer.ask(lambda db: self._changes.forget(db, wanted), within_s, default=None)
         return self._check_gone(set(wanted)) if removed is None else removed
 
     def forget_later(self, digests: Iterable[int], *, erase: bool = False) -> None:
-        """Remove entries, without waiting for it; with `erase` nothing of them is left in the file either."""
+        """Remove entries, without waiting for it; with `erase` nothing of what was ever removed is left on the disk either."""
         wanted = self._let_go(digests)
-
-        def job(db: sqlite3.Connection) -> None:
-            self._changes.remove(db, wanted)
-            self._changes.erase |= erase
-
-        self._writer.post(job)
+        remove = self._changes.forget if erase else self._changes.remove
+        self._writer.post(lambda db: remove(db, wanted))
 
     def forget_set_aside(self, holds: Callable[[bytes], bool]) -> None:
         """Remove the damaged databases that hold something; where a page ends within it, it is not found."""

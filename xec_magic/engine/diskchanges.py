@@ -39,7 +39,7 @@ class Changes:
     Attributes:
         touched: Entries that were of use since the last commit, and how often; any thread adds to it.
         evictions: Entries that had to go to make room.
-        erase: Nothing of what is removed may be left in the file.
+        erase: Nothing of what was removed may be left in the file and its log.
         shrink: The file is to give back what it does not need any more.
     """
 
@@ -99,12 +99,17 @@ class Changes:
         self._taken_back |= bool(removed) and not quietly
         return removed
 
+    def forget(self, db: sqlite3.Connection, digests: list[int]) -> set[int]:
+        """Remove entries, so that after the commit nothing of them is left in the file or its log; those that were there."""
+        self.erase = True
+        return self.remove(db, digests)
+
     def clear(self, db: sqlite3.Connection) -> set[int]:
-        """Remove everything; the entries that there were."""
+        """The same for everything."""
         digests = [digest for (digest,) in db.execute("select digest from entries")]
         db.execute("delete from stamps")
         self.shrink = self._cleared = True
-        return self.remove(db, digests)
+        return self.forget(db, digests)
 
     def _make_room(self, db: sqlite3.Connection, now: float) -> None:
         """Remove what is of no use any more, then what was used longest ago, until all fits."""
@@ -159,12 +164,14 @@ class Changes:
         if self._cleared:
             self._cleared = False
             remove_set_aside(files.directory)
-        if self.erase:  # the removed pages were overwritten; what they held is in the log until that is written back
-            self.erase = False
-            db.execute("pragma wal_checkpoint(truncate)").fetchall()
         if self.shrink:
             self.shrink = False
             db.execute("pragma incremental_vacuum").fetchall()
+        if self.erase:  # the removed pages were overwritten; what they held is in the log until that is written back
+            # Where another kernel reads for long, or the disk is full: with the next commit. The rows are gone in any case.
+            with contextlib.suppress(sqlite3.Error):
+                ((waits, *_),) = db.execute("pragma wal_checkpoint(truncate)").fetchall()
+                self.erase = bool(waits)
 
     def _tidy(self, db: sqlite3.Connection, files: OutputFiles, now: float) -> None:
         """Once a kernel: remove what no row speaks of, and digests of files that nobody asks for."""

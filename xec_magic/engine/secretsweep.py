@@ -68,7 +68,7 @@ class SecretSweep:
                 for digest, pieces in self._disk.contents()
                 if any(self._redactor.finds(piece) for piece in pieces)
             ]
-            if found:
-                self._disk.forget_later(found, erase=True)
+            # Also where no entry holds one: of what was replaced, or had to go, the text is in the database's log for a while.
+            self._disk.forget_later(found, erase=True)
             self._disk.forget_set_aside(self._redactor.finds)
             self._clean = generation
