@@ -428,3 +428,24 @@ def test_what_keeps_a_session_from_beginning_is_told(kept, end, world, server):
     with pytest.raises(xec.SpawnError, match="the login did not keep a shell; it said: .*not available"):
         c.run("true", on=f"{user}@{server.address}:{server.port}")
     assert until(lambda: all(row.busy == 0 for row in kept._engine.ssh_rows()))
+
+
+@pytest.mark.parametrize("before", ["true", "false"])  # behind a failure bash goes on in a new shell
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_a_stop_there_reaches_copies_of_the_shell_and_none_that_an_earlier_command_has_left(ex, on, shell, before):
+    s = {"on": on, "session": "copies", "shell": shell, "check": False, "strict": True}
+    left = int(str(ex.run("m=1; (while :; do sleep 0.1; done) >/dev/null 2>&1 & echo $!", **s)))
+    ex.run(before, **s)
+    r = ex.run(
+        "sh -c 'echo $PPID'; (trap '' INT TERM; sh -c 'echo $PPID'; while :; do sleep 0.1; done)",
+        timeout=2,
+        grace=0.2,
+        **s,
+    )
+    assert r.outcome == "timed out"
+    *_, copy = map(int, r.lines())
+    assert copy != left
+    assert not os.path.exists(f"/proc/{copy}")
+    assert os.path.exists(f"/proc/{left}")
+    assert str(ex.run('echo "$m"', **s)) == "1"
+    ex.run(f"kill -9 {left}", **s)

@@ -14,12 +14,13 @@ from xec_magic.transport.ssh.pipewriter import PipeWriter
 
 if TYPE_CHECKING:
     from xec_magic.transport.ssh.kept.ducts import Streams
+    from xec_magic.transport.ssh.kept.lines import Spare
 
 __all__ = ["KeptProcess"]
 
 SPARE_THE_SHELL_S: Final = 0.5  # KILL ends a command's children first; so long the shell has to notice and to go on
 
-Control = Callable[["KeptProcess", list[str], bool], Awaitable[list[ProcessInfo]]]
+Control = Callable[["KeptProcess", list[str], "Spare"], Awaitable[list[ProcessInfo]]]
 Watcher = Callable[["KeptProcess"], Sampler | None]
 
 
@@ -33,6 +34,9 @@ class KeptProcess:
         streams: Where its output comes.
         control: Signals its processes, and tells which live.
         watcher: Gives what reads its use.
+
+    Attributes:
+        older: Children that the shell had before; None as long as it has not told.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class KeptProcess:
         self._loop = asyncio.get_running_loop()
         self.started_at = self._loop.time()
         self.exit: ExitStatus | None = None
+        self.older: list[int] | None = None
         self.streams_open = True
         self._request = request
         self._streams = streams
@@ -50,6 +55,7 @@ class KeptProcess:
         self._watcher = watcher
         self._signalled: int | None = None
         self._killed_at: float | None = None
+        self._killed = False
         self._delivery = Delivery(self._deliver)
         self._paused = self._closed = False
         self._pipe = (
@@ -138,7 +144,10 @@ class KeptProcess:
         self._delivery.send(number)
 
     async def _deliver(self, names: list[str]) -> list[ProcessInfo]:
-        spare = self._killed_at is not None and self._loop.time() < self._killed_at + SPARE_THE_SHELL_S
+        spare: Spare = 0
+        if self._killed_at is not None and self._loop.time() < self._killed_at + SPARE_THE_SHELL_S:
+            spare = 2 if self._killed else 1  # when all else is dead, the shell still needs a moment to notice
+        self._killed = self._killed or "KILL" in names
         return await self._control(self, names, spare)
 
     async def look(self) -> None:

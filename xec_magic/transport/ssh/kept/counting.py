@@ -13,7 +13,7 @@ from typing import Final
 from xec_magic.events import Sample, Usage
 from xec_magic.transport.ssh.weighing import TICKS_A_S
 
-__all__ = ["Counted", "count_text", "read_count", "use_between"]
+__all__ = ["Counted", "children_text", "count_text", "read_count", "use_between"]
 
 PROC: Final = "/proc"
 _BLOCK_BYTES: Final = 512
@@ -31,6 +31,11 @@ if [ -r {proc}/thread-self/children ]; then IFS= {read} -r __xec_c <{proc}/threa
 if [ -r {proc}/self/stat ]; then IFS= {read} -r __xec_t <{proc}/self/stat || :; fi 2>/dev/null;
 {echo} "u ${{__xec_c:-0}} $__xec_o ${{__xec_t%% *}} ${{__xec_t##*)}}" >&{fd};
 unset __xec_o __xec_t __xec_c __xec_k __xec_v
+"""
+_CHILDREN: Final = r"""
+if [ -r {proc}/thread-self/children ]; then
+IFS= {word} read -r __xec_c <{proc}/thread-self/children || :; {word} echo "c $__xec_c" >&{fd}; unset __xec_c;
+fi 2>/dev/null
 """
 _FIELDS_BEFORE_TIMES: Final = 11  # of `stat`, behind the name
 
@@ -67,6 +72,11 @@ def count_text(word: str, control_fd: int) -> bytes:
     """
     text = _TEXT.format(proc=PROC, read=f"{word} read", echo=f"{word} echo", fd=control_fd)
     return " ".join(text.split("\n")).strip().encode()
+
+
+def children_text(word: str, control_fd: int) -> bytes:
+    """What makes a shell say which children it has; see `count_text`."""
+    return " ".join(_CHILDREN.format(proc=PROC, word=word, fd=control_fd).split("\n")).strip().encode()
 
 
 def read_count(line: bytes) -> Counted | None:

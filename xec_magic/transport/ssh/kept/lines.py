@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from xec_magic.command import encode_script
 from xec_magic.transport.ssh.remote import Launch, close_nowhere, escaped, fresh_mark, in_home
 
-__all__ = ["KEEPER_DIR", "idle_line", "keeper_line", "session_line", "streams_line"]
+__all__ = ["KEEPER_DIR", "Spare", "idle_line", "keeper_line", "session_line", "streams_line"]
 
 KEEPER_DIR: Final = "/tmp/xec-"
+
+Spare: TypeAlias = Literal[0, 1, 2]
+"""Whether KILL passes the shell by, see `session_line`."""
 
 # Arguments: the directory, the mark of the session's processes, where to go, the shell's own arguments. It reads the files that the
 # shell needs, two lines each, then passes on orders. Who holds which end of a FIFO open decides who hears of whose end: the shell of
@@ -129,15 +132,21 @@ def streams_line(directory: str, number: int) -> Launch:
     return Launch(_STREAMS.strip().replace("@err@", close_nowhere(2)), [directory.encode(), b"%d" % number], mark, mark)
 
 
-# A process belongs to a command by its mark, or as a child of the shell that has cleared its environment. The shell hears of a signal first, and
-# must know that it is ours: it then goes on after it.
+# A process belongs to a command by its mark, or as a child of the shell: one that has cleared its environment, or a copy of the shell (a subshell),
+# which has the mark that the shell itself began with. Such children of earlier commands are known by their numbers. A copy in which the
+# session goes on has the descriptor for answers open, as the shell has it between two commands; no other has.
+# The shell hears of a signal first, and must know that it is ours: it then goes on after it. One that waits for orders has answered, or
+# is about to begin: where it goes on waiting, the signal would be the end of the session, and of nothing else.
 _SIGNAL: Final = r"""
+x_asks() { [ "/proc/$1/fd/$x_fd" -ef "$x_dir/ctl" ]; }
+x_idle() { for x_i in $x_b; do :; done; x_asks "$x_i"; }
 x_all() {
   x_e=" $(grep -lsF "XEC_RUN_ID=$x_r.$x_n" /proc/[0-9]*/environ 2>/dev/null | tr "\n" " ") "
   x_a=" $(grep -lsF "XEC_RUN_ID=$x_r." /proc/[0-9]*/environ 2>/dev/null | tr "\n" " ") "
   x_c=
   case $x_s in ?*) x_c=$(grep -lsE "[)] [A-Za-z] ($x_either) " /proc/[0-9]*/stat 2>/dev/null) ;; esac
-  x_q=" "
+  x_q=" " x_f= x_p=
+  while :; do
   for x_d in $x_e $x_c; do
     x_d=${x_d%/*}
     case $x_q in *" $x_d "*) continue ;; esac
@@ -149,10 +158,25 @@ x_all() {
     case " $x_s " in *" $x_i "*) continue ;; esac
     case $x_e in
     *" $x_d/environ "*) ;;
-    *) case $x_a in *" $x_d/environ "*) continue ;; esac; case " $x_s " in *" $2 "*) ;; *) continue ;; esac ;;
+    *)
+      case " $x_p " in
+      *" $2 "*) ;;
+      *)
+        case " $x_s " in *" $2 "*) ;; *) continue ;; esac
+        case " $x_old " in *" $x_i "*) continue ;; esac
+        case $x_h in 0) ;; "$2") ;; *) continue ;; esac
+        case $x_a in *" $x_d/environ "*) case $x_h in 0) continue ;; esac; ! x_asks "$x_i" || continue ;; esac
+        ;;
+      esac
+      x_f="$x_f $x_i"
+      ;;
     esac
     x_v=${x_l#*"("}
     x_found "$x_i" "${x_v%")"*}"
+  done
+  case $x_f in ?*) ;; *) return 0 ;; esac
+  x_p="$x_p$x_f"; set -- $x_f; x_f= x_e=
+  x_c=$(grep -lsE "[)] [A-Za-z] ($(IFS="|"; echo "$*")) " /proc/[0-9]*/stat 2>/dev/null)
   done
 }
 x_shells() {
@@ -165,15 +189,22 @@ x_shells() {
   done
 }
 if [ -r /proc/self/stat ]; then
+  x_shown=$x_b
   for x_k in $x_signals; do
     x_o=; x_found() { x_o="$x_o $1"; }; x_all
     x_t=$x_b
-    case $x_k.$x_spare in KILL.1) case $x_o in ?*) x_t= ;; esac ;; esac
+    case $x_k.$x_spare in KILL.0) ;; KILL.1) case $x_o in ?*) x_t= ;; esac ;; KILL.2) x_t= ;; esac
+    case $x_t in ?*) case $x_k.$x_spare in CONT.* | KILL.0) ;; *)
+      for x_w in 1 2 3 4 5 -; do
+        x_idle || break
+        case $x_w in -) x_t= x_b= ;; *) sleep 0.02 ;; esac
+      done ;;
+    esac ;; esac
     case $x_t in ?*) case $x_k in CONT) ;; *) echo "$x_k" >"$x_dir/sent" ;; esac ;; esac
     for x_i in $x_t $x_o; do kill -s "$x_k" "$x_i" 2>/dev/null; done
   done
   x_found() { echo "$x_m $1 $2"; }
-  x_shells; x_all
+  x_b=$x_shown; x_shells; x_all
 else
   for x_k in $x_signals; do for x_i in $x_b; do kill -s KILL "$x_i" 2>/dev/null; done; done
 fi 2>/dev/null
@@ -187,9 +218,12 @@ def session_line(
     directory: str,
     shells: Sequence[int],
     *,
+    control_fd: int,
     busy: bool,
     signals: Sequence[str],
-    spare: bool = False,
+    spare: Spare = 0,
+    shell: int = 0,
+    older: Sequence[int] = (),
 ) -> Launch:
     """The line that signals what a command has started, and the shell while it is busy with it, then lists those that live.
 
@@ -198,15 +232,18 @@ def session_line(
         number: Of the command; None for all that the session has started.
         directory: Of the session.
         shells: Its shell's processes.
+        control_fd: The descriptor on which the shell answers. Inside a command it is closed.
         busy: The shell runs the command.
         signals: Names such as `TERM`, in order; none only lists.
-        spare: Let KILL pass the shell by if there is anything else to kill.
+        spare: Let KILL pass the shell by: 1 if there is anything else to kill, 2 in any case.
+        shell: That in which the command began, where its older children are known; 0 elsewhere.
+        older: Children that it had before.
     """
     own = fresh_mark()
     wanted = [each for name in signals for each in ((name,) if name == "KILL" else (name, "CONT"))]
     pids = " ".join(map(str, shells))
     head = (
-        f'x_m={own} x_r={mark} x_n={"" if number is None else f"{number}."} x_dir={directory} x_s="{pids}" x_either="{"|".join(map(str, shells))}" '
+        f'x_m={own} x_r={mark} x_n={"" if number is None else f"{number}."} x_dir={directory} x_fd={control_fd} x_s="{pids}" x_h={shell} x_old="{" ".join(map(str, older))}" x_either="{"|".join(map(str, shells))}" '
         f'x_b="{pids if busy else ""}" x_spare={int(spare)} x_signals="{" ".join(wanted)}"'
     )
     return Launch(head + _SIGNAL, [], own.encode())

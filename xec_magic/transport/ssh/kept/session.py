@@ -25,7 +25,7 @@ from xec_magic.transport.ssh.kept.doubt import Doubt
 from xec_magic.transport.ssh.kept.ducts import LOST, Keeper, open_duct
 from xec_magic.transport.ssh.kept.input import FarInput
 from xec_magic.transport.ssh.kept.kin import Kin
-from xec_magic.transport.ssh.kept.lines import KEEPER_DIR, keeper_line
+from xec_magic.transport.ssh.kept.lines import KEEPER_DIR, Spare, keeper_line
 from xec_magic.transport.ssh.kept.outlets import Outlets
 from xec_magic.transport.ssh.kept.step import Step
 from xec_magic.transport.ssh.kept.talk import Part, Talk, with_home
@@ -64,10 +64,10 @@ class FarSession:
         self.current: KeptProcess | None = None
         self.ended_because = ""
         self._directory = KEEPER_DIR + secrets.token_hex(8)
-        self.kin = Kin(host, mark, self._directory)
+        self._talk = Talk(command.shell, self._directory)
+        self.kin = Kin(host, mark, self._directory, self._talk.control_fd)
         self._command = command
         self._on_end = on_end
-        self._talk = Talk(command.shell, self._directory)
         self._keeper: Keeper | None = None
         self._outlets = Outlets(host, self._directory, lambda why: self._finish(why, None))
         self._input = FarInput(host, self._directory)
@@ -145,7 +145,7 @@ class FarSession:
         text, awaited = self._talk.command(
             with_home(order, self._keeper.home),
             self.kin.run_mark(self.served),
-            before + count,
+            [*before, self._talk.children, *count],
             count + ([self._input.no_input] if self._input.given else []),
         )
         self._input.given = False
@@ -216,6 +216,9 @@ class FarSession:
                 self._done(self._awaited.pop(0), ExitStatus(code_in(words[1]), None), fatal=kind == b"k")
         elif kind == b"f":
             self._unwritten = True
+        elif kind == b"c":
+            if self.current is not None:
+                self.current.older = [int(word) for word in words[1:]]
         elif kind == b"u":
             self._tally.hear(line)
 
@@ -256,10 +259,10 @@ class FarSession:
 
     # -- processes ------------------------------------------------------------------------------------
 
-    async def _control(self, process: KeptProcess, signals: list[str], spare: bool) -> list[ProcessInfo]:
+    async def _control(self, process: KeptProcess, signals: list[str], spare: Spare) -> list[ProcessInfo]:
         if signals and process.exit is None:
             self._signalled = True
-        return await self.kin.control(process, signals, spare)
+        return await self.kin.control(process, signals, spare, latest=process.number == self.served)
 
     def _watcher(self, process: KeptProcess) -> Sampler | None:
         """What reads the use of a command, from its begin on."""

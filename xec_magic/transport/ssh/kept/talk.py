@@ -10,7 +10,7 @@ from xec_magic.transport.dialects import Dialect, Order, dialect_of
 from xec_magic.transport.dialects.base import Slots, Start, filled, quoted
 from xec_magic.transport.dialects.bash import DONE, order_of
 from xec_magic.transport.dialects.sh import Sh
-from xec_magic.transport.ssh.kept.counting import count_text
+from xec_magic.transport.ssh.kept.counting import children_text, count_text
 
 __all__ = ["FarNames", "Part", "Talk"]
 
@@ -111,6 +111,11 @@ class Talk:
     def count(self) -> bytes:
         """What makes the shell say what it has used, in a line that begins with `u`."""
         return count_text(BUILTIN[self._dialect.name], self.control_fd)
+
+    @property
+    def children(self) -> bytes:
+        """What makes the shell say which children it has, in a line that begins with `c`."""
+        return children_text(BUILTIN[self._dialect.name], self.control_fd)
 
     def start(self, *, login: bool, rc: str) -> tuple[Start, dict[str, bytes]]:
         """How to start the shell, and the files that it reads."""
