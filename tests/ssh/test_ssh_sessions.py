@@ -21,8 +21,10 @@ import xec_magic as xec
 from xec_magic.command import Command
 from xec_magic.transport.ssh import SSHTransport
 from xec_magic.transport.ssh.kept import step as step_module
+from xec_magic.transport.ssh.kept.command import SPARE_THE_SHELL_S
 from xec_magic.transport.ssh.kept.ducts import Cutter
 from xec_magic.transport.ssh.kept.input import FarInput
+from xec_magic.transport.ssh.kept.lines import session_line
 from xec_magic.transport.terminate import living, stop
 
 
@@ -428,6 +430,46 @@ def test_what_keeps_a_session_from_beginning_is_told(kept, end, world, server):
     with pytest.raises(xec.SpawnError, match="the login did not keep a shell; it said: .*not available"):
         c.run("true", on=f"{user}@{server.address}:{server.port}")
     assert until(lambda: all(row.busy == 0 for row in kept._engine.ssh_rows()))
+
+
+@pytest.mark.parametrize("shell", ["bash", "dash", "zsh"])
+def test_a_stop_there_that_comes_when_the_shell_has_answered_leaves_it_alone(shell, every, kept):
+    session = every(shell)
+    session.run("x=1")
+    there = session_there(kept)
+    for name in ("INT", "TERM", "KILL"):
+        line = session_line(
+            there._mark, 1, there._directory, there.shells, control_fd=there.kin._control_fd, busy=True, signals=[name], spare=2
+        )  # fmt: skip
+        kept._engine.ssh_call(lambda _, line=line: there.kin._asked(line))
+    assert session.run("echo $x").text() == "1"
+
+
+def test_a_further_kill_there_leaves_the_shell_a_moment_to_notice_that_all_else_is_dead(bash, kept, monkeypatch):
+    running = bash.start("echo begun; sleep 60")
+    running.begin()
+    assert until(lambda: running.log.size())
+    process = session_there(kept).current
+    spared = []
+
+    async def control(_process, _names, spare):
+        spared.append(spare)
+        return []
+
+    async def kill_twice(_):
+        process._killed_at = asyncio.get_running_loop().time()
+        await process._deliver(["KILL"])
+        await process._deliver(["KILL"])
+        process._killed_at -= SPARE_THE_SHELL_S
+        await process._deliver(["KILL"])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(process, "_control", control)
+        kept._engine.ssh_call(kill_twice)
+    process._killed_at = None
+    running.cancel()
+    running.wait(20)
+    assert spared == [1, 2, 0]
 
 
 @pytest.mark.parametrize("before", ["true", "false"])  # behind a failure bash goes on in a new shell
