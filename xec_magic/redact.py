@@ -14,6 +14,7 @@ from xec_magic.errors import OptionError
 __all__ = ["PartedRedactor", "Redactor", "StreamRedactor"]
 
 _SHORTEST: Final = 4  # characters; shorter ones stand in ordinary output by chance, and masking them would spoil it
+_BEGIN_BYTES: Final = 2048  # within so many there is one border of a database's pages at most
 
 
 class Redactor:
@@ -76,6 +77,11 @@ class Redactor:
         """There is a secret in these bytes."""
         finder = self._finder
         return finder is not None and finder.finds(data)
+
+    def finds_half(self, data: bytes) -> bool:
+        """The same, also where something else stands within it once, as between two pages of a database."""
+        finder = self._finder
+        return finder is not None and finder.finds_half(data)
 
     def stream(self) -> StreamRedactor | None:
         """What masks one stream, with the secrets of this moment; None when there are none, so nothing needs to be done."""
@@ -200,6 +206,11 @@ class _Finder:
     def finds(self, data: bytes) -> bool:
         """There is one at all; told many times as fast as where they are."""
         return any(form in data for form in self._forms)
+
+    def finds_half(self, data: bytes) -> bool:
+        """One of the halves of one is there, of a long one's begin. What breaks into it once leaves one of them whole."""
+        begins = (form[:_BEGIN_BYTES] for form in self._forms)
+        return any(half in data for each in begins for half in (each[: len(each) // 2], each[len(each) // 2 :]))
 
     def hits(self, data: bytes) -> list[tuple[int, int, bytes]]:
         """Where secrets begin and end, and what stands there instead."""

@@ -785,6 +785,21 @@ def test_a_database_that_was_set_aside_goes_when_all_is_cleared(kernels, host):
 # -- secrets ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("at", [1, 8, 15])
+def test_a_database_that_was_set_aside_goes_also_where_a_page_ends_within_the_secret(kernels, host, at):
+    os.makedirs(home(), mode=0o700)
+    secret = b"literal-token-77"
+    (home() / NAME).write_bytes(b"no database\n" * 500 + secret[:at] + b"\0\0\0\x07" + secret[at:])
+    one = kernels()
+    keep(one, "harmless", host)
+    bare = replace(plan("true", target=host.target), cache=None)
+    assert one.start(bare).result().ok
+    assert len(list(home().glob("*.damaged-*"))) == 1
+    hidden = replace(bare, command=replace(bare.command, secret_env=(("TT", secret.decode()),)))
+    assert one.start(hidden).result().ok
+    until(lambda: not list(home().glob("*.damaged-*")))
+
+
 def on_disk(value):
     return [path.name for path in home().rglob("*") if path.is_file() and value in path.read_bytes()]
 

@@ -253,7 +253,7 @@ class DiskTier:
         self._writer.post(lambda db: remove(db, wanted))
 
     def forget_set_aside(self, holds: Callable[[bytes], bool]) -> None:
-        """Remove the damaged databases that hold something; where a page ends within it, it is not found."""
+        """Remove the damaged databases that hold something; a page may end within it."""
         if self._place.directory is not None:
             remove_set_aside(self._place.directory, holds)
 

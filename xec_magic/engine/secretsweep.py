@@ -70,5 +70,5 @@ class SecretSweep:
             ]
             # Also where no entry holds one: of what was replaced, or had to go, the text is in the database's log for a while.
             self._disk.forget_later(found, erase=True)
-            self._disk.forget_set_aside(self._redactor.finds)
+            self._disk.forget_set_aside(self._redactor.finds_half)
             self._clean = generation
