@@ -266,12 +266,12 @@ def test_many_losers_are_stopped_together_and_not_one_after_the_other(ex, monkey
     "options", [{}, {"retries": 1, "read_only": True}], ids=["without a task", "in a task of its own"]
 )
 def test_a_loser_that_is_just_being_started_is_gone_too(ex, options):
-    helper = ex._engine.transports._local._spawner
+    helper = ex._engine.transports._local.spawner.helper
     ex.run("true")
     host = FakeHost("winner")
     host.on("x", Wait(0.2), Say("won"))
-    os.kill(helper._process.pid, signal.SIGSTOP)  # so that its start takes a while
-    let_go = threading.Timer(1, os.kill, (helper._process.pid, signal.SIGCONT))
+    os.kill(helper.process.pid, signal.SIGSTOP)  # so that its start takes a while
+    let_go = threading.Timer(1, os.kill, (helper.process.pid, signal.SIGCONT))
     let_go.start()
     assert str(ex.lazy().add("sleep 60", **options).add("x", target=host.target).race()) == "won"
     assert let_go.finished.is_set()

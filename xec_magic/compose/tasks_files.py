@@ -82,7 +82,12 @@ def _stamp(path: str, known: Stamp | None, stopped: Callable[[], bool]) -> Stamp
     now = time.time_ns()
     status = os.stat(path)
     size, modified, turned, inode = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-    if known is not None and known[:4] == (size, modified, turned, inode) and known[4] - modified > SETTLED_NS:
+    # By the later of the two times: `cp -p`, `tar` and `touch -d` set the one back, and the clock may have been.
+    if (
+        known is not None
+        and known[:4] == (size, modified, turned, inode)
+        and known[4] - max(modified, turned) > SETTLED_NS
+    ):
         return known
     digest = blake2b(digest_size=20)
     with open(path, "rb", buffering=0) as file:
