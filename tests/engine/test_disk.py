@@ -1,5 +1,6 @@
 """What the persistent tier promises: results outlive their kernel, kernels share them, and no disk makes a run fail."""
 
+import contextlib
 import math
 import os
 import resource
@@ -840,6 +841,19 @@ def test_of_what_is_forgotten_nothing_is_left_on_the_disk(kernels, host, way):
     assert on_disk(b"literal-token-77")
     assert (one.cache.clear() if way == "clear" else one.cache.forget(matcher("*"))) == 1
     until(lambda: not on_disk(b"literal-token-77"))
+
+
+def test_what_another_kernel_keeps_from_being_written_back_is_written_back_with_the_next_change(kernels, host):
+    one = kernels()
+    keep(one, "echo literal-token-77", host)
+    with contextlib.closing(sqlite3.connect(home() / NAME, isolation_level=None)) as reader:
+        reader.execute("begin")
+        assert reader.execute("select count(*) from entries").fetchone() == (1,)
+        assert one.cache.forget(matcher("*")) == 1
+        assert on_disk(b"literal-token-77"), "the other one reads"
+    keep(one, "harmless", host)
+    one.cache.disk.flush()
+    assert not on_disk(b"literal-token-77")
 
 
 def test_what_had_gone_before_it_became_a_secret_is_taken_out_of_the_log_as_well(kernels, host):

@@ -136,6 +136,16 @@ def test_a_script_runs_itself_whatever_has_become_of_the_variable_that_shows_it(
         assert (r.stdout, r.exit_code) == ("a1\n", 3)
 
 
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("shell", ["bash", "dash", "sh"])
+def test_exit_in_a_function_of_an_earlier_command_ends_the_command_and_not_the_session(ex, bash_as_sh, shell, strict):
+    c = ex.using(session="s", shell=bash_as_sh if shell == "sh" else shell, strict=strict)
+    c.run("die() { echo died; exit 3; }; x=5")
+    r = c.run("die; echo not reached")
+    assert (r.stdout, r.exit_code, r.notes) == ("died\n", 3, ())
+    assert c.run("echo $x").text() == "5"
+
+
 def test_exit_gives_its_code_whatever_ifs_is(bash):
     bash.run("IFS=$'\\1'")
     assert bash.run("(exit 3)").exit_code == 3

@@ -445,6 +445,21 @@ def test_a_stop_there_that_comes_when_the_shell_has_answered_leaves_it_alone(she
     assert session.run("echo $x").text() == "1"
 
 
+def test_a_session_there_that_is_stopped_when_idle_ends_by_itself(bash, kept, monkeypatch):
+    bash.run("x=1")
+    kin, sent = session_there(kept).kin, []
+    stop_all = kin.stop_all
+
+    async def watched(signals):
+        sent.extend(signals)
+        return await stop_all(signals)
+
+    monkeypatch.setattr(kin, "stop_all", watched)
+    kept._engine.ask(kept._engine.transports.stop("s"))
+    assert sent == ["TERM"]
+    assert bash.run("echo ${x-new}").text() == "new"
+
+
 def test_a_further_kill_there_leaves_the_shell_a_moment_to_notice_that_all_else_is_dead(bash, kept, monkeypatch):
     running = bash.start("echo begun; sleep 60")
     running.begin()

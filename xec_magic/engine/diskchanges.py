@@ -8,6 +8,7 @@ import time
 from typing import Final
 
 from xec_magic.command import encode_script
+from xec_magic.engine.diskdb import READ_PATIENCE_S, patience
 from xec_magic.engine.diskfacts import is_newer, pack, proof
 from xec_magic.engine.diskfiles import OutputFiles
 from xec_magic.engine.diskforms import remove_older_forms, remove_set_aside
@@ -169,7 +170,7 @@ class Changes:
             db.execute("pragma incremental_vacuum").fetchall()
         if self.erase:  # the removed pages were overwritten; what they held is in the log until that is written back
             # Where another kernel reads for long, or the disk is full: with the next commit. The rows are gone in any case.
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error), patience(db, READ_PATIENCE_S):
                 ((waits, *_),) = db.execute("pragma wal_checkpoint(truncate)").fetchall()
                 self.erase = bool(waits)
 

@@ -7,10 +7,14 @@ import errno
 import os
 import sqlite3
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FORM", "NAME", "Database", "inode_of", "is_busy", "is_damage", "open_database", "open_for_reading"]
+__all__ = [
+    "FORM", "NAME", "READ_PATIENCE_S", "Database", "inode_of", "is_busy", "is_damage", "open_database", "open_for_reading",
+    "patience",
+]  # fmt: skip
 
 READ_PATIENCE_S: Final = 0.25  # for another kernel that recovers the database; then it is a miss
 
@@ -62,6 +66,17 @@ def open_database(path: Path) -> Database:
         db.close()
         raise
     return db
+
+
+@contextlib.contextmanager
+def patience(db: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    """Wait no longer than so for another kernel, for a while."""
+    (usual,) = db.execute("pragma busy_timeout").fetchone()
+    db.execute(f"pragma busy_timeout = {int(seconds * 1000)}")
+    try:
+        yield
+    finally:
+        db.execute(f"pragma busy_timeout = {usual}")
 
 
 def open_for_reading(path: Path) -> Database:

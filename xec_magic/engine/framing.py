@@ -59,9 +59,8 @@ class Framing:
         masked = self._masked_by(stream)
         for item in self._streams[stream].feed(data):
             if isinstance(item, _Frame):
-                if (
-                    item.ends > self._ended or item.begins > self._told
-                ):  # both streams bring each frame; the first one counts
+                # Both streams bring each frame; the first one counts.
+                if item.ends > self._ended or item.begins > self._told:
                     yield from self._frame(item)
             elif masked is None:
                 yield Output(self._run_id, self._now(), stream, item[1], item[0] or None)

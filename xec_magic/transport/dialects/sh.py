@@ -35,8 +35,9 @@ echo "r $$" >&9;
 {_LOOP}
 """)
 
-# Only `exit` ends the session. A failure runs the same EXIT trap, so an alias notes which of the two it was. On the script's own
-# line, which counts for `$LINENO` where `sh` is bash.
+# Only `exit` ends the session, where the script itself names it. A failure runs the same EXIT trap, so an alias notes which of the two
+# it was. On the script's own line, which counts for `$LINENO` where `sh` is bash. The order's second letter is `m` for such a script,
+# and `x` for one in which there can be no alias: any end of it is then taken for an `exit`.
 _MARK: Final = (
     b"if alias exit >/dev/null 2>&1; then __xec_exit=1; else __xec_marks=1; alias exit='__xec_exit=1 exit'; fi; "
 )
@@ -97,8 +98,8 @@ _END: Final = rf"""
 __xec_code=$?; unset -f command
 if [ -n "$__xec_busy" ] && [ "${{BASHPID-$__xec_self}}" = "$__xec_self" ]; then
   exec 9>@ctl@ 8<@feed@ </dev/null >/dev/null 2>&1
-  case $__xec_busy${{__xec_exit+x}} in
-  *x) . @onexit@ ;;
+  case $__xec_busy${{__xec_exit+e}} in
+  *x* | *me) . @onexit@ ;;
   *)
     __xec_flags=$-; set +e
     case ${{__xec_aliased+x}}${{__xec_onexit+x}} in ?*)
@@ -183,7 +184,8 @@ class Sh:
         if after:
             run += b"__xec_code=$?\n" + after + b'(exit "$__xec_code")\n'
         names.write("order", before + run)
-        return (b"s" if order.strict else b"p") + (b"x" if own and order.may_exit() else b"") + b"\n"
+        ends = b"" if not order.may_exit() else b"x" if own else b"m"
+        return (b"s" if order.strict else b"p") + ends + b"\n"
 
     def ping(self, number: int, names: Slots) -> bytes:
         """See `Dialect`."""

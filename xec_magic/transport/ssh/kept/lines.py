@@ -136,7 +136,7 @@ def streams_line(directory: str, number: int) -> Launch:
 # which has the mark that the shell itself began with. Such children of earlier commands are known by their numbers. A copy in which the
 # session goes on has the descriptor for answers open, as the shell has it between two commands; no other has.
 # The shell hears of a signal first, and must know that it is ours: it then goes on after it. One that waits for orders has answered, or
-# is about to begin: where it goes on waiting, the signal would be the end of the session, and of nothing else.
+# is about to begin: where it goes on waiting, what is for a command would be the end of the session, and of nothing else.
 _SIGNAL: Final = r"""
 x_asks() { [ "/proc/$1/fd/$x_fd" -ef "$x_dir/ctl" ]; }
 x_idle() { for x_i in $x_b; do :; done; x_asks "$x_i"; }
@@ -194,7 +194,7 @@ if [ -r /proc/self/stat ]; then
     x_o=; x_found() { x_o="$x_o $1"; }; x_all
     x_t=$x_b
     case $x_k.$x_spare in KILL.0) ;; KILL.1) case $x_o in ?*) x_t= ;; esac ;; KILL.2) x_t= ;; esac
-    case $x_t in ?*) case $x_k.$x_spare in CONT.* | KILL.0) ;; *)
+    case $x_t in ?*) case $x_n.$x_k.$x_spare in .* | *.CONT.* | *.KILL.0) ;; *)
       for x_w in 1 2 3 4 5 -; do
         x_idle || break
         case $x_w in -) x_t= x_b= ;; *) sleep 0.02 ;; esac
