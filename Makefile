@@ -8,10 +8,12 @@ NOTEBOOKS := notebooks
 NO_BROWSER := -m "not browser"
 # Two files at a time: most tests wait for processes. What a file's tests share (servers, pages) they share in one process.
 TWICE := -n 2 --dist loadfile
+# What checks notebooks takes two seconds to load, in each process, and none of the other tests needs it.
+PYTEST := $(BIN)/python -m pytest -p no:nbval
 # Thousands of real processes on a machine that others use too: what fails is run once more, and both are shown.
 AGAIN := --reruns 1 -raR
 
-.PHONY: demo lab test test-notebooks test-wheel test-browser test-examples test-checkout check bench docs format clean help
+.PHONY: demo lab test test-notebooks test-wheel test-browser test-examples test-checkout check types bench docs format clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -56,28 +58,30 @@ test-wheel: $(VENV)/test
 	rm -rf build/wheel build/dist
 	$(BIN)/python -m build --wheel --outdir build/dist . > build-wheel.log
 	$(BIN)/pip install --quiet --no-deps --target build/wheel build/dist/*.whl
-	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/wheel XEC_TEST_WHEEL=$(CURDIR)/build/wheel $(BIN)/python -m pytest $(TWICE) $(AGAIN) $(NO_BROWSER) tests
+	PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/wheel XEC_TEST_WHEEL=$(CURDIR)/build/wheel $(PYTEST) $(TWICE) $(AGAIN) $(NO_BROWSER) tests
 
 # The browser's driver keeps a loop running in the main thread, so its tests have a process of their own.
 test-browser: $(VENV)/test
-	$(BIN)/python -m pytest $(TWICE) $(AGAIN) -m browser tests
+	$(PYTEST) $(TWICE) $(AGAIN) -m browser tests/lab
 
 test-examples: $(VENV)/test
-	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' xec_magic README.md docs
+	$(PYTEST) --doctest-modules --doctest-glob='*.md' xec_magic README.md docs
 
 # The same tests as test-wheel, of the files as they lie here.
 test-checkout: $(VENV)/test
-	$(BIN)/python -m pytest $(TWICE) $(AGAIN) $(NO_BROWSER) tests
+	$(PYTEST) $(TWICE) $(AGAIN) $(NO_BROWSER) tests
 
 ## make check    ruff, mypy, import-linter, generated files, documentation
 check: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/make_options_page.py --check
 	$(BIN)/python tools/join_js.py --check
-	$(MAKE) docs
+	$(MAKE) --jobs=2 --output-sync=target types docs
+
+types: $(VENV)/test
+	$(BIN)/mypy
 
 ## make docs     build the documentation into docs/_build/html, warnings are errors
 docs: $(VENV)/test
