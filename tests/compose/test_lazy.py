@@ -417,8 +417,10 @@ from xec_magic import runtime
 from xec_magic.transport.spawn import proctree
 executor = runtime.current().executor
 def living(): return proctree.living((), f"XEC_RUN_ID={executor.kernel_id}.".encode())
+mapped = threading.Event()
+def said(): return len([r for r in executor.runs() if r.log.size()])
 def interrupt():
-    while len([r for r in executor.runs() if r.log.size()]) < WANTED: time.sleep(0.01)
+    while not WANTED: time.sleep(0.01)
     for _ in range(TIMES):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.5)
@@ -437,29 +439,29 @@ except KeyboardInterrupt as stop:
 @pytest.mark.parametrize(
     ("body", "wanted", "times", "printed"),
     [
-        ("steps.add('echo a; sleep 60').add('true').run()", 1, 1, "RunInterrupted ['interrupted', 'not started'] []"),
-        ("steps.add('echo a; sleep 60').add('echo a; sleep 60').all()", 2, 1, "RunInterrupted ['interrupted', 'interrupted'] []"),
+        ("steps.add('echo a; sleep 60').add('true').run()", "said() >= 1", 1, "RunInterrupted ['interrupted', 'not started'] []"),
+        ("steps.add('echo a; sleep 60').add('echo a; sleep 60').all()", "said() >= 2", 1, "RunInterrupted ['interrupted', 'interrupted'] []"),
         (
-            "steps.add('trap \"\" INT TERM; echo a; while :; do sleep 0.1; done', grace=60).race()", 1, 2,
+            "steps.add('trap \"\" INT TERM; echo a; while :; do sleep 0.1; done', grace=60).race()", "said() >= 1", 2,
             "RunInterrupted ['interrupted'] []",
         ),
         (
-            "steps.add('echo a; sleep 60').add('true', when=lambda _: time.sleep(60)).run_parallel()", 1, 1,
+            "steps.add('echo a; sleep 60').add('true', when=lambda _: time.sleep(60)).run_parallel()", "said() >= 1", 1,
             "RunInterrupted ['interrupted', 'not started'] []",
         ),
         (
-            "steps.add('true', when=lambda _: xec.run('echo a; sleep 60').ok).run()", 1, 1,
+            "steps.add('true', when=lambda _: xec.run('echo a; sleep 60').ok).run()", "said() >= 1", 1,
             "RunInterrupted ['not started'] []",
         ),
-        ("steps.add('echo a; sleep 60').start().result()", 1, 1, "RunInterrupted ['interrupted'] []"),
+        ("steps.add('echo a; sleep 60').start().result()", "said() >= 1", 1, "RunInterrupted ['interrupted'] []"),
         (
-            "steps.add('echo a').add('true').map(lambda _: time.sleep(60)).run()", 1, 1,
+            "steps.add('echo a').add('true').map(lambda _: (mapped.set(), time.sleep(60))).run()", "mapped.is_set()", 1,
             "RunInterrupted ['ok', 'not started'] []",
         ),
     ],
 )  # fmt: skip
 def test_an_interrupt_stops_everything_and_nothing_swallows_it(body, wanted, times, printed):
-    program = INTERRUPTED.replace("WANTED", str(wanted)).replace("TIMES", str(times)).replace("BODY", body)
+    program = INTERRUPTED.replace("WANTED", wanted).replace("TIMES", str(times)).replace("BODY", body)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == printed, done.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import resource
@@ -21,7 +22,7 @@ import xec_magic as xec
 from xec_magic.errors import OptionError, SpawnError, XecError
 from xec_magic.outcome import Outcome
 from xec_magic.transport import session_doubt, session_orders
-from xec_magic.transport.session import Session
+from xec_magic.transport.session import PREPARE_S, Session
 from xec_magic.transport.session_shells import SessionShells
 from xec_magic.transport.spawn import proctree
 
@@ -938,9 +939,11 @@ def test_two_commands_of_one_session_cannot_be_piped_but_one_can_be_a_member(ex,
 # -- short and long commands -----------------------------------------------------------------------
 
 
-def test_a_short_command_takes_no_turn_of_the_loop(ex, bash):
+def test_a_short_command_takes_no_turn_of_the_loop(ex, bash, monkeypatch):
+    monkeypatch.setattr("xec_magic.engine.here.PATIENCE_S", 30.0)  # short it is however slow the machine is
     bash.run("true")
     engine = ex._engine
+    engine._portal.call(asyncio.sleep(2 * PREPARE_S))  # by then the session is prepared, and can be lent
     posted = []
     original = engine._portal.post
     engine._portal.post = lambda *args: (posted.append(args), original(*args))

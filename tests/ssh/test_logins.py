@@ -81,7 +81,7 @@ def test_a_certificate_that_is_no_longer_valid_by_the_clock_or_cannot_be_read_is
     path = sign(authority, key, "-V", "20200101Z:20210203Z", principal="bob")
     rubbish = world.dir / "rubbish-cert.pub"
     rubbish.write_text("rubbish\n")
-    said = certificate_troubles([str(path), str(path), str(rubbish), "/nowhere"], "bob", 1_600_000_000)
+    said = certificate_troubles([str(path), str(path), str(rubbish), str(world.dir / "nowhere")], "bob", 1_600_000_000)
     assert [each.split(" ", 3)[3].split(":")[0] for each in said] == [
         "seems to be valid, so its authority SHA256",
         "cannot be read",

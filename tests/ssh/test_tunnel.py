@@ -59,6 +59,16 @@ def said_through(port, text=b"hello", address="127.0.0.1"):
         return link.recv(1000)
 
 
+def said_through_socks(port, service):
+    with socket.create_connection(("127.0.0.1", port), 10) as link:
+        link.sendall(b"\x05\x01\x00")
+        assert link.recv(2) == b"\x05\x00"
+        link.sendall(b"\x05\x01\x00\x03\x09localhost" + struct.pack(">H", service))
+        assert link.recv(100)[:2] == b"\x05\x00"
+        link.sendall(b"hello")
+        return link.recv(100)
+
+
 def refuses(port):
     try:
         socket.create_connection(("127.0.0.1", port), 5).close()
@@ -105,13 +115,8 @@ def test_a_remote_port_leads_here(server, service):
 
 
 def test_a_socks_proxy_leads_wherever_its_user_says(server, service):
-    with xec.tunnel(server.spec, socks=0) as tunnel, socket.create_connection(("127.0.0.1", tunnel.port), 10) as link:
-        link.sendall(b"\x05\x01\x00")
-        assert link.recv(2) == b"\x05\x00"
-        link.sendall(b"\x05\x01\x00\x03\x09localhost" + struct.pack(">H", service))
-        assert link.recv(100)[:2] == b"\x05\x00"
-        link.sendall(b"hello")
-        assert link.recv(100) == b"HELLO"
+    with xec.tunnel(server.spec, socks=0) as tunnel:
+        assert said_through_socks(tunnel.port, service) == b"HELLO"
         assert tunnel.connections == 1
 
 
@@ -156,7 +161,8 @@ def test_who_cuts_his_connection_before_it_is_through_leaves_none_on_the_host(wo
         link.close()
     if kind == "local":
         assert until(lambda: tunnel.connections == 20)
-        assert said_through(tunnel.port) == b"HELLO"  # behind all of them
+    # Behind all of them: a tunnel that closes while Python 3.11 takes connections leaves those to the garbage collector, which warns.
+    assert (said_through(tunnel.port) if kind == "local" else said_through_socks(tunnel.port, service)) == b"HELLO"
     assert until(lambda: held() <= before)
     assert tunnel.state == "open"
 

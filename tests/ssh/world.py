@@ -24,6 +24,7 @@ IS_ROOT = os.getuid() == 0
 
 
 def generate_key(path: Path, passphrase: str = "", kind: str = "ed25519") -> Path:
+    path.unlink(missing_ok=True)  # of the same test, which is run once more: it would be asked for
     subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "test", "-f", path], check=True)
     return path
 
