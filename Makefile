@@ -78,7 +78,7 @@ check: $(VENV)/test
 	$(BIN)/lint-imports
 	$(BIN)/python tools/make_options_page.py --check
 	$(BIN)/python tools/join_js.py --check
-	$(MAKE) --jobs=2 --output-sync=target types docs
+	$(MAKE) --jobs=2 types docs
 
 types: $(VENV)/test
 	$(BIN)/mypy
