@@ -192,6 +192,7 @@ def test_a_command_is_run_ahead_so_that_its_cell_need_not(run):
     run("%xec_cache warm --cache 5m echo run >> runs; echo done")
     run("%xec_runs wait")
     assert "cached" in run("%xec --cache 5m echo run >> runs; echo done").out
+    assert "cached" in run("%%xec --cache 5m\necho run >> runs; echo done").out
     assert runs() == 1
 
 

@@ -136,7 +136,8 @@ class CommandMagics(Magics):
             config=self.defaults.changed(),
             expand=lambda text, joins="": expand_value(text, evaluate, joins),
         )
-        text = rest if cell is None else cell
+        # The last newline is IPython's: with it the cell would not be the command that the line form, or Python, has kept.
+        text = rest if cell is None else cell.removesuffix("\n")
         if not text.strip():
             raise OptionError("there is no command; write %xec CMD, or %%xec with the command on the lines below")
         _check_together(options)
