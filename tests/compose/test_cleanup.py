@@ -457,6 +457,16 @@ def run_program(text, *args, **how):
     )
 
 
+def test_what_is_deferred_on_a_host_that_is_not_connected_is_done_when_python_ends(tmp_path):
+    program = """
+import sys, xec_magic as xec
+hosts = xec.demo.fleet(1)
+xec.defer(xec.template("touch ${{f}}", f=sys.argv[1]), on="web01")
+"""
+    done = run_program(program, tmp_path / "done")
+    assert (done.stderr, (tmp_path / "done").exists()) == ("", True)
+
+
 def test_an_alarm_of_the_users_during_clean_up_is_told_as_what_it_is(tmp_path):
     def alarm(*_):
         raise TimeoutError("mine")

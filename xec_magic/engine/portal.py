@@ -20,6 +20,24 @@ WAKE_S: Final = 0.2  # a waiting thread looks up so often, so that an interrupt 
 LAST_CHANCE_S: Final = 1.0  # for tasks that are left when the loop stops
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop that can log in also while Python ends, when what was deferred on hosts is done."""
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+        """Call `func(*args)` in a thread, or in this one where Python, which ends, gives none any more."""
+        try:
+            return super().run_in_executor(executor, func, *args)
+        except RuntimeError:
+            if threading.main_thread().is_alive():
+                raise
+            done: asyncio.Future[T] = self.create_future()
+            try:
+                done.set_result(func(*args))
+            except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
+                done.set_exception(error)
+            return done
+
+
 class Portal:
     """One asyncio loop in a thread of its own. No other file of the package crosses threads.
 
@@ -31,7 +49,7 @@ class Portal:
 
     def __init__(self, name: str = "xec-loop") -> None:
         with map_errors(OSError, to=SpawnError, what="cannot start commands"):
-            self._loop = asyncio.new_event_loop()
+            self._loop = _Loop()
         # Every command asks whether it is open, and who asks. After a rest, asking the `Thread` costs one in a warm shell 15 µs.
         self._owner = os.getpid()
         self._runs = True
