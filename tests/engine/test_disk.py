@@ -445,6 +445,10 @@ def test_a_kernel_that_is_killed_while_it_writes_leaves_whole_results_or_none(ke
     sweeper.start(plan("echo sweep", persist=True)).result()
     sweeper.cache.disk.flush()
     assert not orphan.exists()
+    orphan.write_text("half")
+    os.utime(orphan, (1, 1))
+    sweeper.cache.clear()
+    assert not orphan.exists()
 
 
 # -- damage -------------------------------------------------------------------------------------
@@ -843,6 +847,17 @@ def test_of_what_is_forgotten_nothing_is_left_on_the_disk(kernels, host, way):
     until(lambda: not on_disk(b"literal-token-77"))
 
 
+def test_a_database_from_which_all_is_removed_gives_its_room_back(kernels):
+    lots = FakeHost("db1")
+    lots.on(".*", Say(b"x" * 60_000))
+    one = kernels()
+    for number in range(20):
+        ask(one, f"number {number}", lots)
+    one.cache.disk.flush()
+    assert one.cache.clear() == 20
+    assert (home() / NAME).stat().st_size < 200_000
+
+
 def test_what_another_kernel_keeps_from_being_written_back_is_written_back_with_the_next_change(kernels, host):
     one = kernels()
     keep(one, "echo literal-token-77", host)
@@ -1031,7 +1046,8 @@ def test_a_change_that_the_disk_refuses_takes_no_output_with_it(kernels, host, m
         patch.setattr(Changes, "_tidy", Mock(side_effect=busy))
         with pytest.raises(OSError, match="the disk takes no change, so 1 of the results to forget stay"):
             one.cache.forget(matcher("lots"))
-        one.cache.disk.flush()
+        keep(one, "lots that is refused", host)
+    assert len(list((home() / "outputs").iterdir())) == 1
     keep(one, "other", host)
     again = ask(kernels(), "lots", host)
     assert (again.cached is not None, again.stdout) == (True, "x" * 200_000 + "\n")

@@ -47,6 +47,7 @@ class Changes:
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._gone: list[str] = []  # files to remove after the next commit
+        self._written: list[str] = []  # files of rows that are not committed yet
         self._taken_back = self._tidied = self._cleared = False
         self.touched: dict[int, int] = {}
         self.evictions = 0
@@ -72,6 +73,7 @@ class Changes:
                 output = log.read(0, log.size())
             else:
                 name, file_stamp, file_digest = files.write(entry.key.digest, log)
+                self._written.append(name)
         except (OutputTooLarge, ValueError):
             return  # its spool file has gone meanwhile
         record, index, script = pack(entry, file_digest), log.index(), encode_script(result.command)
@@ -110,6 +112,7 @@ class Changes:
         digests = [digest for (digest,) in db.execute("select digest from entries")]
         db.execute("delete from stamps")
         self.shrink = self._cleared = True
+        self._tidied = False  # with what kernels left that died since
         return self.forget(db, digests)
 
     def _make_room(self, db: sqlite3.Connection, now: float) -> None:
@@ -134,6 +137,7 @@ class Changes:
         """
         db.execute("begin immediate")
         gone, evictions, touched = len(self._gone), self.evictions, self.touched.copy()
+        self._written = []
         try:
             for job in jobs:
                 job.do(db)
@@ -148,8 +152,9 @@ class Changes:
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 db.execute("rollback")
-            # The rows are there again, and with them their files.
+            # The rows are there again, and with them their files; of the new ones none may take a full disk's last room.
             del self._gone[gone:]
+            files.remove(self._written)
             self.evictions = evictions
             self.touched = touched | self.touched
             raise
@@ -165,9 +170,10 @@ class Changes:
         if self._cleared:
             self._cleared = False
             remove_set_aside(files.directory)
-        if self.shrink:
-            self.shrink = False
-            db.execute("pragma incremental_vacuum").fetchall()
+        if self.shrink:  # where another kernel writes, or the disk is full: with the next commit
+            with contextlib.suppress(sqlite3.Error), patience(db, READ_PATIENCE_S):
+                db.executescript("pragma incremental_vacuum")  # `execute` does a step of it, which is one page
+                self.shrink = False
         if self.erase:  # the removed pages were overwritten; what they held is in the log until that is written back
             # Where another kernel reads for long, or the disk is full: with the next commit. The rows are gone in any case.
             with contextlib.suppress(sqlite3.Error), patience(db, READ_PATIENCE_S):
