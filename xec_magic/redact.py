@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import urllib.parse
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from xec_magic.errors import OptionError
@@ -78,10 +79,15 @@ class Redactor:
         finder = self._finder
         return finder is not None and finder.finds(data)
 
-    def finds_half(self, data: bytes) -> bool:
+    def finds_in(self, pieces: Iterable[bytes]) -> bool:
+        """The same in what pieces make together, wherever they end."""
+        finder = self._finder
+        return finder is not None and finder.finds_in(pieces)
+
+    def finds_half(self, pieces: Iterable[bytes]) -> bool:
         """The same, also where something else stands within it once, as between two pages of a database."""
         finder = self._finder
-        return finder is not None and finder.finds_half(data)
+        return finder is not None and finder.finds_half(pieces)
 
     def stream(self) -> StreamRedactor | None:
         """What masks one stream, with the secrets of this moment; None when there are none, so nothing needs to be done."""
@@ -207,10 +213,15 @@ class _Finder:
         """There is one at all; told many times as fast as where they are."""
         return any(form in data for form in self._forms)
 
-    def finds_half(self, data: bytes) -> bool:
+    def finds_in(self, pieces: Iterable[bytes]) -> bool:
+        """The same in what pieces make together."""
+        return any(map(self.finds, _overlapping(pieces, self._longest)))
+
+    def finds_half(self, pieces: Iterable[bytes]) -> bool:
         """One of the halves of one is there, of a long one's begin. What breaks into it once leaves one of them whole."""
-        begins = (form[:_BEGIN_BYTES] for form in self._forms)
-        return any(half in data for each in begins for half in (each[: len(each) // 2], each[len(each) // 2 :]))
+        begins = [form[:_BEGIN_BYTES] for form in self._forms]
+        halves = [half for each in begins for half in (each[: len(each) // 2], each[len(each) // 2 :])]
+        return any(half in data for data in _overlapping(pieces, _BEGIN_BYTES) for half in halves)
 
     def hits(self, data: bytes) -> list[tuple[int, int, bytes]]:
         """Where secrets begin and end, and what stands there instead."""
@@ -235,6 +246,15 @@ class _Finder:
     def _may_grow(self, data: bytes, start: int) -> bool:
         rest = len(data) - start
         return any(len(form) > rest and form.startswith(data[start:]) for form in self._forms)
+
+
+def _overlapping(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
+    """The pieces, each behind the end of what came before: nothing of a length lies between two of them."""
+    tail = b""
+    for piece in pieces:
+        seen = tail + piece
+        yield seen
+        tail = seen[-length:]  # not of this piece: where two streams take turns, pieces are small
 
 
 def _forms(value: str) -> set[bytes]:

@@ -297,9 +297,10 @@ def test_a_secret_between_whose_parts_the_other_stream_prints_is_found(executor,
     assert (again.cached, again.stdout) == (None, "[secret TOKEN]")
 
 
-def test_what_becomes_a_secret_while_its_command_runs_is_not_kept(executor, host):
-    host.on("slow", Say("sesame-oil\n"), Wait(0.3), Exit(0))
-    begun = executor.start(plan("slow", persist=True, target=host.target), check=False)
+@pytest.mark.parametrize(("script", "said"), [("slow", "sesame-oil\n"), ("slow sesame-oil", "begun\n")])
+def test_what_becomes_a_secret_while_its_command_runs_is_not_kept(executor, host, script, said):
+    host.on("slow.*", Say(said), Wait(0.3), Exit(0))
+    begun = executor.start(plan(script, persist=True, key="under a name", target=host.target), check=False)
     deadline = time.monotonic() + 10
     while not begun.log.size():
         assert time.monotonic() < deadline

@@ -858,6 +858,34 @@ def test_a_database_from_which_all_is_removed_gives_its_room_back(kernels):
     assert (home() / NAME).stat().st_size < 200_000
 
 
+def test_the_name_of_a_file_whose_digest_is_kept_is_not_on_the_disk(kernels, host, tmp_path):
+    file = tmp_path / "literal-token-77"
+    file.write_text("x")
+    os.utime(file, (0, 0))
+    one = kernels()
+    stamp, digest = one.cache.stamps.digest(str(file))
+    one.cache.disk.note(str(file), stamp, digest)
+    one.cache.disk.flush()
+    assert one.cache.disk.known(str(file), stamp) == digest
+    assert on_disk(b"literal-token-77") == []
+
+
+def test_a_secret_longer_than_what_is_read_at_once_is_found_and_taken_off_the_disk(kernels, host):
+    secret = "".join(f"{number:06}-" for number in range(1300)).encode()  # a private key in base64 has half of it
+    talks = FakeHost("db2")
+    talks.on("large", Say(b"x" * (2**20 - 4550)), Say(secret), Say(b"x" * 200_000))
+    parts = (secret[start : start + 1000] for start in range(0, len(secret), 1000))
+    talks.on("turns", *(said for part in parts for said in (Say(part), Say(b"|", "stderr"))))
+    one = kernels()
+    for script in ("large", "turns"):
+        keep(one, script, talks)
+    assert on_disk(secret)
+    bare = replace(plan("true", target=host.target), cache=None)
+    assert one.start(replace(bare, command=replace(bare.command, secret_env=(("TT", secret.decode()),)))).result().ok
+    until(lambda: not on_disk(secret))
+    assert ask(one, "turns", talks).cached is None
+
+
 def test_what_another_kernel_keeps_from_being_written_back_is_written_back_with_the_next_change(kernels, host):
     one = kernels()
     keep(one, "echo literal-token-77", host)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from xec_magic.command import encode_script
 from xec_magic.engine.brieflock import BriefLock
 from xec_magic.engine.cachekey import Captured, Key
 from xec_magic.engine.cachelist import Shown, shown
@@ -230,8 +231,9 @@ class ResultCache:
             key, result, self.clock.now(), policy.ttl_s if result.ok else policy.failures_s,
             policy.stale_s if result.ok else 0.0, secrets=secrets, begun=begun,
         )  # fmt: skip
-        # Its output was masked, its key was not; and something may have become a secret while it ran.
-        if self._redactor.finds(key.full) or not self._may_show(entry):
+        # Its output was masked, its key and its command were not; and something may have become a secret while it ran.
+        named = encode_script(result.command)  # no part of a key that is a name of the user's
+        if self._redactor.finds(key.full) or self._redactor.finds(named) or not self._may_show(entry):
             return
         newer = None if self._memory is None else self._memory.get(key)
         if newer is not None and newer.begun > begun:  # a refresh that was asked for meanwhile has been faster

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from xec_magic.engine.cachekey import Key
 from xec_magic.engine.stamps import Stamps
 from xec_magic.outcome import Outcome
+from xec_magic.output import STREAMS
 from xec_magic.redact import Redactor
 from xec_magic.result import Result
 from xec_magic.units import format_size
@@ -60,14 +60,4 @@ def changed(key: Key, stamps: Stamps) -> str:
 
 def holds_secret(result: Result, redactor: Redactor) -> bool:
     """The redactor knows a secret that stands in its output."""
-    return any(redactor.finds(chunk) for chunk in _overlapping(result))
-
-
-def _overlapping(result: Result) -> Iterator[bytes]:
-    """The output in chunks that a secret cannot hide between."""
-    for stream in ("stdout", "stderr"):
-        tail = b""
-        for chunk in result.chunks(stream):
-            seen = tail + chunk
-            yield seen
-            tail = seen[-4096:]  # not of this chunk: where both streams take turns, chunks are small
+    return any(redactor.finds_in(result.chunks(stream)) for stream in STREAMS)

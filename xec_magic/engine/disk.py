@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import sqlite3
@@ -43,6 +44,11 @@ _CONTENTS: Final = (  # as bytes, whatever a damaged row holds: a secret is look
 _LIST: Final = (
     "select digest, cast(script as blob), ifnull(target, ''), record, cast(hits as integer) from entries order by wall"
 )
+
+
+def _filed(path: str) -> bytes:
+    """What the digest of a file is filed under: its name may hold a secret, and is to be on no disk for that."""
+    return hashlib.blake2b(os.fsencode(path), digest_size=16).digest()
 
 
 def _root() -> Path:
@@ -158,7 +164,7 @@ class DiskTier:
         return found
 
     def contents(self) -> Iterator[tuple[int, Iterator[bytes]]]:
-        """What each entry holds, its command and its output, in pieces that overlap by 4 KiB."""
+        """What each entry holds, its command and its output, in pieces."""
         first = -(2**63)
         while rows := self._rows_from(first):
             for digest, script, full, output, file in rows:
@@ -181,7 +187,7 @@ class DiskTier:
     def known(self, path: str, stamp: Stamp) -> bytes | None:
         """The digest that a file had when it had this stamp."""
         wanted = "select stamp, digest from stamps where path = ?"
-        rows = self._place.read(wanted, (os.fsencode(path),))
+        rows = self._place.read(wanted, (_filed(path),))
         return rows[0][1] if rows and rows[0][0] == repr(stamp) else None
 
     def exists(self) -> bool:
@@ -232,7 +238,7 @@ class DiskTier:
 
     def note(self, path: str, stamp: Stamp, digest: bytes) -> None:
         """Remember a file's digest."""
-        row = (os.fsencode(path), repr(stamp), digest, time.time())
+        row = (_filed(path), repr(stamp), digest, time.time())
         self._writer.post(lambda db: db.execute("insert or replace into stamps values(?, ?, ?, ?)", row))
 
     def forget(self, digests: Iterable[int], within_s: float = 10.0) -> set[int]:
@@ -252,7 +258,7 @@ class DiskTier:
         remove = self._changes.forget if erase else self._changes.remove
         self._writer.post(lambda db: remove(db, wanted))
 
-    def forget_set_aside(self, holds: Callable[[bytes], bool]) -> None:
+    def forget_set_aside(self, holds: Callable[[Iterator[bytes]], bool]) -> None:
         """Remove the damaged databases that hold something; a page may end within it."""
         if self._place.directory is not None:
             remove_set_aside(self._place.directory, holds)

@@ -23,7 +23,6 @@ __all__ = ["OutputFiles", "pieces_of", "private_directory", "set_aside"]
 LATER_BYTES: Final = 256 * 1024  # an output from this size on is read when it is wanted
 LATER_FILES: Final = 64  # so many are open for that at once; a kernel may have 1024
 COPY_BYTES: Final = 1024 * 1024
-OVERLAP_BYTES: Final = 4096  # longer than what is looked for in pieces
 ORPHAN_S: Final = 600.0  # a file without a row is older than this only if its kernel died while it wrote
 # Whatever has come in its place: no link is followed, and no FIFO waited for.
 _READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -164,7 +163,7 @@ class OutputFiles:
                 os.close(fd)
 
     def pieces(self, name: str) -> Iterator[bytes]:
-        """What an output holds, in pieces that overlap; nothing when it is gone."""
+        """What an output holds, in pieces; nothing when it is gone."""
         return pieces_of(self._path / name) if _is_name(name) else iter(())
 
     def remove(self, names: list[str]) -> None:
@@ -216,15 +215,13 @@ class OutputFiles:
 
 
 def pieces_of(path: Path) -> Iterator[bytes]:
-    """What a file holds, in pieces that overlap by 4 KiB; nothing when it is gone, or is none."""
-    tail = b""
+    """What a file holds, in pieces; nothing when it is gone, or is none."""
     try:
         with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _READING)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return
             while data := file.read(COPY_BYTES):
-                yield tail + data
-                tail = data[-OVERLAP_BYTES:]
+                yield data
     except OSError:
         return
 

@@ -37,10 +37,10 @@ def remove_older_forms(directory: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def remove_set_aside(directory: Path, holds: Callable[[bytes], bool] | None = None) -> None:
+def remove_set_aside(directory: Path, holds: Callable[[Iterator[bytes]], bool] | None = None) -> None:
     """Remove the damaged databases that are kept for who wants to look at them; with `holds`, those of whose bytes it is true."""
     for path in directory.glob(f"results-{FORM}.damaged-*"):
-        if holds is None or any(map(holds, pieces_of(path))):
+        if holds is None or holds(pieces_of(path)):
             with contextlib.suppress(OSError):
                 path.unlink()
 

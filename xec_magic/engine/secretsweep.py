@@ -19,9 +19,9 @@ class Kept(Protocol):
         """Wait until what was to be kept is on disk."""
 
     def contents(self) -> Iterator[tuple[int, Iterator[bytes]]]:
-        """What each entry holds, in pieces that overlap."""
+        """What each entry holds, in pieces."""
 
-    def forget_set_aside(self, holds: Callable[[bytes], bool]) -> None:
+    def forget_set_aside(self, holds: Callable[[Iterator[bytes]], bool]) -> None:
         """Remove the damaged databases that hold something."""
 
     def forget_later(self, digests: Iterable[int], *, erase: bool = False) -> None:
@@ -63,11 +63,7 @@ class SecretSweep:
                     return
             with contextlib.suppress(TimeoutError):  # of a slow disk at least what is there already
                 self._disk.flush()
-            found = [
-                digest
-                for digest, pieces in self._disk.contents()
-                if any(self._redactor.finds(piece) for piece in pieces)
-            ]
+            found = [digest for digest, pieces in self._disk.contents() if self._redactor.finds_in(pieces)]
             # Also where no entry holds one: of what was replaced, or had to go, the text is in the database's log for a while.
             self._disk.forget_later(found, erase=True)
             self._disk.forget_set_aside(self._redactor.finds_half)
