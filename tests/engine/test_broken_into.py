@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from unittest.mock import Mock
 
 import pytest
 from helpers.tracing import make_traceable
@@ -15,7 +16,7 @@ from helpers.waiting import until
 
 import xec_magic as xec
 from xec_magic import output, private, redact, runtime
-from xec_magic.engine import brieflock, cache, memory, spool
+from xec_magic.engine import brieflock, cache, diskplace, diskwriter, memory, secretsweep, spool
 from xec_magic.output import OutputLog
 from xec_magic.profiles import session
 from xec_magic.transport import spare
@@ -55,6 +56,20 @@ def _kept(ex, text):
     return ex.run("echo kept", cache="5m").text().replace("kept", text)
 
 
+def _looked_for(ex, text):
+    return ex.run(f"echo {text}", cache="5m", persist=True).text()
+
+
+def _listed(ex, text):
+    ex.run(f"echo {text}", cache="5m", persist=True)
+    return {one.command: text for one in ex._engine.cache.entries()}[f"echo {text}"]
+
+
+def _hidden(ex, text):
+    ex.run("echo kept", cache="5m", persist=True)
+    return ex.run("true", secret={"SECRET": f"hidden-{text}"}).text() or text
+
+
 def _not_kept(ex, text):
     return ex.run(f"echo {text}", cache="5m").text()
 
@@ -90,6 +105,9 @@ class Break:
         (_worker, _plain, spare),
         (_kept, _not_kept, memory),
         (_kept, _not_kept, cache),
+        (_looked_for, _looked_for, diskplace),
+        (_listed, _listed, diskwriter),
+        (_hidden, _hidden, secretsweep),
         (_started, _started, spool),
     ],
 )
@@ -121,6 +139,27 @@ def test_a_command_that_breaks_into_any_line_of_another_runs_and_so_does_that(ou
         if broken.left:  # it has fewer lines
             break
         assert got == {"outer": f"outer{number}", "inner": f"inner{number}"}, broken.where
+    assert number > 3
+
+
+def test_who_breaks_into_the_first_use_of_the_disk_begins_no_second_writer():
+    number = 0
+    while True:
+        number += 1
+        done = []
+        writer = diskwriter.Writer(Mock(), Mock(), lambda db, jobs: [job.do(db) for job in jobs])
+        before = set(threading.enumerate())
+        broken = Break(diskwriter, number, lambda writer=writer, done=done: writer.post(done.append), "_put")
+        sys.settrace(broken)
+        try:
+            writer.post(done.append)
+        finally:
+            sys.settrace(None)
+        begun = [thread for thread in threading.enumerate() if thread not in before and thread.name == "xec-cache"]
+        writer.close(WITHIN_S)
+        assert (len(begun), len(done)) == (1, 1 if broken.left else 2), broken.where
+        if broken.left:
+            break
     assert number > 3
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from xec_magic.engine.brieflock import BriefLock
 from xec_magic.engine.diskdb import NAME, Database, inode_of, is_busy, is_damage, open_database, open_for_reading
 from xec_magic.engine.diskfiles import OutputFiles, private_directory, set_aside
 
@@ -39,7 +39,7 @@ class DiskPlace:
         self.complaints: deque[str] = deque(maxlen=20)
         self._said: set[str] = set()
         self._reader: Database | None = None
-        self._reader_lock = threading.Lock()
+        self._reader_lock = BriefLock()
         self._inode = 0  # of the database that was used last
 
     def read(self, question: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from xec_magic.engine.brieflock import BriefLock
+
 __all__ = ["Job", "Moved", "Writer"]
 
 T = TypeVar("T")
@@ -73,8 +75,9 @@ class Writer:
         self._failed = failed
         self._commit = commit
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._serve, name="xec-cache", daemon=True)
+        self._unstarted = iter((self._thread,))  # it gives it once, whoever breaks into its first use
+        self._lock = BriefLock()
         self._rest_until = 0.0
         self._closed = False
         self.pending = 0  # bytes that waiting jobs hold
@@ -102,9 +105,12 @@ class Writer:
         with self._lock:
             if self._closed or self.resting:
                 return False
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="xec-cache", daemon=True)
-                self._thread.start()
+            for thread in self._unstarted:
+                try:
+                    thread.start()
+                except RuntimeError:  # no further thread is allowed: the next job tries again
+                    self._unstarted = iter((thread,))
+                    return False
             self.pending += job.size
             self._jobs.put(job)
             return True
@@ -122,10 +128,9 @@ class Writer:
         """Do what waits, within a bound, then end the thread."""
         with self._lock:
             self._closed = True
-            thread = self._thread
-        if thread is not None:
+        if self._thread.ident is not None:
             self._jobs.put(None)
-            thread.join(within_s)
+            self._thread.join(within_s)
 
     # -- its thread -------------------------------------------------------------------------------
 

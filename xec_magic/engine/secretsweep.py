@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from xec_magic.engine.brieflock import BriefLock
 from xec_magic.redact import Redactor
 
 __all__ = ["SecretSweep"]
@@ -39,7 +40,7 @@ class SecretSweep:
     def __init__(self, redactor: Redactor, disk: Kept) -> None:
         self._redactor = redactor
         self._disk = disk
-        self._lock = threading.Lock()
+        self._lock = BriefLock()
         self._busy = False
         self._clean = 0  # the redactor's generation for which all has been looked through
 
