@@ -838,6 +838,19 @@ def test_what_becomes_a_secret_after_it_was_kept_is_taken_off_the_disk(kernels, 
     assert on_disk(b"literal-token-77") == [], "it is known now, and written no more"
 
 
+def test_an_output_without_a_row_goes_when_it_holds_a_secret(kernels, host):
+    one = kernels()
+    keep(one, "lots", host)
+    (kept,) = (home() / "outputs").iterdir()
+    for name, text in (("0123-dead.part", "half literal-token-77"), ("0123-live.part", "half")):
+        (home() / "outputs" / name).write_text(text)
+    bare = plan("true", target=host.target)
+    bare = replace(bare, cache=None, command=replace(bare.command, secret_env=(("TT", "literal-token-77"),)))
+    assert one.start(bare).result().ok
+    until(lambda: not on_disk(b"literal-token-77"))
+    assert {path.name for path in kept.parent.iterdir()} == {kept.name, "0123-live.part"}
+
+
 @pytest.mark.parametrize("way", ["forget", "clear"])
 def test_of_what_is_forgotten_nothing_is_left_on_the_disk(kernels, host, way):
     one = kernels()

@@ -41,6 +41,7 @@ _CONTENTS: Final = (  # as bytes, whatever a damaged row holds: a secret is look
     "select digest, ifnull(cast(script as blob), x''), ifnull(cast(full as blob), x''), ifnull(cast(output as blob), x''), file "
     "from entries where digest >= ? order by digest limit 16"
 )
+_FILES: Final = "select file from entries where file is not null"
 _LIST: Final = (
     "select digest, cast(script as blob), ifnull(target, ''), record, cast(hits as integer) from entries order by wall"
 )
@@ -259,9 +260,11 @@ class DiskTier:
         self._writer.post(lambda db: remove(db, wanted))
 
     def forget_set_aside(self, holds: Callable[[Iterator[bytes]], bool]) -> None:
-        """Remove the damaged databases that hold something; a page may end within it."""
+        """Remove the damaged databases that hold something, a page may end within it, and such outputs without a row."""
         if self._place.directory is not None:
             remove_set_aside(self._place.directory, holds)
+        if self._place.files is not None:
+            self._place.files.remove_unknown({name for (name,) in self._place.read(_FILES)}, holds)
 
     def _let_go(self, digests: Iterable[int]) -> list[int]:
         """Give nobody any more what is on its way."""

@@ -11,7 +11,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -182,6 +182,13 @@ class OutputFiles:
                     path.unlink()
                     removed += 1
         return removed
+
+    def remove_unknown(self, known: set[str], holds: Callable[[Iterator[bytes]], bool]) -> None:
+        """Remove what no row speaks of, of a damaged database or of a kernel that died, where it holds something."""
+        with contextlib.suppress(OSError):
+            for path in self._path.iterdir():
+                if path.name not in known and holds(pieces_of(path)):
+                    path.unlink(missing_ok=True)
 
     @property
     def gone(self) -> bool:

@@ -23,7 +23,7 @@ class Kept(Protocol):
         """What each entry holds, in pieces."""
 
     def forget_set_aside(self, holds: Callable[[Iterator[bytes]], bool]) -> None:
-        """Remove the damaged databases that hold something."""
+        """Remove the damaged databases that hold something, and such outputs without a row."""
 
     def forget_later(self, digests: Iterable[int], *, erase: bool = False) -> None:
         """Remove entries, without waiting for it."""
