@@ -1,6 +1,7 @@
 """What the persistent tier promises: results outlive their kernel, kernels share them, and no disk makes a run fail."""
 
 import contextlib
+import errno
 import math
 import os
 import resource
@@ -545,6 +546,19 @@ def test_an_output_file_that_was_changed_is_never_given(kernels, host, damage, w
     result = ask(two, "lots", host)
     assert (result.cached, result.log.size()) == (None, 200_005)
     assert words in " ".join(result.notes)
+
+
+def test_an_output_for_which_there_is_no_descriptor_for_now_is_not_damaged(kernels, host, monkeypatch):
+    keep(kernels(), "lots", host)
+    two = kernels()
+    asked = plan("lots", target=host.target, persist=True)
+    key = two.cache.key(two.cache.captured(asked), asked)
+    assert two.cache.disk.totals()[0] == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+        assert two.cache.disk.load(key, asked) is None
+    two.cache.disk.flush()
+    assert (ask(two, "lots", host).cached is not None, said(two)) == (True, "")
 
 
 def test_two_outputs_that_were_exchanged_are_not_given_for_each_other(kernels, host):

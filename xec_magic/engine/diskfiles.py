@@ -26,6 +26,7 @@ COPY_BYTES: Final = 1024 * 1024
 ORPHAN_S: Final = 600.0  # a file without a row is older than this only if its kernel died while it wrote
 # Whatever has come in its place: no link is followed, and no FIFO waited for.
 _READING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)  # for now; nothing is wrong with the file
 _NAME: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")
 KEPT_ASIDE: Final = 2  # damaged databases, the newest; somebody may want to look
 
@@ -135,7 +136,7 @@ class OutputFiles:
         except FileNotFoundError:
             return None, ""  # removed by another kernel in this moment, or by somebody who wanted room
         except OSError as error:
-            return None, str(error.strerror)
+            return None, "" if error.errno in _NO_DESCRIPTOR else str(error.strerror)
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
