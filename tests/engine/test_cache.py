@@ -326,10 +326,21 @@ def test_a_condition_decides_what_is_kept(executor, host):
     assert executor.cache.stats.refused == 1
 
 
-def test_a_condition_that_raises_keeps_nothing_and_says_so(executor):
-    result = run(executor, plan("true", when=Condition("1 / len(stdout)")))
+async def never(result):
+    return False
+
+
+@pytest.mark.parametrize(
+    ("condition", "problem"),
+    [
+        (Condition("1 / len(stdout)"), "ZeroDivisionError: division by zero"),
+        (never, "TypeError: it is asynchronous, and nobody awaits it; write it with def"),
+    ],
+)
+def test_a_condition_that_raises_keeps_nothing_and_says_so(executor, condition, problem):
+    result = run(executor, plan("true", when=condition))
     assert result.ok
-    assert result.notes == ("not cached: its condition raised ZeroDivisionError: division by zero",)
+    assert result.notes == (f"not cached: its condition raised {problem}",)
     assert executor.cache.entries() == []
 
 

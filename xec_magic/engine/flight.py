@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+from xec_magic.callables import refuse_awaitable
 from xec_magic.engine import cacherules
 from xec_magic.engine.cache import ResultCache
 from xec_magic.engine.run import Run
@@ -187,7 +188,9 @@ class Flights:
             if policy.when is None or not result.ok:
                 return ""
             try:
-                return "" if policy.when(result) else _UNMET
+                met = policy.when(result)
+                refuse_awaitable(met, "nobody awaits it; write it with def")
+                return "" if met else _UNMET
             except BaseException as error:  # noqa: BLE001 - the user's own function, which may also want to leave
                 return f"its condition raised {type(error).__name__}: {error}"
 
