@@ -355,11 +355,11 @@ def test_a_code_of_more_than_a_byte_is_the_one_that_a_shell_ends_with(ex, each, 
     assert [zsh.run("f() { return -- -1; }; f", strict=strict).exit_code for _ in range(2)] == [255, 255]
 
 
-@pytest.mark.parametrize("reset", ["trap EXIT", "trap 0", "trap -- EXIT", "trap - EXIT", "trap - exit INT"])
+@pytest.mark.parametrize("reset", ["trap EXIT", "trap 0", "trap -- EXIT", "trap - EXIT", "trap - exit INT", "trap 0 2"])
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_script_that_takes_its_trap_on_exit_back_keeps_the_session(bash, reset, strict):
     bash.run("x=1")
-    r = bash.run(f"trap 'echo bye' EXIT; {reset}; trap; echo said; false", strict=strict)
+    r = bash.run(f"trap 'echo bye' EXIT; {reset}; trap -- : USR1; trap -- USR1; trap; echo said; false", strict=strict)
     assert (r.text(), r.exit_code, r.notes) == ("said", 1, ())
     r = bash.run(f"{reset}; (trap 'echo sub' EXIT; {reset}; trap); trap 'echo bye' EXIT; trap -p EXIT", strict=strict)
     assert (r.lines(), r.notes) == (["trap -- 'echo bye' EXIT", "bye"], ())
@@ -421,6 +421,34 @@ def test_exit_in_posix_mode_gives_its_own_code_and_the_session_lives_on(bash):
         r = bash.run("set -o posix; f() { exit 5; }; f", strict=False)
         assert (r.exit_code, r.notes) == (5, ())
         assert bash.run("echo $x; set +o posix").text() == "1"
+
+
+@pytest.mark.parametrize("mode", ["POSIXLY_CORRECT=1", "export POSIXLY_CORRECT=1", "export SHELLOPTS; set -o posix"])
+@pytest.mark.parametrize("strict", [False, True])
+def test_posix_mode_that_the_environment_hands_on_costs_no_session(bash, mode, strict):
+    bash.run("a-b() { echo mine; }; kept=1")
+    assert bash.run(f"{mode}; exit 4", strict=strict).exit_code == 4
+    assert bash.run("a-b; echo $kept; shopt -o posix").stdout == "mine\n1\nposix          \ton\n"
+
+
+def test_a_session_begins_in_posix_mode_where_the_kernel_is_told_so(bash, monkeypatch):
+    monkeypatch.setenv("POSIXLY_CORRECT", "1")
+    assert [bash.run("shopt -o posix; exit 4", strict=False).exit_code for _ in range(2)] == [4, 4]
+    assert bash.run("shopt -o posix").stdout == "posix          \ton\n"
+
+
+def test_the_file_that_bash_env_names_is_read_when_a_session_begins_and_a_start_up_text_stands_for_it(
+    ex, bash, tmp_path, monkeypatch
+):
+    (tmp_path / "env").write_text("reads=$((${reads-0} + 1))\n")
+    monkeypatch.setenv("BASH_ENV", str(tmp_path / "env"))
+    assert bash.run("echo $reads; bash -c 'echo $reads'").stdout == "1\n1\n"
+    bash.run("${nope?}")
+    assert bash.run("echo $reads; bash -c 'echo $reads'").stdout == "1\n1\n"
+    for _ in range(2):
+        assert (
+            ex.run("echo $x ${reads-none} ${BASH_ENV-none}; ${nope?}", session="rc", rc="x=1").stdout == "1 none none\n"
+        )
 
 
 @pytest.mark.parametrize(

@@ -134,11 +134,11 @@ _LISTED: Final = re.sub(r'([\\"$`])', r"\\\1", f"trap -- {quoted(_AT_EXIT).decod
 
 # A shell that may not open the descriptors (`ulimit -n`) ends before it has the trap by which it would begin once more.
 _BEGIN: Final = r"""
-\builtin unset -v BASH_ENV
 exec 52>@ctl@ 53<@feed@ || \builtin exit "${__xec_back-}"
 __xec_is() { \builtin return "$1"; }
 __xec_next=p*
 if [[ ${__xec_back-} ]]; then
+  \builtin unset -v BASH_ENV
   . @state@ >/dev/null 2>&1
   %SET_TRAP%
   \builtin echo "k $__xec_back $$" >&52
@@ -171,7 +171,7 @@ if [[ @busy@ && $BASH_SUBSHELL == 0 && ${BASHPID-$$} == $$ ]]; then
 fi
 """
 
-# Behind that: the shell goes on in a new one, or ends.
+# Behind that: the shell goes on in a new one, or ends. In POSIX mode, which the environment may hand on, bash does not look at BASH_ENV.
 _OVER: Final = r"""
 exec 52>@ctl@ </dev/null >/dev/null 2>&1
 IFS= \builtin read -r -d '' __xec_sent <@sent@ || :
@@ -186,18 +186,19 @@ elif [[ $__xec_code != 0 || $__xec_sent ]]; then
   for __xec_local in "${__xec_names[@]}"; do \builtin unset -v "$__xec_local"; done
   \builtin unset -v __xec_local __xec_text __xec_ends
   \builtin eval "$(<@dump@)" >|@state@
+  \builtin set +o posix
   \builtin trap '' INT TERM; \builtin trap - INT TERM
   BASH_ENV=@begin@ __xec_back=$__xec_code \builtin exec @exec@ -c "$(<@server@)" <@feed@
 fi
 """
 
 # Prints what a new shell must read to be as this one. `declare -F` says which functions are exported; aliases come last, since
-# they must not be replaced in functions once more.
+# they must not be replaced in functions once more. Functions come before variables: with POSIXLY_CORRECT, one must not be named `a-b`.
 STATE: Final = r"""
 \builtin shopt -p
-\builtin declare -p
 \builtin declare -f
 \builtin declare -F
+\builtin declare -p
 \builtin printf 'set --'; (($#)) && \builtin printf ' %q' "$@"; \builtin printf '\n'
 for ((__xec_i = ${#DIRSTACK[@]} - 1; __xec_i > 0; __xec_i--)); do \builtin printf 'pushd -n -- %q\n' "${DIRSTACK[__xec_i]}"; done
 \builtin printf '%s\n' "${__xec_old-}"
@@ -214,6 +215,7 @@ _OWN: Final = (
 _EXIT: Final = r"""\builtin eval 'exit() { __xec_exit=$?; \builtin exit "${1-$__xec_exit}" "${@:2}"; }'"""
 
 # A trap on EXIT runs at the end of the script, as in a shell of its own; the shell's own EXIT trap stays in its place, and in no list.
+# One operand, or a number of a signal in front, takes back all that are named.
 # No `return` on the way of what sets traps: in the EXIT trap of a subshell that a failure ends, it would end that trap, by a fault of bash.
 _TRAP: Final = r"""
 trap() {
@@ -233,7 +235,8 @@ trap() {
   else
     [[ $1 != -- ]] || \builtin shift
     \builtin local __xec_do __xec_one __xec_rest
-    __xec_do=$1 __xec_rest=(); \builtin shift
+    __xec_do=- __xec_rest=()
+    [[ $# == 1 || ($1 == +([0-9]) && 10#$1 -le 64) ]] || { __xec_do=$1; \builtin shift; }
     for __xec_one; do
       case ${__xec_one^^} in
         EXIT|0|SIGEXIT) if [[ $__xec_do == - ]]; then \builtin unset -v __xec_trap; else __xec_trap=$__xec_do; fi ;;
@@ -288,7 +291,8 @@ class _Bash:
         again = b" ".join([b"-a", quoted(shell[0]), program, *map(quoted, shell[1:])])
         each = _EACH.replace("<@in@", "<&2") if here else _EACH
         server = _SERVER.encode().replace(b"{}", quoted(filled(each, names)))
-        names.write("rc", rc.encode("utf-8", "surrogateescape") + b"\n")
+        forget = b"\\builtin unset -v BASH_ENV; " if rc else b""
+        names.write("rc", forget + rc.encode("utf-8", "surrogateescape") + b"\n")
         names.write("after", filled(_AFTER, names))
         names.write("turn", filled(_TURN, names))
         names.write("script", b"")
@@ -305,9 +309,10 @@ class _Bash:
             *(part.encode("utf-8", "surrogateescape") for part in shell),
             *((b"-l",) if login else ()),
             b"-c",
-            server,
+            filled(". @begin@; ", names) + server,
         )
-        return Start(argv, {b"BASH_ENV": names.path("begin").encode()})
+        # A start-up text stands for the file that this variable names, as it does for other commands.
+        return Start(argv, {b"BASH_ENV": b""} if rc else {})
 
     def plain(self, order: Order) -> bytes | None:
         """See `Dialect`."""
