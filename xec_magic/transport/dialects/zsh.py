@@ -43,6 +43,7 @@ TRY_BLOCK_ERROR=0; TRY_BLOCK_INTERRUPT=0; }}
 """
 
 # A trap on EXIT is for the script's end. The shell itself prints it, for a function named `trap` that notes it. Not where the user has one.
+# A function TRAPEXIT is one as well.
 # What stops it, a failure where the script was strict, gives the code. Its last line tells whether that was reached.
 _RUN_TRAP: Final = rf'\builtin eval "$__xec_text" {_STREAMS}'
 _ONEXIT: Final = rf"""
@@ -52,6 +53,7 @@ if (( ! ${{+functions[trap]}} )); then
   . @traps@
   \builtin unfunction trap
 fi
+(( ! ${{+functions[TRAPEXIT]}} )) || __xec_text=$functions[TRAPEXIT]
 if (( ${{+__xec_text}} )); then
   \builtin trap - EXIT
   __xec_is() {{ return $1; }}
@@ -85,7 +87,7 @@ def _script_of(order: Order) -> bytes:
 
 def _traps(order: Order) -> bool:
     """Its end is to be looked at for a trap on EXIT."""
-    return order.may_trap_exit() and not order.defines_own_words()
+    return (order.may_trap_exit() or b"TRAPEXIT" in order.script) and not order.defines_own_words()
 
 
 class _Zsh:
