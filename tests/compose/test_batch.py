@@ -173,6 +173,9 @@ def test_a_syntax_error_in_a_condition_is_none_of_the_next_command(ex, bash_as_s
         results = ex.batch(commands, shell=shell, keep_going=True, strict=strict)
         assert [result.exit_code for result in results] == [2, 0, 2, 0]
         assert [result.stdout for result in results] == ["", "right\n", "", "right\n"]
+        goes_on = ["command eval '[[ a b ]]' 2>/dev/null || echo no", commands[1]]
+        results = ex.batch(goes_on, shell=shell, keep_going=True, strict=strict)
+        assert [(result.exit_code, result.stdout) for result in results] == [(0, "no\n"), (0, "right\n")]
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -263,6 +263,19 @@ def test_a_syntax_error_in_a_condition_is_no_fault_of_the_next_script(broken, st
         assert bash.run("[[ $x == 1 ]] && echo right", strict=strict).text() == "right"
 
 
+@pytest.mark.parametrize("goes_on", ["eval '[[ a b ]]' || :", ". ./broken || :"])
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_syntax_error_in_a_condition_that_a_script_goes_on_behind_is_no_fault_of_the_next_one(
+    goes_on, strict, bash, tmp_path
+):
+    (tmp_path / "broken").write_text("[[ a b ]]\n")
+    bash.run(f"cd {tmp_path}")
+    assert bash.run(goes_on, strict=strict).exit_code == 0
+    for given in (strict, not strict):
+        r = bash.run("[[ a == a ]] && echo right", strict=given)
+        assert (r.text(), r.stderr, r.notes) == ("right", "", ())
+
+
 def test_a_directory_for_one_script_is_left_also_after_a_syntax_error_in_a_condition(bash, tmp_path):
     bash.run("cd /usr")
     assert bash.run("[[ a b ]]", cwd=tmp_path, strict=False).exit_code == 2

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final
 
 from xec_magic.command import decode_script, encode_script
 from xec_magic.grammar import grammar_bytes, parse, understood, walk
+from xec_magic.transport.dialects.base import READS_TEXTS
 from xec_magic.transport.strict import HELPER, StrictParts, strict_parts
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def framed_script(batch: Batch, family: Family, *, strict: bool, ok_codes: froze
         "FORKED": _STRICT if strict else _TRACE,
         "FORK": _FORK_UNHEARD if family == "bash" else _FORK,
         "EVAL": _EVAL_ONCE if _may_trap_failures(batch, family, strict) else _EVAL,
+        "ANEW": _ANEW_ALWAYS if shell["ANEW"] and any(map(READS_TEXTS.search, batch.commands)) else shell["ANEW"],
         "ON_ERROR": _ON_ERROR if strict and family == "bash" else "",
     }
 
@@ -191,7 +193,10 @@ _ALIVE: Final = (
     'case $__xec_b in 1*) { @P@kill -0 "$$"; } 2>&- || @B@exit 125 ;; esac;'  # `kill $$` ends the first process
 )
 # In bash a syntax error within `[[ ]]` makes the next `[[` one as well, unless there is another one between; nobody hears this.
-_ANEW: Final = "case $__xec_s in 2) { @C@eval ')' || :; } 2>&- ;; esac;"
+# What reads texts of its own (`eval`, `source`) may have gone on behind one.
+_RESET: Final = "{ @C@eval ')' || :; } 2>&-"
+_ANEW: Final = f"case $__xec_s in 2) {_RESET} ;; esac;"
+_ANEW_ALWAYS: Final = f"case $- in *e*) @B@set +e; {_RESET}; @B@set -e ;; *) {_RESET} ;; esac;"
 _EVAL: Final = '@B@eval "$__xec_t"'
 # Where a trap on ERR may be set: what has failed inside of `eval` would count once more as the failure of `eval` itself.
 _EVAL_ONCE: Final = f"case $- in *e*) {_EVAL} ;; *) ! {_EVAL}; __xec_s=${{PIPESTATUS[0]}} ;; esac"

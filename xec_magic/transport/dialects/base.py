@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Dialect", "Order", "Slots", "Start", "filled", "one_line", "quoted"]
+__all__ = ["READS_TEXTS", "Dialect", "Order", "Slots", "Start", "filled", "one_line", "quoted"]
+
+READS_TEXTS = re.compile(r"\b(?:eval|source)\b|(?:^|[\s;&|({])\.\s", re.ASCII)
 
 _SLOT = re.compile(r"@([a-z]+)@")
 _EXIT = re.compile(r"\b(?:exit|logout)\b", re.ASCII)
@@ -45,6 +47,10 @@ class Order:
     def may_list_traps(self) -> bool:
         """The script may ask which traps there are, by the look of it."""
         return b"trap" in self.script and bool(_TRAP_LIST.search(self._text()))
+
+    def reads_texts(self) -> bool:
+        """The script lets the shell read texts of its own (`eval`, `source`), by the look of it."""
+        return bool(READS_TEXTS.search(self._text()))
 
     def defines_own_words(self) -> bool:
         """It makes functions of `exit` or `trap`, so that ours must not stand in their place."""

@@ -48,12 +48,14 @@ _SCRIPT: Final = "! %s"
 _CODE: Final = "${PIPESTATUS[0]}"
 _ANSWER: Final = r'\builtin echo "s %s" >&52'
 # A syntax error within `[[ ]]` makes the next `[[` one as well, also where that is one of the lines here, unless there is another
-# one between. So after code 2, which is that of syntax errors, there is one on purpose. Under `set -e` it would end the shell, `||` or not.
-_ANEW: Final = (
-    r"[[ $_ != s\ 2 ]] || case $- in *e*) \builtin set +e; \builtin command eval ')' 2>/dev/null || :; \builtin set -e ;; "
+# one between. So after code 2, which is that of syntax errors, there is one on purpose, and always after what reads texts of its own
+# (`eval`, `source`) and may have gone on behind one. Under `set -e` it would end the shell, `||` or not.
+_RESET: Final = (
+    r"case $- in *e*) \builtin set +e; \builtin command eval ')' 2>/dev/null || :; \builtin set -e ;; "
     r"*) \builtin command eval ')' 2>/dev/null || : ;; esac"
 )
-DONE: Final = f"{_ANSWER % '$__xec_code'}; {_ANEW}; . @after@"  # at the end of an order that does all by itself
+_ANEW: Final = rf"[[ $_ != s\ 2 ]] || {_RESET}"
+DONE: Final = f"{_ANSWER % '$__xec_code'}; {_RESET}; . @after@"  # at the end of an order that does all by itself
 _EACH: Final = one_line(rf"""
 if [[ ${{__xec_orders[-2]}}$- == $__xec_next ]] || . @turn@; then {_SCRIPT % _TEXT} {_STREAMS}; {_ANSWER % _CODE}; {_ANEW}; else {_TEXT}; fi;
 __xec_orders=(); #
@@ -272,6 +274,7 @@ def _simple(order: Order) -> bytes | None:
         or order.may_list_traps()
         or _TAKES_OURS.search(order.script)
         or _TIMES.search(order.script)
+        or order.reads_texts()
     ):
         return None
     if b"BASH_EXECUTION_STRING" in order.script:  # to set it for each takes longer than to read the order
