@@ -439,9 +439,11 @@ def test_exit_in_posix_mode_gives_its_own_code_and_the_session_lives_on(bash):
 @pytest.mark.parametrize("mode", ["POSIXLY_CORRECT=1", "export POSIXLY_CORRECT=1", "export SHELLOPTS; set -o posix"])
 @pytest.mark.parametrize("strict", [False, True])
 def test_posix_mode_that_the_environment_hands_on_costs_no_session(bash, mode, strict):
-    bash.run("a-b() { echo mine; }; kept=1")
+    bash.run("a-b() { echo mine; }; declare() { echo mine; }; kept=1")
     assert bash.run(f"{mode}; exit 4", strict=strict).exit_code == 4
     assert bash.run("a-b; echo $kept; shopt -o posix").stdout == "mine\n1\nposix          \ton\n"
+    if "export P" in mode:
+        assert bash.run("sh -c 'echo $POSIXLY_CORRECT'").text() == "1"
 
 
 def test_a_session_begins_in_posix_mode_where_the_kernel_is_told_so(bash, monkeypatch):

@@ -173,7 +173,8 @@ if [[ @busy@ && $BASH_SUBSHELL == 0 && ${BASHPID-$$} == $$ ]]; then
 fi
 """
 
-# Behind that: the shell goes on in a new one, or ends. In POSIX mode, which the environment may hand on, bash does not look at BASH_ENV.
+# Behind that: the shell goes on in a new one, or ends. In POSIX mode, which the environment may hand on, bash does not look at BASH_ENV, nor
+# take a function named `a-b`: so it comes back last of all.
 _OVER: Final = r"""
 exec 52>@ctl@ </dev/null >/dev/null 2>&1
 IFS= \builtin read -r -d '' __xec_sent <@sent@ || :
@@ -187,20 +188,23 @@ elif [[ $__xec_code != 0 || $__xec_sent ]]; then
   fi
   for __xec_local in "${__xec_names[@]}"; do \builtin unset -v "$__xec_local"; done
   \builtin unset -v __xec_local __xec_text __xec_ends
+  if [[ ${POSIXLY_CORRECT+x} ]]; then
+    __xec_options+=$'\n\\builtin '$(\builtin declare -p POSIXLY_CORRECT)$'\n'$(\builtin shopt -p expand_aliases inherit_errexit)
+    \builtin set +o posix
+  fi
   \builtin eval "$(<@dump@)" >|@state@
-  \builtin set +o posix
   \builtin trap '' INT TERM; \builtin trap - INT TERM
   BASH_ENV=@begin@ __xec_back=$__xec_code \builtin exec @exec@ -c "$(<@server@)" <@feed@
 fi
 """
 
 # Prints what a new shell must read to be as this one. `declare -F` says which functions are exported; aliases come last, since
-# they must not be replaced in functions once more. Functions come before variables: with POSIXLY_CORRECT, one must not be named `a-b`.
+# they must not be replaced in functions once more.
 STATE: Final = r"""
 \builtin shopt -p
+\builtin declare -p
 \builtin declare -f
 \builtin declare -F
-\builtin declare -p
 \builtin printf 'set --'; (($#)) && \builtin printf ' %q' "$@"; \builtin printf '\n'
 for ((__xec_i = ${#DIRSTACK[@]} - 1; __xec_i > 0; __xec_i--)); do \builtin printf 'pushd -n -- %q\n' "${DIRSTACK[__xec_i]}"; done
 \builtin printf '%s\n' "${__xec_old-}"
