@@ -270,6 +270,30 @@ def test_with_check_false_a_failed_function_is_a_result(ex):
     assert result.verdict() == "ValueError: cannot use 2"
 
 
+@pytest.mark.parametrize("begun", [0, 1])
+def test_lines_that_a_function_keeps_beyond_its_end_are_nobody_elses(ex, begun):
+    kept = []
+
+    def keeps(lines):
+        kept.append(lines)
+        yield from islice(lines, begun)
+
+    ex.start("seq 100000").pipe(keeps).pipe("cat").result(10)
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "xec-keeps()"])
+    others = []
+    try:
+        for _ in range(32):  # one of them has the number that the function's input had
+            read, write = os.pipe()
+            others += [read, os.dup(read)]
+            os.write(write, b"of somebody else\n")
+            os.close(write)
+        with pytest.raises(ValueError, match=r"keeps\(\) has ended, and nothing arrives for it any more"):
+            list(kept[0])
+    finally:
+        for fd in others:
+            os.close(fd)
+
+
 def test_a_source_that_cannot_start_ends_the_function_and_is_raised(ex):
     run = ex._engine.plan_run(Plan(Command("true", shell=("/no/such/shell",))))
     with pytest.raises(xec.SpawnError, match="/no/such/shell"):
@@ -291,6 +315,13 @@ def test_where_a_pipe_cannot_lead_is_refused(ex, tmp_path):
         run.pipe(upper, of="words")
     with pytest.raises(xec.OptionError, match="called with each line"):
         run.map("upper")
+
+    async def agrees(line):
+        return False
+
+    for of_a_line in (run.map, run.filter):  # a coroutine is true: the one would have let every line through
+        with pytest.raises(xec.OptionError, match=r"agrees\(\) is asynchronous"):
+            of_a_line(agrees)
     assert run.result().ok
 
 

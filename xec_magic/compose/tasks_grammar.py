@@ -227,7 +227,10 @@ def _options(header: str, number: int, word: Word | None, read: ReadOptions) -> 
     try:
         return read(line)
     except OptionError as error:
-        raise Place(number, start + 1 + _fault_at(line, str(error), read)).error(str(error), header) from None
+        message = str(error)
+        # A `${{…}}` in a value tells its line there, which is none of the cell's.
+        told = _PLACE.sub("", message, count=1) if _PLACE.match(message) else message
+        raise Place(number, start + 1 + _fault_at(line, message, read)).error(told, header) from None
 
 
 def _fault_at(line: str, message: str, read: ReadOptions) -> int:

@@ -25,10 +25,7 @@ def function_of(call: Callable[[Iterator[Any]], Any], of: str) -> Function:
     name = called(call)
     if of not in ("lines", "chunks"):
         raise OptionError(f"of={of!r}: a function in a pipe gets 'lines' or 'chunks'")
-    if inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call):
-        raise OptionError(
-            f"{name} is asynchronous; a function in a pipe runs in a thread of its own, so write it with def"
-        )
+    _refuse_asynchronous(call)
     kind: Literal["lines", "chunks"] = "chunks" if of == "chunks" else "lines"
     return Function(call, name, kind)
 
@@ -48,8 +45,16 @@ def _named(
 ) -> Callable[[Iterator[str]], Iterable[str | bytes]]:
     if not callable(call):
         raise OptionError(f"{call!r} is no function; it is called with each line")
+    _refuse_asynchronous(call)  # a coroutine counts as true: `filter` would let every line through
     function.__name__ = called(call).removesuffix("()")
     return function
+
+
+def _refuse_asynchronous(call: Callable[..., Any]) -> None:
+    if inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call):
+        raise OptionError(
+            f"{called(call)} is asynchronous; a function in a pipe runs in a thread of its own, so write it with def"
+        )
 
 
 def plan_of_function(function: Function, like: Plan) -> Plan:

@@ -32,7 +32,11 @@ class CopyOptions:
     SPEC: ClassVar[OptionSet]
 
 
-CopyOptions.SPEC = OptionSet(CopyOptions, also=[RunOptions.SPEC.by_name[name] for name in RUN_OPTIONS], dashed="a file")
+CopyOptions.SPEC = OptionSet(
+    CopyOptions,
+    also=[RunOptions.SPEC.by_name[name] for name in RUN_OPTIONS],
+    unknown="a file that begins with a dash goes behind --",
+)
 
 
 def read_words(

@@ -44,4 +44,4 @@ class MonitorOptions:
     SPEC: ClassVar[OptionSet]
 
 
-MonitorOptions.SPEC = OptionSet(MonitorOptions, also=[RunOptions.SPEC.by_name["on"]], dashed="")
+MonitorOptions.SPEC = OptionSet(MonitorOptions, also=[RunOptions.SPEC.by_name["on"]], unknown="")

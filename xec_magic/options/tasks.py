@@ -28,6 +28,8 @@ RUN_OPTIONS: Final = frozenset({
 _OWN: Final = frozenset({"depends", "creates"})
 _FOR_ALL: Final = frozenset({"jobs", "keep_going", "dry_run", "force", "resume", "out", "check", "quiet"})
 _ONE_TASK_ONLY: Final = frozenset({"depends", "creates", "tee", "stdin"})
+_LISTED: Final = "%%xec_tasks? lists them"
+_OF_THE_WHOLE: Final = "it is said of all tasks together, on the line of the cell or in run()"
 _INSTEAD: Final = {
     "session": "a session runs one command at a time, and tasks run side by side",
     "cache": "--depends and --creates say when a task need not run again",
@@ -39,11 +41,11 @@ _INSTEAD: Final = {
     "label": "a task is called by its name",
     "bg": "tasks run side by side as it is; --jobs says how many",
     "form": "keep the results, %%xec_tasks --out r, and ask r['NAME'].json(), .df(), …",
-    "jobs": "the line of the cell has it",
-    "keep_going": "the line of the cell has it",
-    "dry_run": "the line of the cell has it",
-    "force": "the line of the cell has it",
-    "resume": "the line of the cell has it",
+    "jobs": _OF_THE_WHOLE,
+    "keep_going": _OF_THE_WHOLE,
+    "dry_run": _OF_THE_WHOLE,
+    "force": _OF_THE_WHOLE,
+    "resume": _OF_THE_WHOLE,
 }
 
 
@@ -215,9 +217,6 @@ class TaskOptions(RunOptions):
         return tuple((name, absolute(os.path.join(base, os.path.expanduser(name)))) for name in names)
 
 
-TaskOptions.SPEC = OptionSet(TaskOptions)
-
-
 @dataclass(frozen=True)
 class TasksOptions(TaskOptions):
     """What stands on the line of `%%xec_tasks`: how the tasks are run, and options for each of them.
@@ -290,4 +289,10 @@ class TasksOptions(TaskOptions):
             line = parsed.rest[word.end :]
 
 
-TasksOptions.SPEC = OptionSet(TasksOptions)
+TasksOptions.SPEC = OptionSet(TasksOptions, unknown=_LISTED)
+# Those of the cell are known to a task as well, so that it can say where they belong.
+TaskOptions.SPEC = OptionSet(
+    TaskOptions,
+    also=[TasksOptions.SPEC.by_name[name] for name in ("jobs", "dry_run", "force", "resume")],
+    unknown=_LISTED,
+)

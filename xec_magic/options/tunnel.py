@@ -36,4 +36,4 @@ class TunnelOptions:
     SPEC: ClassVar[OptionSet]
 
 
-TunnelOptions.SPEC = OptionSet(TunnelOptions, also=[RunOptions.SPEC.by_name["out"]], dashed="")
+TunnelOptions.SPEC = OptionSet(TunnelOptions, also=[RunOptions.SPEC.by_name["out"]], unknown="")

@@ -45,7 +45,7 @@ class OptionSet:
     Args:
         owner: The dataclass.
         also: Options that another class declares and this one takes as well.
-        dashed: What else on the line may begin with a dash, for the words on an unknown option; empty for nothing.
+        unknown: What is said of an unknown option that is like none; empty for which there are.
 
     Example:
         >>> from dataclasses import dataclass
@@ -57,16 +57,17 @@ class OptionSet:
         ParsedLine(values={'nap': 300.0}, rest="echo  'done'")
     """
 
-    def __init__(self, owner: type, also: Iterable[Option] = (), dashed: str = "a command") -> None:
+    def __init__(
+        self,
+        owner: type,
+        also: Iterable[Option] = (),
+        unknown: str = "a command that begins with a dash goes behind --",
+    ) -> None:
         self.options: tuple[Option, ...] = (
             *(f.metadata["option"]._replace(name=f.name) for f in fields(owner) if "option" in f.metadata),
             *also,
         )
-        self._advice = (
-            f"{dashed} that begins with a dash goes behind --"
-            if dashed
-            else f"there are {', '.join(option.long for option in self.options)}"
-        )
+        self._advice = unknown or f"there are {', '.join(option.long for option in self.options)}"
         assert all(f.default is not MISSING for f in fields(owner) if "option" in f.metadata)
 
     def __iter__(self) -> Iterator[Option]:

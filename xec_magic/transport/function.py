@@ -96,7 +96,7 @@ class FunctionProcess:
         with self._guard:
             for fd in (self._input, self._output, self._woken, self._wake):
                 os.close(fd)
-            self._wake = -1
+            self._input = self._wake = -1
         try:
             self._loop.call_soon_threadsafe(self._over, status)
         except RuntimeError:
@@ -140,10 +140,12 @@ class FunctionProcess:
                 close()
 
     def _pieces(self) -> Iterator[bytes]:
+        self._refuse_late()
         poll = select.poll()
         poll.register(self._input, select.POLLIN)
         poll.register(self._woken, select.POLLIN)
         while True:
+            self._refuse_late()
             if self._pending and not poll.poll(0):
                 self._flush()  # what has been given goes on before this waits
             poll.poll()
@@ -153,6 +155,11 @@ class FunctionProcess:
                 self.had_enough = False
                 return
             yield data
+
+    def _refuse_late(self) -> None:
+        """Who has kept what arrives beyond the function's end gets none: its number may be that of another's file by now."""
+        if self._input < 0:
+            raise ValueError(f"{self._function.name} has ended, and nothing arrives for it any more")
 
     def _lines(self) -> Iterator[str]:
         return chain.from_iterable(self._batches())
