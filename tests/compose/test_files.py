@@ -299,12 +299,16 @@ def test_a_read_only_directory_refuses_somebody_else_and_all_stays_as_it_was(wor
     (work / "d").mkdir()
     (work / "d" / "a").write_bytes(b"A")
     os.chmod(work / "d", 0o555)
+    (work / "locked").mkdir(0o700)
     for call in (
         "xec_copy d/a d/b d d/.t",
         "xec_move d/a d/b d d/.t d",
         "xec_delete d/a ''",
         "xec_mkdir d/e",
         "xec_write d/a d d/.t '' 1 x",
+        "xec_copy locked e . .t",
+        "xec_move locked e . .t .",
+        "xec_delete locked ''",
     ):
         text = script.partition("\n\nxec_step xec_write './d/a'")[0] + "\n" + call
         done = subprocess.run(
@@ -314,8 +318,10 @@ def test_a_read_only_directory_refuses_somebody_else_and_all_stays_as_it_was(wor
             check=False,
         )
         assert done.returncode == 1, call
-        assert b"denied" in done.stderr, call
-    assert tree(work) == {"d": None, "d/a": b"A"}
+        said = b"denied" if "locked" not in call else b"locked cannot be entered: nothing was done\n"
+        assert said in done.stderr, call
+        assert b"cd:" not in done.stderr, call
+    assert tree(work) == {"d": None, "d/a": b"A", "locked": None}
 
 
 def _read_only(files, work):

@@ -260,6 +260,8 @@ def test_an_interrupt_stops_all_at_once_and_says_what_had_been_done(ex):
     assert isinstance(caught.value, RunInterrupted)
     assert caught.value.results is r
     assert caught.value.result.outcome == "interrupted"
+    again = made.run(dry_run=True, resume=True)
+    assert (again["done"].state, again["h0"].reason) == ("up to date", "it was not finished the last time")
 
 
 def test_a_coroutine_that_waits_is_woken_and_its_cancellation_stops_all(ex, host):

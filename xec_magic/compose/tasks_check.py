@@ -135,7 +135,9 @@ class Checker:
         if state is TaskState.OK:
             self._ran[name] = _together(self._needs(name)) if group else self._store.run
         if not group:
-            self._ended.append((name, "ok" if state is TaskState.OK else "failed"))
+            # Of one that was stopped nobody knows whether it would have failed.
+            ended = {TaskState.OK: "ok", TaskState.STOPPED: "started"}.get(state, "failed")
+            self._ended.append((name, ended))
             if took_s > LONG_S:
                 if self._flush is not None:
                     self._flush.cancel()

@@ -65,7 +65,7 @@ class Record:
     """What is remembered of one task.
 
     Attributes:
-        state: `ok`, `failed`, or `started` when its end never came.
+        state: `ok`, `failed`, or `started` when its end never came or it was stopped.
         run: The run of all tasks that it belongs to.
         ran: The run in which its command last ran: whoever was made from it remembers this.
         script: Digest of its script.
