@@ -140,12 +140,12 @@ class FunctionProcess:
                 close()
 
     def _pieces(self) -> Iterator[bytes]:
-        self._refuse_late()
+        self._check()
         poll = select.poll()
         poll.register(self._input, select.POLLIN)
         poll.register(self._woken, select.POLLIN)
         while True:
-            self._refuse_late()
+            self._check()
             if self._pending and not poll.poll(0):
                 self._flush()  # what has been given goes on before this waits
             poll.poll()
@@ -155,11 +155,6 @@ class FunctionProcess:
                 self.had_enough = False
                 return
             yield data
-
-    def _refuse_late(self) -> None:
-        """Who has kept what arrives beyond the function's end gets none: its number may be that of another's file by now."""
-        if self._input < 0:
-            raise ValueError(f"{self._function.name} has ended, and nothing arrives for it any more")
 
     def _lines(self) -> Iterator[str]:
         return chain.from_iterable(self._batches())
@@ -208,6 +203,8 @@ class FunctionProcess:
         self._flushed_at = time.monotonic()
 
     def _check(self) -> None:
+        if self._input < 0:  # lines kept beyond its end, which the descriptor's next owner would be robbed of
+            raise ValueError(f"{self._function.name} has ended, and nothing arrives for it any more")
         if self._stopping:
             raise _Stopped
 
