@@ -214,6 +214,16 @@ def test_a_directory_does_not_go_into_itself(files, work):
     assert tree(work) == {"d": None, "d/e": None}
 
 
+def test_a_directory_whose_name_ends_with_a_newline_is_no_other(files, work):
+    (work / "d\n" / "here").mkdir(parents=True)
+    (work / "d").mkdir()
+    files().copy("d\n", "d/copy").run()
+    with xec.Executor(cwd=work / "d\n" / "here") as ex:
+        assert "force=True deletes it" in failure(ex.files().delete("../../d\n"))
+        ex.files().delete("../../d").run()
+    assert tree(work) == {"d\n": None, "d\n/here": None}
+
+
 def test_links_are_followed_as_a_source_kept_inside_and_never_written_through(files, work):
     (work / "a").write_bytes(b"A")
     (work / "d").mkdir()

@@ -214,6 +214,29 @@ def test_an_interrupt_stops_all_and_names_who_had_not_finished(hosts, ex):
     assert results[7].detail == "not started: interrupted before it began"
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_interrupt_while_it_is_handed_to_the_loop_stops_all(ex, monkeypatch, begun):
+    fakes = Fakes((Wait(1000),), (Wait(1000),))
+    engine = ex._engine
+    real = engine.post
+
+    def broken_into(*what):  # where the loop's thread goes on before the call returns, an interrupt comes up in it
+        monkeypatch.setattr(engine, "post", real)
+        if begun:
+            real(*what)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "post", broken_into)
+    run = FleetRun(engine, plan_fleet(RunOptions(), "x", fakes.targets), None)
+    try:
+        run.begin()
+    except KeyboardInterrupt:
+        pytest.fail("nobody waits for what may have begun")
+    error = run.interrupted(run.wait())
+    assert isinstance(error, xec.RunInterrupted)
+    assert [result.outcome for result in error.results] == (["interrupted"] * 2 if begun else ["not started"] * 2)
+
+
 def test_an_interrupt_at_a_question_between_waves_begins_nothing_more(ex):
     fakes = Fakes(OK, OK)
 

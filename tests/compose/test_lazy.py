@@ -373,6 +373,20 @@ def test_a_handle_is_awaited_or_waited_for(ex):
     assert str(steps.start("any").result(30)) == "a"
 
 
+def test_an_interrupt_while_its_thread_begins_stops_what_nobody_has_a_handle_of(ex, monkeypatch):
+    real = threading.Thread.start
+
+    def broken_into(thread):  # the thread goes on before the call returns, and an interrupt comes up in that
+        real(thread)
+        if thread.name == "xec-lazy all":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", broken_into)
+    with pytest.raises(KeyboardInterrupt):
+        ex.lazy().add("sleep 60").add("sleep 60").start("all")
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "xec-lazy all"])
+
+
 def test_a_handle_that_is_not_over_says_so_and_is_cancelled(ex):
     work = ex.lazy().add("sleep 60", name="nap").add("true").start()
     with pytest.raises(TimeoutError, match=r"lazy run still goes on after 0\.05 s"):

@@ -298,6 +298,31 @@ def test_an_interrupt_just_before_the_wait_begins_stops_them_too(ex, monkeypatch
     assert caught.value.results.states == {"a": "stopped"}
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_interrupt_while_they_are_handed_to_the_loop_stops_them_and_is_waited_for(ex, monkeypatch, begun):
+    engine = ex._engine
+    real = engine.post
+
+    def broken_into(*what):  # where the loop's thread goes on before the call returns, an interrupt comes up in it
+        monkeypatch.setattr(engine, "post", real)
+        if begun:
+            real(*what)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "post", broken_into)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        ex.tasks(grace=0.3).add("a", "sleep 100").run()
+    assert isinstance(caught.value, TasksInterrupted)
+    assert caught.value.results.states == {"a": "stopped" if begun else "skipped"}
+    assert begun or caught.value.results.duration_s == 0.0  # not counted from the machine's own start
+
+    monkeypatch.setattr(engine, "post", broken_into)
+    with pytest.raises(KeyboardInterrupt):
+        ex.tasks(grace=0.3).add("a", "sleep 100").start()
+    ex.run("true")  # behind all that was handed to the loop before
+    until(lambda: proctree.living((), f"XEC_RUN_ID={engine.kernel_id}.".encode()) == [])
+
+
 def test_a_second_interrupt_kills_what_does_not_listen(ex):
     run = ex.tasks(grace="1h").add("deaf", "trap '' INT TERM; echo up; sleep 100").start()
     r = interrupted(

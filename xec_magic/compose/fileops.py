@@ -40,8 +40,8 @@ xec_free() { # PATH DIRECTORY: a file can have this name
     [ -f "$1" ] || [ -L "$1" ] || [ ! -e "$1" ] || { xec_say "$1 is no file but a pipe, a socket or a device"; return 1; }
 }
 
-xec_inside() { # DIRECTORY: where it really is; to be called in $( )
-    cd -P "$1" 2>/dev/null && pwd -P && return
+xec_inside() { # DIRECTORY: where it really is, / behind it; to be called in $( ), which takes newlines off its end
+    cd -P "$1" 2>/dev/null && printf %s/ "${PWD%/}" && return
     xec_say "$1 cannot be entered: nothing was done"
     return 1
 }
@@ -49,7 +49,7 @@ xec_inside() { # DIRECTORY: where it really is; to be called in $( )
 xec_outside() { # SOURCE DIRECTORY: the directory does not lie in the source
     [ -d "$1" ] && [ ! -L "$1" ] || return 0
     xec_from=$(xec_inside "$1") && xec_to=$(xec_inside "$2") || return 1
-    case $xec_to/ in "${xec_from%/}"/*) xec_say "$1 cannot go into itself: $2"; return 1 ;; esac
+    case $xec_to in "$xec_from"*) xec_say "$1 cannot go into itself: $2"; return 1 ;; esac
 }
 
 xec_disk() { df -P "$1" 2>/dev/null | awk 'NR == 2 { print $1, $NF }'; }
@@ -100,8 +100,8 @@ xec_move() { # SOURCE DESTINATION DIRECTORY TEMPORARY DIRECTORY_OF_SOURCE
 xec_spare() { # PATH: nobody would miss it but its owner
     [ -d "$1" ] && [ ! -L "$1" ] || return 0
     xec_real=$(xec_inside "$1") || return 1
-    for xec_kept in "${HOME:-/}" "$(cd -P "${HOME:-/}" 2>/dev/null && pwd -P)" "$(pwd -P)"; do
-        case $xec_kept/ in "${xec_real%/}"/*) xec_say "$1 holds $xec_kept; force=True deletes it"; return 1 ;; esac
+    for xec_kept in "${HOME:-/}" "$(xec_inside "${HOME:-/}" 2>/dev/null)" "$(xec_inside . 2>/dev/null || pwd -P)"; do
+        case $xec_kept/ in "$xec_real"*) xec_say "$1 holds ${xec_kept%/}; force=True deletes it"; return 1 ;; esac
     done
     xec_disks "$1" "$1/.." || return 1
     [ "$xec_from" = "$xec_to" ] || { xec_say "$1 is where a disk is mounted; force=True deletes it"; return 1; }

@@ -79,7 +79,13 @@ class FleetRun:
             else:
                 self.book.halt("you said no")
         self.begun_at = time.monotonic()
-        self._executor.post(self._step)
+        try:
+            self._executor.post(self._step)
+        except KeyboardInterrupt:  # it may have begun: who waits for it hears how it ended
+            self.request_stop(cause=Cause.INTERRUPT)
+        except BaseException:  # an alarm of the user's
+            self.request_stop(cause=Cause.CANCEL)
+            raise
         return self
 
     # -- waiting: any thread but the loop's ---------------------------------------------------------

@@ -122,10 +122,7 @@ class Tasks:
         Raises:
             OptionError: a wrong value, an unknown name, or tasks that need each other in a circle; nothing has run.
         """
-        executor, graph, limit = self._ready(names, jobs)
-        return run_graph(
-            executor, graph, jobs=limit, keep_going=keep_going, force=force, resume=resume, check=check
-        ).begin()
+        return self._planned(names, jobs, keep_going=keep_going, force=force, resume=resume, check=check).begin()
 
     def run(
         self,
@@ -155,7 +152,21 @@ class Tasks:
         if dry_run:
             _, graph, limit = self._ready(names, jobs)
             return preview_graph(graph, jobs=limit, force=force, resume=resume)
-        return self.start(*names, jobs=jobs, keep_going=keep_going, force=force, resume=resume, check=check).result()
+        # Begun by the wait, so that an interrupt in the moment in which they begin finds somebody who waits.
+        return self._planned(names, jobs, keep_going=keep_going, force=force, resume=resume, check=check).result()
+
+    def _planned(
+        self,
+        names: tuple[str, ...],
+        jobs: int | str | None,
+        *,
+        keep_going: bool,
+        force: bool,
+        resume: bool,
+        check: bool,
+    ) -> TasksRun:
+        executor, graph, limit = self._ready(names, jobs)
+        return run_graph(executor, graph, jobs=limit, keep_going=keep_going, force=force, resume=resume, check=check)
 
     def _ready(self, names: tuple[str, ...], jobs: int | str | None) -> tuple[Executor, Graph, int]:
         if not self._tasks:

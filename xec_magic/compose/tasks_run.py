@@ -89,8 +89,12 @@ class TasksRun:
         self._future: concurrent.futures.Future[TaskResults] = concurrent.futures.Future()
 
     def begin(self) -> TasksRun:
-        """Start."""
-        self._executor.post(self._begin)
+        """Start; a second call does nothing."""
+        try:
+            self._executor.post(self._begin)
+        except BaseException as error:  # an interrupt, or an alarm of the user's: who called has no handle
+            self.request_stop(cause=Cause.INTERRUPT if isinstance(error, KeyboardInterrupt) else Cause.CANCEL)
+            raise
         return self
 
     # -- waiting: any thread but the loop's ---------------------------------------------------------
@@ -102,7 +106,7 @@ class TasksRun:
     def wait(
         self, timeout: float | None = None, *, on_tick: Callable[[], None] | None = None, tick_s: float = WAKE_S
     ) -> TaskResults:
-        """The results, good or bad, when all is over.
+        """The results, good or bad, when all is over; what has not begun begins.
 
         The kernel's interrupt stops all commands at once by the stop ladder, and a second one kills them; the results
         then say so, and `check` raises `TasksInterrupted`.
@@ -125,12 +129,14 @@ class TasksRun:
         interrupts = 0
         while True:
             try:
+                if not self._begun_at:
+                    self.begin()
                 results, interrupts = interruptible(
                     self._future, lambda cause, now: self.request_stop(now, cause), lives, timeout=timeout,
                     late="the tasks still run", on_tick=on_tick, tick_s=tick_s, interrupts=interrupts,
                 )  # fmt: skip
                 break
-            except KeyboardInterrupt:  # just before the wait began: nobody else would stop them
+            except KeyboardInterrupt:  # before the wait began: nobody else would stop them
                 interrupts += 1
                 self.request_stop(interrupts > 1, Cause.INTERRUPT)
         if interrupts and not results.interrupted:
@@ -169,8 +175,7 @@ class TasksRun:
         """How the tasks stand now; from any thread."""
         if self._future.done():
             return self._future.result()
-        begun = self._begun_at
-        return self._results(time.monotonic() - begun if begun else 0.0)
+        return self._results(self._clock())
 
     def _results(self, duration_s: float) -> TaskResults:
         tasks = [
@@ -195,6 +200,8 @@ class TasksRun:
     # -- the course: the loop's thread --------------------------------------------------------------
 
     def _begin(self) -> None:
+        if self._begun_at:
+            return
         self._begun_at = time.monotonic()
         self._ready.extend(name for name, count in self._missing.items() if not count)
         self._fill()
@@ -342,4 +349,4 @@ class TasksRun:
         self._settle(0.0)
 
     def _clock(self) -> float:
-        return time.monotonic() - self._begun_at
+        return time.monotonic() - self._begun_at if self._begun_at else 0.0

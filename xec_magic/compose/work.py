@@ -45,6 +45,9 @@ class Work(Generic[T]):
             raise SpawnError(
                 f"cannot start {name}: no further thread is allowed (ulimit -u); end some first"
             ) from error
+        except BaseException as error:  # an interrupt, or an alarm of the user's: who called has no handle
+            stop(False, Cause.INTERRUPT if isinstance(error, KeyboardInterrupt) else Cause.CANCEL)
+            raise
 
     def _main(self) -> None:
         try:

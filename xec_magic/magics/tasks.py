@@ -87,7 +87,7 @@ class TasksMagics(Magics):
         )
         view = TasksView(run, mode, mask=mask, quiet=options.quiet)
         try:
-            results = run.begin().wait(on_tick=lambda: view.pump(opens_after_s=OPEN_AFTER_S), tick_s=TICK_S)
+            results = run.wait(on_tick=lambda: view.pump(opens_after_s=OPEN_AFTER_S), tick_s=TICK_S)
         except KeyboardInterrupt:  # they ended by themselves in the same moment
             self._keep(options, run.snapshot())
             view.close(run.snapshot())
