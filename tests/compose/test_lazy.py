@@ -170,6 +170,8 @@ def no_argument():
         (lambda lazy: lazy.add("true").all(limit=-1), "not -1"),
         (lambda lazy: lazy.add("true").start("any", limit=0), "not 0"),
         (lambda lazy: lazy.add("true").run(on_failure="stopp"), "neither 'stop' nor 'continue'"),
+        (lambda lazy: lazy.add("true").start("run", limit=7), "run takes none, only run_parallel, any, all"),
+        (lambda lazy: lazy.add("true").start("all", on_failure="stop"), "all takes none, only run, run_parallel"),
         (lambda lazy: lazy.add("true").start("rase"), "did you mean race?"),
         (lambda lazy: lazy.race(), "race needs a command"),
         (lambda lazy: lazy.any(), "any needs a command"),

@@ -28,6 +28,8 @@ When = Callable[[Mapping[str, Result]], object]
 
 _RACE = Rule(None, good=Next.STOP, bad=Next.STOP, plan_first=True, why="another one was first")
 _WAYS = ("run", "run_parallel", "race", "any", "all")
+_LIMITED = ("run_parallel", "any", "all")
+_IN_ORDER = ("run", "run_parallel")
 
 
 class Lazy(Generic[T]):
@@ -204,20 +206,27 @@ class Lazy(Generic[T]):
 
     @overload
     def start(
-        self, how: Literal["race", "any"], *, limit: int | None = ..., on_failure: OnFailure = ...
+        self, how: Literal["race", "any"], *, limit: int | None = ..., on_failure: OnFailure | None = ...
     ) -> Work[T]: ...
     @overload
     def start(
-        self, how: Literal["run", "run_parallel", "all"] = ..., *, limit: int | None = ..., on_failure: OnFailure = ...
+        self,
+        how: Literal["run", "run_parallel", "all"] = ...,
+        *,
+        limit: int | None = ...,
+        on_failure: OnFailure | None = ...,
     ) -> Work[list[T]]: ...
 
-    def start(self, how: str = "run", *, limit: int | None = None, on_failure: OnFailure = "stop") -> Work[Any]:
+    def start(self, how: str = "run", *, limit: int | None = None, on_failure: OnFailure | None = None) -> Work[Any]:
         """Do the same beside the caller; gives a handle at once: `await` it, or call its `result()` or `cancel()`.
 
         Args:
             how: `run`, `run_parallel`, `race`, `any` or `all`.
-            limit: As for these; 5 for `run_parallel`.
-            on_failure: As for `run` and `run_parallel`.
+            limit: As for `run_parallel`, `any` and `all`; the others take none.
+            on_failure: As for `run` and `run_parallel`; the others take none.
+
+        Raises:
+            OptionError: one that is not among these, or a value for what it does not take; nothing has run.
 
         Example:
             >>> import xec_magic as xec
@@ -230,13 +239,17 @@ class Lazy(Generic[T]):
             hint = nearest(how, _WAYS) if isinstance(how, str) else ""
             raise OptionError(f"how: {how!r} is not among {', '.join(_WAYS)}" + (f"; {hint}" if hint else ""))
         if limit is not None:
+            if how not in _LIMITED:
+                raise OptionError(f"limit: {how} takes none, only {', '.join(_LIMITED)}")
             _limit(limit)
-        _on_failure(on_failure)
+        if on_failure is not None and how not in _IN_ORDER:
+            raise OptionError(f"on_failure: {how} takes none, only {', '.join(_IN_ORDER)}")
+        on_end = _on_failure("stop" if on_failure is None else on_failure)
         if how in ("race", "any"):
             _check_not_empty(course, how)
         ways: dict[str, Callable[[], Any]] = {
-            "run": lambda: self._in_order(course, 1, on_failure),
-            "run_parallel": lambda: self._in_order(course, limit or 5, on_failure),
+            "run": lambda: self._in_order(course, 1, on_end),
+            "run_parallel": lambda: self._in_order(course, limit or 5, on_end),
             "race": lambda: self._race(course),
             "any": lambda: self._any(course, limit),
             "all": lambda: self._all(course, limit),
