@@ -242,13 +242,29 @@ def test_a_shell_that_no_longer_answers_there_is_ended(bash):
     assert bash.run("echo on").text() == "on"
 
 
-def test_reset_there_ends_what_runs_in_the_session_and_does_not_wait_for_it(bash):
-    bash.run("x=1")
-    running = bash.start("echo begun; sleep 60")
+def test_reset_there_ends_what_runs_in_the_session_and_does_not_wait_for_it(each):
+    each.run("x=1")
+    running = each.start("echo begun; sleep 60")
     running.begin()
     assert until(lambda: running.log.size())
-    assert bash.run("echo ${x-new}", reset=True, timeout=20).text() == "new"
-    assert "was reset" in running.wait(20).notes[0]
+    assert each.run("echo ${x-new}", reset=True, timeout=20).text() == "new"
+    ended = running.wait(20)
+    assert ended.outcome.value == "signalled"
+    assert "was reset" in ended.notes[0]
+
+
+def test_what_waits_for_a_session_there_that_is_stopped_begins_in_a_new_one(each, kept):
+    each.run("x=1")
+    running, waiting = each.start("echo begun; sleep 60"), each.start("echo ${x-new}")
+    running.begin()
+    assert until(lambda: running.log.size())
+    waiting.begin()
+    assert until(lambda: waiting.state == "queued")
+    kept._engine.ask(kept._engine.transports.stop("s"))
+    assert waiting.wait(20).text() == "new"
+    ended = running.wait(20)
+    assert ended.outcome.value == "signalled"
+    assert "was stopped" in ended.notes[0]
 
 
 def test_a_stop_there_keeps_the_session(each):

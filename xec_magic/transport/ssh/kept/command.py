@@ -101,9 +101,10 @@ class KeptProcess:
         """It was not run: say why where its errors are expected."""
         self._request.sink("stderr", words.encode())
 
-    def tell(self, note: str) -> None:
-        """Note for the reader what comes over it."""
+    def ends_with_session(self, note: str) -> None:
+        """Its session is about to be ended by TERM, behind which bash goes on and tells no code: that end is the signal's."""
         self._request.note(note)
+        self._signalled = signals.SIGTERM
 
     def lost(self, status: ExitStatus, note: str) -> None:
         """The command has ended with its session, and nothing more of it will come."""

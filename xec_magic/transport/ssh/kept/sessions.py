@@ -67,7 +67,7 @@ class FarSessions:
         command = request.command
         key = (command.target, command.session)
         session = self._sessions.get(key)
-        if session is not None and command.reset:
+        if session is not None and (command.reset or session.ended_because):  # the latter while it is being stopped
             session.end("it was reset")
             session = None
         if session is not None:
@@ -129,12 +129,15 @@ class FarSessions:
             if known is not None and session is not known:
                 return None  # it has ended meanwhile
             if session is not None and session.current is not None:
-                session.current.tell(f"session {session.label} on {session.host.target} was reset")
                 return await asyncio.shield(asyncio.ensure_future(self._stop(session, "it was reset")))
             await asyncio.sleep(MAKE_WAY_PAUSE_S)
 
     async def _stop(self, session: FarSession, why: str = "it was stopped") -> None:
         session.ended_because = why
+        if session.current is not None:
+            session.current.ends_with_session(
+                f"session {session.label} on {session.host.target} {why.removeprefix('it ')}"
+            )
         try:
             left = await session.kin.stop_all(["TERM"])
             until = time.monotonic() + STOP_S
