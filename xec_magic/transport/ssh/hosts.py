@@ -240,7 +240,8 @@ class Host:
             try:
                 async with asyncio.timeout(2 * seconds):
                     if not self.links.connections and not self.book.draining:
-                        return await self._helper_on_lease(launch, data)
+                        with contextlib.suppress(asyncssh.ChannelOpenError):  # others that came meanwhile have them all
+                            return await self._helper_on_lease(launch, data)
                     opened = await self._connector.open(self.target)
                     try:
                         return await collect(Connection(0, opened), launch, data)
