@@ -24,6 +24,7 @@ from xec_magic.transport.ssh.kept import step as step_module
 from xec_magic.transport.ssh.kept.command import SPARE_THE_SHELL_S
 from xec_magic.transport.ssh.kept.ducts import Cutter
 from xec_magic.transport.ssh.kept.input import FarInput
+from xec_magic.transport.ssh.kept.kin import Kin
 from xec_magic.transport.ssh.kept.lines import session_line
 from xec_magic.transport.terminate import living, stop
 
@@ -265,6 +266,24 @@ def test_what_waits_for_a_session_there_that_is_stopped_begins_in_a_new_one(each
     ended = running.wait(20)
     assert ended.outcome.value == "signalled"
     assert "was stopped" in ended.notes[0]
+
+
+def test_what_the_kill_of_a_session_there_has_missed_is_killed_by_the_next(bash, kept, monkeypatch):
+    seen, real = [], Kin.stop_all
+
+    async def blind_once(self, signals):
+        seen.append(signals)  # the first KILL finds nothing, as where something starts while processes are looked for
+        return await real(self, [] if seen.count(["KILL"]) == 1 else signals)
+
+    monkeypatch.setattr(Kin, "stop_all", blind_once)
+    running = bash.start("sh -c 'trap : INT TERM; echo begun; while :; do sleep 0.1; done'")
+    running.begin()
+    assert until(lambda: running.log.size())
+    begun = environ_has(f"XEC_RUN_ID={kept._engine.kernel_id}.h")
+    kept._engine.ask(kept._engine.transports.stop("s"))
+    assert running.wait(20).outcome.value == "signalled"
+    assert begun
+    assert not environ_has(f"XEC_RUN_ID={kept._engine.kernel_id}.h")
 
 
 def test_a_stop_there_keeps_the_session(each):

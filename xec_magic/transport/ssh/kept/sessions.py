@@ -20,7 +20,8 @@ from xec_magic.transport.worker import MAKE_WAY_PAUSE_S, PoolEntry
 
 __all__ = ["FarSessions"]
 
-STOP_S: Final = 1.0  # between TERM and KILL, when a session is stopped
+STOP_S: Final = 1.0  # between TERM and KILL, when a session is stopped, and so long again after KILL
+STOP_PAUSE_S: Final = 0.05  # between two looks at what still lives
 Key = tuple[Target, str]
 
 
@@ -139,13 +140,15 @@ class FarSessions:
                 f"session {session.label} on {session.host.target} {why.removeprefix('it ')}"
             )
         try:
-            left = await session.kin.stop_all(["TERM"])
-            until = time.monotonic() + STOP_S
-            while left and time.monotonic() < until:
-                await asyncio.sleep(0.05)
-                left = await session.kin.stop_all([])
-            if left:
-                await session.kin.stop_all(["KILL"])
+            # Once more after KILL as well: what a shell starts while its processes are looked for is not among them.
+            for signals, again in (["TERM"], []), (["KILL"], ["KILL"]):
+                left = await session.kin.stop_all(signals)
+                until = time.monotonic() + STOP_S
+                while left and time.monotonic() < until:
+                    await asyncio.sleep(STOP_PAUSE_S)
+                    left = await session.kin.stop_all(again)
+                if not left:
+                    break
         except TransportError:
             pass  # its host is gone
         session.end(why)
