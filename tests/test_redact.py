@@ -135,6 +135,14 @@ def test_any_cutting_gives_what_the_whole_gives_and_leaks_nothing(data, cuts, va
     assert not any(value.encode() in shown.replace(b"[secret", b"[") for value in values)
 
 
+@pytest.mark.parametrize("size", [1, 7, 1000, 70_000])
+@pytest.mark.parametrize("before", [0, 65_530, 200_000])
+def test_a_secret_is_found_in_pieces_of_any_size(size, before):
+    made, secret = redactor("".join(f"{number:05}" for number in range(300))), b"".join(b"%05d" % n for n in range(300))
+    for data, found in ((b"x" * before + secret + b"y" * 100, True), (b"x" * before + secret[:-1] + b"y" * 100, False)):
+        assert made.finds_in(data[at : at + size] for at in range(0, len(data), size)) is found
+
+
 def test_a_big_chunk_is_masked_at_the_speed_of_output():
     made = redactor(*(f"secret-number-{n}-of-many" for n in range(20)))
     stream = made.stream()

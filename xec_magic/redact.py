@@ -15,6 +15,7 @@ from xec_magic.errors import OptionError
 __all__ = ["PartedRedactor", "Redactor", "StreamRedactor"]
 
 _SHORTEST: Final = 4  # characters; shorter ones stand in ordinary output by chance, and masking them would spoil it
+_SEARCH_BYTES: Final = 64 * 1024  # at least so much is looked through at once
 _BEGIN_BYTES: Final = 2048  # within so many there is one border of a database's pages at most
 
 
@@ -249,12 +250,19 @@ class _Finder:
 
 
 def _overlapping(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
-    """The pieces, each behind the end of what came before: nothing of a length lies between two of them."""
-    tail = b""
+    """The same in larger pieces, each behind the end of what came before: nothing of a length lies between two of them."""
+    least = max(_SEARCH_BYTES, 4 * length)
+    tail, held, size = b"", list[bytes](), 0
     for piece in pieces:
-        seen = tail + piece
-        yield seen
-        tail = seen[-length:]  # not of this piece: where two streams take turns, pieces are small
+        held.append(piece)
+        size += len(piece)
+        if (
+            size >= least
+        ):  # where two streams take turns, pieces are small, and each would be looked at with all of the end before it
+            seen = tail + b"".join(held)
+            yield seen
+            tail, held, size = seen[-length:], [], 0
+    yield tail + b"".join(held)
 
 
 def _forms(value: str) -> set[bytes]:

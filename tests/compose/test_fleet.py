@@ -237,6 +237,22 @@ def test_an_interrupt_while_it_is_handed_to_the_loop_stops_all(ex, monkeypatch, 
     assert [result.outcome for result in error.results] == (["interrupted"] * 2 if begun else ["not started"] * 2)
 
 
+def test_an_interrupt_that_comes_as_all_have_ended_at_their_begin_still_counts(ex, monkeypatch):
+    engine, fakes = ex._engine, Fakes(OK, OK)
+    real, run = engine.post, FleetRun(engine, plan_fleet(RunOptions(), "x", fakes.targets), None)
+
+    def broken_into(*what):
+        monkeypatch.setattr(engine, "post", real)
+        real(*what)
+        until(run.done)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "post", broken_into)
+    run.begin()
+    with pytest.raises(KeyboardInterrupt):
+        run.wait()
+
+
 def test_an_interrupt_at_a_question_between_waves_begins_nothing_more(ex):
     fakes = Fakes(OK, OK)
 

@@ -113,6 +113,7 @@ class Break:
 )
 def test_a_command_that_breaks_into_any_line_of_another_runs_and_so_does_that(outer, inner, module, ex, monkeypatch):
     monkeypatch.setattr(brieflock, "MOST_S", 0.02)
+    monkeypatch.setattr(diskplace, "MOST_S", 0.02)
     for number, call in enumerate((outer, inner)):  # what is imported at the first use is there
         call(ex, f"warm{number}")
     got = {}

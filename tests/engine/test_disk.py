@@ -26,7 +26,7 @@ from cacheparts import Hands, plan
 from helpers.marks import needs_root
 from helpers.waiting import until
 
-from xec_magic.engine import diskdb, diskfiles
+from xec_magic.engine import diskdb, diskfiles, diskplace
 from xec_magic.engine.cache import ResultCache
 from xec_magic.engine.cachekey import Key
 from xec_magic.engine.cachelist import matcher
@@ -856,7 +856,7 @@ def test_an_output_without_a_row_goes_when_it_holds_a_secret(kernels, host):
     one = kernels()
     keep(one, "lots", host)
     (kept,) = (home() / "outputs").iterdir()
-    for name, text in (("0123-dead.part", "half literal-token-77"), ("0123-live.part", "half")):
+    for name, text in (("0123-dead.part", "half literal-token-77"), ("0123-live.part", "half, and literal-t")):
         (home() / "outputs" / name).write_text(text)
     bare = plan("true", target=host.target)
     bare = replace(bare, cache=None, command=replace(bare.command, secret_env=(("TT", "literal-token-77"),)))
@@ -872,6 +872,29 @@ def test_of_what_is_forgotten_nothing_is_left_on_the_disk(kernels, host, way):
     assert on_disk(b"literal-token-77")
     assert (one.cache.clear() if way == "clear" else one.cache.forget(matcher("*"))) == 1
     until(lambda: not on_disk(b"literal-token-77"))
+
+
+def test_who_reads_while_another_one_waits_for_the_disk_has_a_connection_of_its_own(monkeypatch):
+    monkeypatch.setattr(diskplace, "MOST_S", 0.05)
+    disk, waits, go = DiskTier(), threading.Event(), threading.Event()
+    place = disk._place
+    assert place.read("select 1") == [(1,)]
+
+    def hang():
+        waits.set()
+        assert go.wait(5)
+        raise OSError(errno.EIO, "gone")
+
+    place._reader.create_function("hang", 0, hang)
+    first = threading.Thread(target=place.read, args=("select hang()",))
+    first.start()
+    assert waits.wait(20)
+    assert (place.read("select 2"), first.is_alive()) == ([(2,)], True)
+    go.set()
+    first.join(20)
+    disk.close()
+    assert place.read("select 3") == [(3,)]
+    place.close()
 
 
 def test_a_database_from_which_all_is_removed_gives_its_room_back(kernels):

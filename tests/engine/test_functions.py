@@ -294,6 +294,35 @@ def test_lines_that_a_function_keeps_beyond_its_end_are_nobody_elses(ex, begun):
             os.close(fd)
 
 
+def test_who_waits_for_lines_of_a_function_while_it_ends_is_refused_as_well(ex, monkeypatch):
+    said, waits = [], threading.Event()
+
+    def reads(lines):
+        waits.set()
+        try:
+            list(lines)
+        except Exception as error:
+            said.append(error)
+
+    def keeps(lines):
+        threading.Thread(target=reads, args=(lines,), name="reads").start()
+        waits.wait(10)
+        time.sleep(0.01)  # it comes to its wait; where it has not, it is refused in any case
+        return ()
+
+    real = os.close
+
+    def slow(fd):
+        real(fd)
+        if threading.current_thread().name == "xec-keeps()":
+            time.sleep(0.02)  # who is woken by that goes on at once
+
+    monkeypatch.setattr(os, "close", slow)
+    ex.start("sleep 0.2").pipe(keeps).result(10)
+    until(lambda: said)
+    assert isinstance(said[0], ValueError)
+
+
 def test_a_source_that_cannot_start_ends_the_function_and_is_raised(ex):
     run = ex._engine.plan_run(Plan(Command("true", shell=("/no/such/shell",))))
     with pytest.raises(xec.SpawnError, match="/no/such/shell"):

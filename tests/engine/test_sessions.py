@@ -509,8 +509,10 @@ def test_what_a_trap_on_exit_says_after_a_failure_names_the_shell_and_its_line(e
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_function_trapexit_of_zsh_is_for_the_scripts_end_as_a_trap_on_exit_is(ex, strict):
     zsh = ex.using(session="s", shell="zsh", strict=strict)
-    r = zsh.run("TRAPEXIT() { echo bye $? $x }; x=2; (exit 3)")
-    assert (r.text(), r.exit_code, r.notes) == ("bye 3 2", 3, ())
+    r = zsh.run("TRAPEXIT() { echo bye $? $x $1 }; x=2; (exit 3)")
+    assert (r.text(), r.exit_code, r.notes) == ("bye 3 2 0", 3, ())
+    r = zsh.run("TRAPEXIT() { return 4 }; true")
+    assert (r.exit_code, r.notes) == (4, ())
     assert zsh.run("echo $x ${+functions[TRAPEXIT]}").text() == "2 0"
 
 

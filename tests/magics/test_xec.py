@@ -18,6 +18,7 @@ from xec_magic.magics import runs
 def test_a_cell_shows_what_its_commands_print_on_the_right_stream(run):
     cell = run("%%xec\necho out\necho err >&2")
     assert (cell.out, cell.err) == ("out\n", "err\n")
+    assert run("%%xec\necho a \\").out == "a\n", "a backslash at the end goes with the newline"
 
 
 def test_a_line_gives_its_result_and_does_not_show_it_twice(run, shell):

@@ -60,6 +60,7 @@ class FleetRun:
         self._question = ""
         self._refused: dict[int, XecError] = {}
         self._future: concurrent.futures.Future[Results] = concurrent.futures.Future()
+        self._interrupts = 0
 
     def begin(self) -> FleetRun:
         """Start. Where there is to be a question before the first wave, it is put here.
@@ -82,6 +83,7 @@ class FleetRun:
         try:
             self._executor.post(self._step)
         except KeyboardInterrupt:  # it may have begun: who waits for it hears how it ended
+            self._interrupts += 1
             self.request_stop(cause=Cause.INTERRUPT)
         except BaseException:  # an alarm of the user's
             self.request_stop(cause=Cause.CANCEL)
@@ -129,7 +131,6 @@ class FleetRun:
         """
         if self._executor.inside:
             raise RuntimeError("waiting on the executor's own thread would wait for ever; a callback must not wait")
-        interrupts = 0
         over = ending_of(self._future)
         with self._executor.questions.attended():
             while not self._future.done():
@@ -141,13 +142,13 @@ class FleetRun:
                     if not over(min(tick_s, WAKE_S)) and not self._executor.is_open:
                         self._abandon()
                 except KeyboardInterrupt:
-                    interrupts += 1
-                    self.request_stop(now=interrupts > 1, cause=Cause.INTERRUPT)
+                    self._interrupts += 1
+                    self.request_stop(now=self._interrupts > 1, cause=Cause.INTERRUPT)
                 except BaseException:
                     self.request_stop(cause=Cause.CANCEL)
                     raise
         results = self._future.result()
-        if interrupts and self.interrupted(results) is None:
+        if self._interrupts and self.interrupted(results) is None:
             raise KeyboardInterrupt  # all had ended by themselves in the same moment; the user's wish still counts
         return results
 

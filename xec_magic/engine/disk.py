@@ -259,12 +259,14 @@ class DiskTier:
         remove = self._changes.forget if erase else self._changes.remove
         self._writer.post(lambda db: remove(db, wanted))
 
-    def forget_set_aside(self, holds: Callable[[Iterator[bytes]], bool]) -> None:
-        """Remove the damaged databases that hold something, a page may end within it, and such outputs without a row."""
+    def forget_set_aside(
+        self, half: Callable[[Iterator[bytes]], bool], whole: Callable[[Iterator[bytes]], bool]
+    ) -> None:
+        """Remove the damaged databases that hold something, a page may end within it, and the outputs without a row that hold it whole."""
         if self._place.directory is not None:
-            remove_set_aside(self._place.directory, holds)
+            remove_set_aside(self._place.directory, half)
         if self._place.files is not None:
-            self._place.files.remove_unknown({name for (name,) in self._place.read(_FILES)}, holds)
+            self._place.files.remove_unknown({name for (name,) in self._place.read(_FILES)}, whole)
 
     def _let_go(self, digests: Iterable[int]) -> list[int]:
         """Give nobody any more what is on its way."""

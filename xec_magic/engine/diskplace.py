@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from xec_magic.engine.brieflock import BriefLock
 from xec_magic.engine.diskdb import NAME, Database, inode_of, is_busy, is_damage, open_database, open_for_reading
 from xec_magic.engine.diskfiles import OutputFiles, private_directory, set_aside
 
 __all__ = ["DiskPlace"]
+
+MOST_S: Final = 1.0  # nobody reads for as long from a disk that is well
 
 
 class DiskPlace:
@@ -39,24 +41,46 @@ class DiskPlace:
         self.complaints: deque[str] = deque(maxlen=20)
         self._said: set[str] = set()
         self._reader: Database | None = None
-        self._reader_lock = BriefLock()
+        self._reader_lock = threading.Lock()
+        self._reading = 0  # the thread that has it
         self._inode = 0  # of the database that was used last
 
     def read(self, question: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows that the database answers with; none where it refuses. Any thread."""
-        with self._reader_lock:
-            try:
-                reader = self._reader
-                if reader is None or not self._is_named(reader):
-                    self._close_reader()
-                    if self._resting():
-                        return self._read_only(question, values)
-                    reader = self._reader = self.connect()
-                return reader.execute(question, values).fetchall()
-            except (sqlite3.Error, OSError) as error:
+        me = threading.get_ident()
+        if self._reading == me or not self._reader_lock.acquire(timeout=MOST_S):
+            return self._read_beside(question, values)
+        try:
+            self._reading = me
+            reader = self._reader
+            if reader is None or not self._is_named(reader):
                 self._close_reader()
-                self.failed(error)
-                return [] if is_busy(error) else self._read_only(question, values)
+                if self._resting():
+                    return self._read_only(question, values)
+                reader = self._reader = self.connect()
+            return reader.execute(question, values).fetchall()
+        except (sqlite3.Error, OSError) as error:
+            self._close_reader()
+            return self._refused(error, question, values)
+        finally:
+            self._reading = 0
+            self._reader_lock.release()
+
+    def _read_beside(self, question: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        """The same by a connection of its own, for who has broken into a thread that reads, as a finalizer or the handler of a signal
+        does, or where that waits for its disk. Of one connection for two the one would close what the other reads from.
+        """
+        if self._resting():
+            return self._read_only(question, values)
+        try:
+            with contextlib.closing(self.connect()) as db:
+                return db.execute(question, values).fetchall()
+        except (sqlite3.Error, OSError) as error:
+            return self._refused(error, question, values)
+
+    def _refused(self, error: Exception, question: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        self.failed(error)
+        return [] if is_busy(error) else self._read_only(question, values)
 
     def _read_only(self, question: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         """The same from a disk that takes nothing, on which SQLite cannot have what it shares between kernels."""
@@ -151,7 +175,10 @@ class DiskPlace:
 
     def close(self) -> None:
         """Let go of the files."""
-        with self._reader_lock:
-            self._close_reader()
-            if self.files is not None:
-                self.files.close()
+        if self._reader_lock.acquire(timeout=MOST_S):  # else it is in use, and goes with the process
+            try:
+                self._close_reader()
+            finally:
+                self._reader_lock.release()
+        if self.files is not None:
+            self.files.close()

@@ -22,7 +22,9 @@ class Kept(Protocol):
     def contents(self) -> Iterator[tuple[int, Iterator[bytes]]]:
         """What each entry holds, in pieces."""
 
-    def forget_set_aside(self, holds: Callable[[Iterator[bytes]], bool]) -> None:
+    def forget_set_aside(
+        self, half: Callable[[Iterator[bytes]], bool], whole: Callable[[Iterator[bytes]], bool]
+    ) -> None:
         """Remove the damaged databases that hold something, and such outputs without a row."""
 
     def forget_later(self, digests: Iterable[int], *, erase: bool = False) -> None:
@@ -67,5 +69,5 @@ class SecretSweep:
             found = [digest for digest, pieces in self._disk.contents() if self._redactor.finds_in(pieces)]
             # Also where no entry holds one: of what was replaced, or had to go, the text is in the database's log for a while.
             self._disk.forget_later(found, erase=True)
-            self._disk.forget_set_aside(self._redactor.finds_half)
+            self._disk.forget_set_aside(self._redactor.finds_half, self._redactor.finds_in)
             self._clean = generation

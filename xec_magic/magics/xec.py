@@ -137,7 +137,8 @@ class CommandMagics(Magics):
             expand=lambda text, joins="": expand_value(text, evaluate, joins),
         )
         # The last newline is IPython's: with it the cell would not be the command that the line form, or Python, has kept.
-        text = rest if cell is None else cell.removesuffix("\n")
+        # But behind a backslash a shell takes it away, and the backslash with it.
+        text = rest if cell is None else cell if cell.endswith("\\\n") else cell.removesuffix("\n")
         if not text.strip():
             raise OptionError("there is no command; write %xec CMD, or %%xec with the command on the lines below")
         _check_together(options)

@@ -94,9 +94,10 @@ class FunctionProcess:
         except _Stopped:
             self._leave()
         with self._guard:
-            for fd in (self._input, self._output, self._woken, self._wake):
+            ends = (self._input, self._output, self._woken, self._wake)
+            self._input = self._wake = -1  # before they are closed, which wakes who waits for more
+            for fd in ends:
                 os.close(fd)
-            self._input = self._wake = -1
         try:
             self._loop.call_soon_threadsafe(self._over, status)
         except RuntimeError:

@@ -43,7 +43,7 @@ TRY_BLOCK_ERROR=0; TRY_BLOCK_INTERRUPT=0; }}
 """
 
 # A trap on EXIT is for the script's end. The shell itself prints it, for a function named `trap` that notes it. Not where the user has one.
-# A function TRAPEXIT is one as well.
+# A function TRAPEXIT is one as well, with the signal's number as its operand.
 # What stops it, a failure where the script was strict, gives the code. Its last line tells whether that was reached.
 _RUN_TRAP: Final = rf'\builtin eval "$__xec_text" {_STREAMS}'
 _ONEXIT: Final = rf"""
@@ -53,11 +53,12 @@ if (( ! ${{+functions[trap]}} )); then
   . @traps@
   \builtin unfunction trap
 fi
-(( ! ${{+functions[TRAPEXIT]}} )) || __xec_text=$functions[TRAPEXIT]
+if (( ${{+functions[TRAPEXIT]}} )); then __xec_text="() {{ $functions[TRAPEXIT]"$'\n__xec_text=\n}} 0'
+elif (( ${{+__xec_text}} )); then __xec_text+=$'\n__xec_text='
+fi
 if (( ${{+__xec_text}} )); then
   \builtin trap - EXIT
   __xec_is() {{ return $1; }}
-  __xec_text+=$'\n__xec_text='
   (( ! __xec_set )) || \builtin setopt err_return
   {{ if __xec_is "$__xec_code"; then {_RUN_TRAP}; else {_RUN_TRAP}; fi
   }} always {{ __xec_last=$?; \builtin unsetopt err_return; TRY_BLOCK_ERROR=0; TRY_BLOCK_INTERRUPT=0
