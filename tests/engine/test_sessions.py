@@ -22,6 +22,7 @@ import xec_magic as xec
 from xec_magic.errors import OptionError, SpawnError, XecError
 from xec_magic.outcome import Outcome
 from xec_magic.transport import session_doubt, session_orders
+from xec_magic.transport.dialects.base import Order
 from xec_magic.transport.session import PREPARE_S, Session
 from xec_magic.transport.session_shells import SessionShells
 from xec_magic.transport.spawn import proctree
@@ -263,7 +264,16 @@ def test_a_syntax_error_in_a_condition_is_no_fault_of_the_next_script(broken, st
         assert bash.run("[[ $x == 1 ]] && echo right", strict=strict).text() == "right"
 
 
-@pytest.mark.parametrize("goes_on", ["eval '[[ a b ]]' || :", ". ./broken || :"])
+@pytest.mark.parametrize(
+    "goes_on",
+    [
+        "eval '[[ a b ]]' || :",
+        ". ./broken || :",
+        "x='a b' . ./broken || :",
+        "if ! . ./broken; then :; fi",
+        "true &&\n\t\\. ./broken || :",
+    ],
+)
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_syntax_error_in_a_condition_that_a_script_goes_on_behind_is_no_fault_of_the_next_one(
     goes_on, strict, bash, tmp_path
@@ -274,6 +284,11 @@ def test_a_syntax_error_in_a_condition_that_a_script_goes_on_behind_is_no_fault_
     for given in (strict, not strict):
         r = bash.run("[[ a == a ]] && echo right", strict=given)
         assert (r.text(), r.stderr, r.notes) == ("right", "", ())
+
+
+def test_a_dot_among_the_operands_of_a_command_reads_no_text():
+    for script in ("find . -name x", "du -s . | sort", "grep -r 'a b' . >x", "cd . && git add ."):
+        assert not Order(script.encode()).reads_texts(), script
 
 
 def test_a_directory_for_one_script_is_left_also_after_a_syntax_error_in_a_condition(bash, tmp_path):

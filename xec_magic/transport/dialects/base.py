@@ -9,7 +9,13 @@ from typing import Protocol
 
 __all__ = ["READS_TEXTS", "Dialect", "Order", "Slots", "Start", "filled", "one_line", "quoted"]
 
-READS_TEXTS = re.compile(r"\b(?:eval|source)\b|(?:^|[\s;&|({])\.\s", re.ASCII)
+# `.` where a command can stand, and no operand: `find . -name x`, `du -s . | sort`.
+READS_TEXTS = re.compile(
+    r"\b(?:eval|source)\b"
+    r"|(?:^|[;&|(){!`]|\b(?:then|do|else|if|elif|while|until|time|command|builtin)[ \t]"
+    r"""|=(?:'[^']*'|"[^"]*"|[^\s='"])*[ \t])[ \t]*\\?\.\s""",
+    re.ASCII | re.MULTILINE,
+)
 
 _SLOT = re.compile(r"@([a-z]+)@")
 _EXIT = re.compile(r"\b(?:exit|logout)\b", re.ASCII)
