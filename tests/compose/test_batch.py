@@ -344,6 +344,13 @@ def test_standard_descriptors_are_all_that_a_command_inherits(ex):
         assert ours == ex.run("sh -c 'ls /proc/self/fd'", shell=shell).stdout, shell
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_limit_of_descriptors_that_a_command_sets_keeps_no_other_from_running(ex, shell):
+    for isolated in (False, True):
+        results = ex.batch(["ulimit -Sn 64", "echo a; echo b >&2; exit 3"], shell=shell, isolated=isolated, check=False)
+        assert [(r.exit_code, r.stdout, r.stderr) for r in results] == [(0, "", ""), (3, "a\n", "b\n")]
+
+
 def test_a_lock_on_a_descriptor_of_a_command_is_held_by_the_next(ex, tmp_path):
     results = ex.batch(
         [f"exec 9>{tmp_path}/lock; flock -n 9", f"flock -n {tmp_path}/lock true && echo free || echo held"]

@@ -259,7 +259,8 @@ _GENUINE: Final = (
 
 _SHELLS: Final[dict[str, dict[str, str]]] = {
     "bash": {
-        "B": r"\builtin ", "P": r"\builtin ", "C": r"\builtin command ", "MUTE": "2>&-", "ANEW": _ANEW, "D": "250", "W": "251", "KEPT": "250>&1 1>&250- 250>&2 2>&250-", "CLOCK": "", "GENUINE": _GENUINE, "TEXT": "__xec_t=${__xec_c[__xec_i]}",
+        # The descriptors are small enough for `ulimit -n 64`, and no others' (see the streams of a session).
+        "B": r"\builtin ", "P": r"\builtin ", "C": r"\builtin command ", "MUTE": "2>&-", "ANEW": _ANEW, "D": "56", "W": "57", "KEPT": "56>&1 1>&56- 56>&2 2>&56-", "CLOCK": "", "GENUINE": _GENUINE, "TEXT": "__xec_t=${__xec_c[__xec_i]}",
         # Only in POSIX mode do builtins come before functions; leaving it switches aliases off.
         "REPAIR": r"case ${BASHOPTS-} in *expand_aliases*) __xec_k=1 ;; esac; POSIXLY_CORRECT=1; \unset -f builtin; "
         r"\unset POSIXLY_CORRECT; case $__xec_k in 1) \builtin shopt -s expand_aliases ;; esac; __xec_k=",
