@@ -344,6 +344,14 @@ def test_standard_descriptors_are_all_that_a_command_inherits(ex):
         assert ours == ex.run("sh -c 'ls /proc/self/fd'", shell=shell).stdout, shell
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_a_command_switches_off_costs_a_batch_neither_its_end_nor_a_command_unsaid(ex, strict):
+    for name in ("return", "set"):
+        first, second = ex.batch([f"enable -n {name}", "echo a"], strict=strict, check=False, timeout=20)
+        assert (first.outcome, second.outcome is Outcome.OK) == (Outcome.OK, second.stdout == "a\n"), name
+        assert second.ok == (name == "return" or not strict)
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_limit_of_descriptors_that_a_command_sets_keeps_no_other_from_running(ex, shell):
     for isolated in (False, True):

@@ -187,7 +187,8 @@ _COMPOUND: Final = frozenset({
 # d done, f the first bad exit code, l the loop, a what is around it, h what the EXIT trap does, p whose, b a digit for each time
 # that it was handed on, x tracing is on, e nothing goes on, r the streams as they were, k and q for a moment.
 
-_STRICT: Final = '@B@set "-eu$__xec_x"'
+# Where a command has switched `set` off, the next ones would be left out, and told to have ended well.
+_STRICT: Final = '@B@set "-eu$__xec_x" || @B@exit 125'
 _TRACE: Final = "case $__xec_x in x) @B@set -x ;; esac"
 _ALIVE: Final = (
     'case $__xec_b in 1*) { @P@kill -0 "$$"; } 2>&- || @B@exit 125 ;; esac;'  # `kill $$` ends the first process
@@ -220,7 +221,8 @@ _NEXT: Final = (
     "__xec_k=${EPOCHREALTIME-}; "
     f"{_FRAME} && {_FRAME} >&2 || @B@exit 125; "
     "__xec_s=; "
-    f"case $__xec_n in {STOPPED}|@END@) __xec_d=1; @B@set +eu; @B@return 1 ;; esac; "
+    # Where a command has switched `return` off (`enable -n`), the loop would never end.
+    f'case $__xec_n in {STOPPED}|@END@) __xec_d=1; @B@set +eu; @B@return 1; @B@exit "${{__xec_f:-0}}" ;; esac; '
     "__xec_i=$__xec_n; "
     "@TEXT@; "
     "@OPTIONS@; }"
