@@ -451,6 +451,13 @@ def test_a_command_that_begins_with_a_dash_is_no_option(ex, bash_as_sh, shell, s
     assert all("not found" in result.stderr for result in results)
 
 
+def test_strict_commands_that_a_failing_trap_on_debug_stops_have_failed(ex):
+    setting = "f() { return 42; }; trap f DEBUG; :; echo no"
+    commands = [setting, "echo no", "trap - DEBUG 2>/dev/null; exit 3"]
+    results = ex.batch(commands, strict=True, keep_going=True, check=False)
+    assert [(r.exit_code, r.stdout) for r in results] == [(42, "")] * 3
+
+
 def test_a_trap_on_failures_that_one_command_sets_runs_once_for_each_failure_of_the_next(ex):
     commands = ["trap 'echo failed' ERR", "false", "f() { return 3; }; f", "true | false"]
     results = ex.batch(commands, strict=False, keep_going=True)

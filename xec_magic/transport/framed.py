@@ -185,7 +185,7 @@ _COMPOUND: Final = frozenset({
 # `@NAME@` stands for another text. All of it becomes one line: bash counts the lines of what it evaluates from there.
 # c or g0, g1, … hold the commands. Variables: t the command, i its number, s the exit code of the last, n the next one,
 # d done, f the first bad exit code, l the loop, a what is around it, h what the EXIT trap does, p whose, b a digit for each time
-# that it was handed on, x tracing is on, e nothing goes on, r the streams as they were, k and q for a moment.
+# that it was handed on, x tracing is on, e nothing goes on, r the streams as they were, k, q and y for a moment.
 
 # Where a command has switched `set` off, the next ones would be left out, and told to have ended well.
 _STRICT: Final = '@B@set "-eu$__xec_x" || @B@exit 125'
@@ -237,10 +237,10 @@ _HAND_ON: Final = (
 )
 _NESTS: Final = r"""\trap '( \trap "echo y" EXIT; \exit )' EXIT; \exit"""
 _ON_EXIT: Final = r"""__xec_p=${BASHPID-}; @B@trap '\eval "$__xec_h"' EXIT"""
-# In a subshell `-e` itself does the right thing.
+# In a subshell `-e` itself does the right thing. The code of what has ended a command stays when a trap on DEBUG fails behind it.
 _ON_ERROR: Final = (
-    "; @B@set -E; @B@trap '__xec_s=$?; case $-.$BASH_SUBSHELL in *e*.${#__xec_b}) "
-    'case ${FUNCNAME-} in "") @B@set +e; @B@continue 9999 ;; *) @B@return "$__xec_s" ;; esac ;; esac; __xec_s=\' ERR'
+    "; @B@set -E; @B@trap '__xec_y=$?; case $-.$BASH_SUBSHELL in *e*.${#__xec_b}) __xec_s=$__xec_y; "
+    'case ${FUNCNAME-} in "") @B@set +e; @B@continue 9999 ;; *) @B@return "$__xec_y" ;; esac ;; esac\' ERR'
 )
 # Some shells run the EXIT trap when a signal ends them; nothing more may begin then.
 _ON_SIGNALS: Final = "".join(
