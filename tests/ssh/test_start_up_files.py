@@ -80,3 +80,11 @@ def test_where_standard_input_leads_nowhere_no_command_that_has_some_runs_withou
     with pytest.raises(xec.SpawnError, match="standard input"):
         ex.start("echo input").pipe(ex.start(f": >{ran}; cat", on=on)).result(20)
     assert not ran.exists()
+
+
+@pytest.mark.parametrize("text", ["set -x", "set -v", "trap 'echo \"$BASH_COMMAND\"' DEBUG"])
+def test_where_the_login_shell_shows_what_it_runs_that_is_none_of_the_commands(ex, login, text):
+    on, _ = login(text)
+    for options in WAYS[:-1]:
+        result = ex.run("echo out; echo err >&2", on=on, **options)
+        assert (result.stdout, result.stderr) == ("out\n", "err\n")

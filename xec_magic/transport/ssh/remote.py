@@ -64,7 +64,11 @@ class Launch:
     @property
     def line(self) -> bytes:
         """For the login shell."""
-        return b" ".join([b"exec /bin/sh -c", quote(self.program.encode()), b"xec", *map(quote, self.arguments)])
+        # A start-up file may have the shell show what it runs, by `set -x`, `set -v` or a trap on DEBUG: no mark is to be found there.
+        program = self.program.encode()
+        if self.mark:
+            program = program.replace(self.mark, self.mark[:-1] + b'""' + self.mark[-1:])
+        return b" ".join([b"exec /bin/sh -c", quote(program), b"xec", *map(quote, self.arguments)])
 
     @property
     def typed(self) -> bytes:
