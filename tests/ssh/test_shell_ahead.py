@@ -293,9 +293,10 @@ def test_what_was_typed_is_read_byte_for_byte(shell, tmp_path):
         word = bytes(chosen.randint(1, 255) for _ in range(chosen.randint(0, 300)))
         launch = Launch('printf %s "$1"; pwd; echo "${OLDPWD-none}"; cat', [word], b"")
         got = subprocess.run(
-            [*shell, "-c", waiting_launch().program], input=launch.typed + b"rest", capture_output=True, cwd=tmp_path,
+            [*shell, "-c", waiting_launch().program], input=launch.typed_ahead + b"rest", capture_output=True, cwd=tmp_path,
             env={**os.environ, "LC_ALL": "C.UTF-8"}, check=True,
         )  # fmt: skip
         assert got.stdout == word + f"{tmp_path}\nnone\nrest".encode()
-    cut = subprocess.run([*shell, "-c", waiting_launch().program], input=b":echo begun\n:ec", capture_output=True)
-    assert (cut.stdout, cut.returncode) == (b"", 0)
+    for part in (b"xec\n:echo begun\n:ec", b":echo begun\n.\n"):  # neither the begin nor the end may be missing
+        cut = subprocess.run([*shell, "-c", waiting_launch().program], input=part, capture_output=True)
+        assert (cut.stdout, cut.returncode) == (b"", 0)

@@ -88,3 +88,13 @@ def test_where_the_login_shell_shows_what_it_runs_that_is_none_of_the_commands(e
     for options in WAYS[:-1]:
         result = ex.run("echo out; echo err >&2", on=on, **options)
         assert (result.stdout, result.stderr) == ("out\n", "err\n")
+
+
+@pytest.mark.parametrize("text", ["read -r line", "cat"])
+def test_a_start_up_file_that_reads_its_input_takes_nothing_of_a_command(ex, login, text):
+    on, ran = login(f"echo >>~/logins; {text}")
+    logins = ran.with_name("logins")
+    for word in ("one", "two"):  # from the second one on a channel is there for the next
+        assert str(ex.run(f"echo {word}", on=on, shell="sh")) == word
+    assert until(lambda: len(logins.read_text()) > 2)  # of the shell that is to wait
+    assert str(ex.run("echo three", on=on, shell="sh")) == "three"

@@ -66,7 +66,7 @@ class Connection:
             asyncssh.ChannelOpenError: the server refuses the channel.
         """
         if ahead is not None and ahead.has_shell:
-            text = launch.typed if typed else b""
+            text = launch.typed_ahead if typed else b""
             if not 0 < len(text) <= TYPED_BYTES:
                 ahead.let_go()
                 raise Gone

@@ -64,17 +64,24 @@ class Launch:
     @property
     def line(self) -> bytes:
         """For the login shell."""
-        # A start-up file may have the shell show what it runs, by `set -x`, `set -v` or a trap on DEBUG: no mark is to be found there.
-        program = self.program.encode()
-        if self.mark:
-            program = program.replace(self.mark, self.mark[:-1] + b'""' + self.mark[-1:])
-        return b" ".join([b"exec /bin/sh -c", quote(program), b"xec", *map(quote, self.arguments)])
+        return b" ".join([b"exec /bin/sh -c", quote(self._text), b"xec", *map(quote, self.arguments)])
 
     @property
     def typed(self) -> bytes:
         """For a shell that waits: a colon before each line, and a dot at the end."""
-        text = b" ".join([b"set --", *map(quoted, self.arguments)]) + b"\n" + self.program.encode()
+        text = b" ".join([b"set --", *map(quoted, self.arguments)]) + b"\n" + self._text
         return b"".join(b":%s\n" % line for line in text.split(b"\n")) + b".\n"
+
+    @property
+    def typed_ahead(self) -> bytes:
+        """As `typed`, for a shell whose login may not be over: a start-up file that reads its input then has the first line."""
+        return b"xec\n" + self.typed
+
+    @property
+    def _text(self) -> bytes:
+        # A start-up file may have it shown, by `set -x`, `set -v`, a trap on DEBUG or `cat`: no mark is to be found there.
+        text = self.program.encode()
+        return text.replace(self.mark, self.mark[:-1] + b'""' + self.mark[-1:]) if self.mark else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +208,10 @@ def _body(
 
 
 # It stands in no directory, so that it holds up nobody who unmounts one. What it reads may be in any encoding. A line that is cut
-# off by the end of its input is never run.
+# off by the end of its input is never run, nor are lines whose first one is missing.
 _WAITING: Final = """
 x_w=$PWD; cd /; x_t=
+IFS= LC_ALL=C read -r x_l && [ "$x_l" = xec ] || exit 0
 while :; do
   IFS= LC_ALL=C read -r x_l || exit 0
   case $x_l in .) break ;; esac
@@ -216,7 +224,7 @@ eval "$x_t"
 
 
 def waiting_launch() -> Launch:
-    """How a shell is started that waits for a program; `typed` of another `Launch` is what it waits for."""
+    """How a shell is started that waits for a program; `typed_ahead` of another `Launch` is what it waits for."""
     return Launch(_WAITING.strip(), [], b"")
 
 
