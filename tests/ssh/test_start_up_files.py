@@ -98,3 +98,10 @@ def test_a_start_up_file_that_reads_its_input_takes_nothing_of_a_command(ex, log
         assert str(ex.run(f"echo {word}", on=on, shell="sh")) == word
     assert until(lambda: len(logins.read_text()) > 2)  # of the shell that is to wait
     assert str(ex.run("echo three", on=on, shell="sh")) == "three"
+    eaten = [{"stdin": "input\n"}, {"secret": {"TOKEN": "hidden"}, "stdin": "input\n"}]
+    if text != "cat":  # which goes on until its input ends
+        eaten += [{"session": "s"}, {"session": "t", "shell": "bash"}]
+    for options in eaten:
+        with pytest.raises(xec.SpawnError, match=r"closes or redirects its standard input \(exec <…\), or reads it"):
+            ex.run(f": >{ran}; cat", on=on, **{"shell": "sh", **options})
+    assert not ran.exists()

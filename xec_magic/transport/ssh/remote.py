@@ -27,7 +27,7 @@ __all__ = [
 LINE_LIMIT_BYTES: Final = 100 * 1024  # sshd hands the line on as one argument; Linux allows 128 KiB for one, execve(2)
 _MARK_BYTES: Final = 12
 NOWHERE: Final = {
-    "input": "a start-up file of the login closes or redirects its standard input (exec <…); let it do so in interactive shells only",
+    "input": "a start-up file of the login closes or redirects its standard input (exec <…), or reads it; let it do so in interactive shells only",
     "stdout": "a start-up file of the login closes or redirects its standard output (exec >…); let it do so in interactive shells only",
     "stderr": "a start-up file of the login closes or redirects its standard error (exec 2>…); let it do so in interactive shells only",
 }
@@ -155,6 +155,10 @@ def launch(
     if piped or command.secret_env or isinstance(command.stdin, bytes):
         steps.append(f"{close_nowhere(0)}; true 3<&0 || {{ echo $x_m-input; exit 127; }}")
     head = b""
+    # A start-up file that reads its input then has the first line. What is piped is sent to a command that has begun.
+    if not piped and (command.secret_env or isinstance(command.stdin, bytes)):
+        steps.append('{ IFS= read -r x_l && [ "$x_l" = xec ]; } || { echo $x_m-input; exit 127; }')
+        head = b"xec\n"
     for name, value in command.secret_env:
         steps.append(f'IFS= read -r x_l; {name}=$(printf %b. "$x_l"); {name}=${{{name}%.}}; export {name}')
         head += escaped(encode_script(value)) + b"\n"

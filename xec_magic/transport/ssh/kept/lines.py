@@ -27,7 +27,7 @@ Spare: TypeAlias = Literal[0, 1, 2]
 # what is left: directories of keepers that are gone, by pid, time of birth and space of pids, for others may share /tmp and not the pids.
 _KEEPER: Final = r"""
 @out@; true 3>&1 || { echo "$x_m-stdout" >&2; exit 127; }
-@in@; true 3<&0 || { echo "$x_m-input"; exit 127; }
+@in@; true 3<&0 && IFS= read -r x_l && [ "$x_l" = xec ] || { echo "$x_m-input"; exit 127; }
 x_d=$1; x_r=$2; x_w=$3; shift 3
 case $x_w in '') ;; *) cd "$x_w" 2>/dev/null || { echo "$x_m-cwd"; exit 127; } ;; esac
 command -v "$1" >/dev/null 2>&1 || { echo "$x_m-shell"; exit 127; }
@@ -122,7 +122,7 @@ def keeper_line(
         .replace('cd "$x_w"', f'cd {home}"$x_w"')
         .replace("SHLVL=2;", f"{exports}SHLVL=2;")
     )
-    head = b"".join(name.encode() + b"\n" + escaped(data) + b"\n" for name, data in files.items()) + b"\n"
+    head = b"xec\n" + b"".join(name.encode() + b"\n" + escaped(data) + b"\n" for name, data in files.items()) + b"\n"
     return Launch(f"x_m={own}{program}", arguments, own.encode(), head)
 
 
