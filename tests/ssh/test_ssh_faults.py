@@ -134,17 +134,16 @@ def test_no_refused_channel_is_ever_shown(ex, world, sessions):
     assert min(row.limit for row in rows) <= max(1, sessions)
 
 
-def test_the_first_sessions_beside_commands_begin_also_where_a_connection_has_one_channel(ex, world):
+def test_the_first_session_beside_commands_begins_also_where_a_connection_has_one_channel(ex, world):
     server = world.sshd(MaxSessions=1)
     runs = [
         ex.start("echo here", on=server.spec, check=False, **options)
-        for options in ({"session": "a"}, {"session": "b"}, {}, {}, {}, {})
+        for options in ({"session": "a"}, {}, {}, {}, {})  # a second one could hold all channels that there are
     ]
     for run in runs:
         run.begin()
-    assert [str(run.wait(20)) for run in runs] == ["here"] * 6
-    for name in ("a", "b"):
-        ex._engine.ask(ex._engine.transports.stop(name))
+    assert [str(run.wait(20)) for run in runs] == ["here"] * 5
+    ex._engine.ask(ex._engine.transports.stop("a"))
 
 
 def test_where_sessions_hold_all_channels_the_next_command_is_refused(ex, world, monkeypatch):

@@ -7,6 +7,7 @@ import contextlib
 import os
 import pwd
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from xec_magic.transport.ssh.kept.command import SPARE_THE_SHELL_S
 from xec_magic.transport.ssh.kept.ducts import Cutter
 from xec_magic.transport.ssh.kept.input import FarInput
 from xec_magic.transport.ssh.kept.kin import Kin
-from xec_magic.transport.ssh.kept.lines import session_line
+from xec_magic.transport.ssh.kept.lines import session_line, streams_line
 from xec_magic.transport.terminate import living, stop
 
 
@@ -284,6 +285,19 @@ def test_what_the_kill_of_a_session_there_has_missed_is_killed_by_the_next(bash,
     assert running.wait(20).outcome.value == "signalled"
     assert begun
     assert not environ_has(f"XEC_RUN_ID={kept._engine.kernel_id}.h")
+
+
+@pytest.mark.parametrize("lives", [False, True])
+def test_streams_that_come_while_a_session_there_goes_leave_no_directory(tmp_path, lives):
+    place = tmp_path / "xec-0"
+    place.mkdir()
+    if lives:
+        (place / "keeper").touch()
+    line = streams_line(str(place), 1)
+    argv = [b"sh", b"-c", line.program.encode(), b"xec", *line.arguments]
+    done = subprocess.run(argv, input=line.head, capture_output=True, start_new_session=True, timeout=20, check=False)
+    assert line.mark.strip() in done.stdout
+    assert (place.exists(), (place / "1").exists()) == (lives, False)
 
 
 def test_a_stop_there_keeps_the_session(each):

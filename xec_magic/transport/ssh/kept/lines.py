@@ -22,7 +22,8 @@ Spare: TypeAlias = Literal[0, 1, 2]
 # when the channel has ended would wait for ever: so they are opened and closed until it has heard that. Signals that reach the keeper
 # wait until its shell has ended: the directory must not stay. They are caught, not ignored: what is ignored would be so in the shell, too.
 # Output that nobody has opened, since its command was ended before, would never be at its end, and input that nobody has opened
-# would be offered for ever: at last each is opened for a moment.
+# would be offered for ever: at last each is opened for a moment. The relay of orders is waited for: what it opens by name while the
+# directory goes would be a file that keeps it.
 # A keeper that is killed leaves all of that to the relay of orders. Where that was killed, too, the next keeper of the same user removes
 # what is left: directories of keepers that are gone, by pid, time of birth and space of pids, for others may share /tmp and not the pids.
 _KEEPER: Final = r"""
@@ -74,22 +75,26 @@ kill "$x_f" 2>/dev/null
 echo "e $x_s" >&7
 exec 7>&-
 wait "$x_c"
+wait "$x_f"
 for x_o in "$x_d"/in.* "$x_d"/*/out "$x_d"/*/err; do (: <>"$x_o") 2>/dev/null; done
 rm -rf "$x_d"
 """
 
 # Its streams are those of one command after the other. A FIFO has a name of its own for each such program, so that an old one
 # cannot take what is for a new one. At the end it opens them itself, then removes them: a shell that waits for who reads goes on.
-# In a shell of its own, for the keeper may have removed them already, and what cannot be opened ends the shell.
+# In a shell of its own, for the keeper may have removed them already, and what cannot be opened ends the shell. What comes while the
+# keeper removes the directory keeps it: then it goes with that.
 _STREAMS: Final = r"""
 trap : HUP INT TERM PIPE; IFS= read -r x_m; x_d=$1/$2
+x_k=$1; x_gone() { [ -e "$x_k/keeper" ] || rm -rf "$x_k"; }
 @err@; true >&2 || { echo "$x_m-stderr"; exit 127; }
-x_e=$(mkdir -m 700 "$x_d" 2>&1) && mkfifo -m 600 "$x_d/out" "$x_d/err" && rm -f "$1/now" && ln -s "$2" "$1/now" || { echo "$x_m-dir $x_e"; exit 1; }
+x_e=$(mkdir -m 700 "$x_d" 2>&1) && mkfifo -m 600 "$x_d/out" "$x_d/err" && rm -f "$1/now" && ln -s "$2" "$1/now" || { echo "$x_m-dir $x_e"; x_gone; exit 1; }
 echo "$x_m"; echo "$x_m" >&2
 { while cat "$x_d/out" && echo "$x_m"; do :; done & } 2>/dev/null
 { while cat "$x_d/err" >&4 && echo "$x_m" >&4; do :; done & } 4>&2 2>/dev/null
 cat >/dev/null
 (exec 8<>"$x_d/out" 9<>"$x_d/err"; rm -rf "$x_d") 2>/dev/null
+x_gone
 kill -KILL 0
 """
 
@@ -135,7 +140,8 @@ def streams_line(directory: str, number: int) -> Launch:
 # A process belongs to a command by its mark, or as a child of the shell: one that has cleared its environment, or a copy of the shell (a subshell),
 # which has the mark that the shell itself began with. Such children of earlier commands are known by their numbers. A copy in which the
 # session goes on has the descriptor for answers open, as the shell has it between two commands; no other has.
-# The shell hears of a signal first, and must know that it is ours: it then goes on after it. One that waits for orders has answered, or
+# The shell hears of a signal first, and must know that it is ours: it then goes on after it. Not of KILL, behind which the directory may
+# be on its way out: a file that comes meanwhile would keep it. One that waits for orders has answered, or
 # is about to begin: where it goes on waiting, what is for a command would be the end of the session, and of nothing else.
 _SIGNAL: Final = r"""
 x_asks() { [ "/proc/$1/fd/$x_fd" -ef "$x_dir/ctl" ]; }
@@ -200,7 +206,7 @@ if [ -r /proc/self/stat ]; then
         case $x_w in -) x_t= x_b= ;; *) sleep 0.02 ;; esac
       done ;;
     esac ;; esac
-    case $x_t in ?*) case $x_k in CONT) ;; *) echo "$x_k" >"$x_dir/sent" ;; esac ;; esac
+    case $x_t in ?*) case $x_k in CONT | KILL) ;; *) echo "$x_k" >"$x_dir/sent" ;; esac ;; esac
     for x_i in $x_t $x_o; do kill -s "$x_k" "$x_i" 2>/dev/null; done
   done
   x_found() { echo "$x_m $1 $2"; }
