@@ -6,7 +6,7 @@ import pickle
 import threading
 
 import pytest
-from helpers.interrupts import interrupt_when
+from helpers.interrupts import interrupt_post, interrupt_when
 from helpers.waiting import until
 
 import xec_magic as xec
@@ -218,15 +218,7 @@ def test_an_interrupt_stops_all_and_names_who_had_not_finished(hosts, ex):
 def test_an_interrupt_while_it_is_handed_to_the_loop_stops_all(ex, monkeypatch, begun):
     fakes = Fakes((Wait(1000),), (Wait(1000),))
     engine = ex._engine
-    real = engine.post
-
-    def broken_into(*what):  # where the loop's thread goes on before the call returns, an interrupt comes up in it
-        monkeypatch.setattr(engine, "post", real)
-        if begun:
-            real(*what)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(engine, "post", broken_into)
+    interrupt_post(monkeypatch, engine, begun=begun)
     run = FleetRun(engine, plan_fleet(RunOptions(), "x", fakes.targets), None)
     try:
         run.begin()
@@ -239,15 +231,8 @@ def test_an_interrupt_while_it_is_handed_to_the_loop_stops_all(ex, monkeypatch, 
 
 def test_an_interrupt_that_comes_as_all_have_ended_at_their_begin_still_counts(ex, monkeypatch):
     engine, fakes = ex._engine, Fakes(OK, OK)
-    real, run = engine.post, FleetRun(engine, plan_fleet(RunOptions(), "x", fakes.targets), None)
-
-    def broken_into(*what):
-        monkeypatch.setattr(engine, "post", real)
-        real(*what)
-        until(run.done)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(engine, "post", broken_into)
+    run = FleetRun(engine, plan_fleet(RunOptions(), "x", fakes.targets), None)
+    interrupt_post(monkeypatch, engine, begun=True, first=lambda: until(run.done))
     run.begin()
     with pytest.raises(KeyboardInterrupt):
         run.wait()

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from helpers.interrupts import interrupt_post
 from helpers.waiting import until
 
 import xec_magic as xec
@@ -301,22 +302,14 @@ def test_an_interrupt_just_before_the_wait_begins_stops_them_too(ex, monkeypatch
 @pytest.mark.parametrize("begun", [False, True])
 def test_an_interrupt_while_they_are_handed_to_the_loop_stops_them_and_is_waited_for(ex, monkeypatch, begun):
     engine = ex._engine
-    real = engine.post
-
-    def broken_into(*what):  # where the loop's thread goes on before the call returns, an interrupt comes up in it
-        monkeypatch.setattr(engine, "post", real)
-        if begun:
-            real(*what)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(engine, "post", broken_into)
+    interrupt_post(monkeypatch, engine, begun=begun)
     with pytest.raises(KeyboardInterrupt) as caught:
         ex.tasks(grace=0.3).add("a", "sleep 100").run()
     assert isinstance(caught.value, TasksInterrupted)
     assert caught.value.results.states == {"a": "stopped" if begun else "skipped"}
     assert begun or caught.value.results.duration_s == 0.0  # not counted from the machine's own start
 
-    monkeypatch.setattr(engine, "post", broken_into)
+    interrupt_post(monkeypatch, engine, begun=begun)
     with pytest.raises(KeyboardInterrupt):
         ex.tasks(grace=0.3).add("a", "sleep 100").start()
     ex.run("true")  # behind all that was handed to the loop before

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import pytest
 from helpers.waiting import until
 
 
@@ -30,3 +31,26 @@ def interrupt_when(condition: Callable[[], object], after_s: float = 0.0) -> Ite
         yield
     finally:
         thread.join()
+
+
+def interrupt_post(
+    monkeypatch: pytest.MonkeyPatch, engine: object, *, begun: bool, first: Callable[[], object] = lambda: None
+) -> None:
+    """Let an interrupt come up in the next call of `engine.post`.
+
+    Args:
+        monkeypatch: Of the test.
+        engine: What hands things to its loop.
+        begun: What is handed over arrives: the loop's thread goes on before the call returns.
+        first: Called before the interrupt.
+    """
+    real = engine.post  # type: ignore[attr-defined]
+
+    def interrupted(*what: object) -> None:
+        monkeypatch.setattr(engine, "post", real)
+        if begun:
+            real(*what)
+        first()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "post", interrupted)

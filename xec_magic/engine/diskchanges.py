@@ -170,11 +170,11 @@ class Changes:
         if self._cleared:
             self._cleared = False
             remove_set_aside(files.directory)
-        if self.shrink:  # where another kernel writes, or the disk is full: with the next commit
+        if self.shrink:
+            # Of what is left, which is next to nothing: to give back page by page takes seconds.
+            # Where another kernel writes, or the disk is full: with the next commit.
             with contextlib.suppress(sqlite3.Error), patience(db, READ_PATIENCE_S):
-                db.execute(
-                    "vacuum"
-                )  # of what is left, which is next to nothing: to give back page by page takes seconds
+                db.execute("vacuum")
                 self.shrink = False
         if self.erase:  # the removed pages were overwritten; what they held is in the log until that is written back
             # Where another kernel reads for long, or the disk is full: with the next commit. The rows are gone in any case.
